@@ -1,0 +1,15 @@
+"""Certification of any fine-tuned run: CERTIFY of Cohen et al. with the paper's n0, n and alpha.
+
+    python tools/certify.py runs/digits/rs
+    python tools/certify.py runs/digits/rs certifier.n=100000 certify.subset='{"count": 500}'
+
+What is None here comes from the run: sigma from its training, the data set from its data.test.
+"""
+
+from dmaelab.config import LazyCall as L
+from dmaelab.corruptions import build_corruption
+from dmaelab.smoothing import build_certifier
+
+certify = dict(run=None, weights="final", name="default", subset=None, seed=0, batch_size=1000, precision="fp32")
+certifier = L(build_certifier)(name="cohen", n0=100, n=10000, alpha=0.001)
+corruption = L(build_corruption)(name="gaussian", sigma=None)

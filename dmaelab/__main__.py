@@ -1,0 +1,27 @@
+"""``python -m dmaelab list [PLUGIN...]``: what is registered, one line each."""
+
+import argparse
+import importlib
+
+import dmaelab
+
+REGISTRIES = ("BACKBONES", "CORRUPTIONS", "LOSSES", "CERTIFIERS", "DATASETS")
+
+
+def main() -> None:
+    """Print every registry, names first."""
+    parser = argparse.ArgumentParser(prog="python -m dmaelab", description=__doc__)
+    parser.add_argument("command", choices=["list"])
+    parser.add_argument("plugins", nargs="*", help="modules of your own to import first, such as projects.speckle_demo")
+    for plugin in parser.parse_args().plugins:
+        importlib.import_module(plugin)
+    for name in REGISTRIES:
+        entries = getattr(dmaelab, name).describe()
+        print(f"{name} ({len(entries)})")
+        width = max(map(len, entries), default=0)
+        for entry, line in entries.items():
+            print(f"  {entry:<{width}}  {line}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From certification logs to tables and curves. No torch here: starts at once anywhere."""

@@ -1,0 +1,11 @@
+"""Configs: Python files of sections, built lazily and checked before anything is built."""
+
+from dmaelab.config.call import LazyCall
+from dmaelab.config.check import check
+from dmaelab.config.instantiate import instantiate
+from dmaelab.config.lazy import LazyConfig
+from dmaelab.config.plain import diff
+from dmaelab.config.targets import load_plugins
+from dmaelab.config.zoo import get_config, list_configs, open_config
+
+__all__ = ["LazyCall", "LazyConfig", "check", "diff", "get_config", "instantiate", "list_configs", "load_plugins", "open_config"]

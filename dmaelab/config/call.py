@@ -1,0 +1,58 @@
+"""LazyCall: a call that is written down in a config and made later."""
+
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dmaelab.config.targets import locate
+from dmaelab.utils.errors import ConfigError
+
+
+class LazyCall:
+    """``L(target)(**arguments)``: a config node that :func:`instantiate` turns into ``target(**arguments)``.
+
+    ::
+
+        from dmaelab.config import LazyCall as L
+
+        corruption = L(build_corruption)(name="gaussian", sigma=0.25)
+
+    Args:
+        target: a class or function of an importable module, or its dotted name as text (which is
+            looked up by ``check``, so that writing a config need not import it).
+
+    Raises:
+        ConfigError: for a target that another process could not import: a lambda, a local function,
+            something defined in a config file or a script.
+    """
+
+    def __init__(self, target: Callable[..., Any] | str) -> None:
+        self.name = target if isinstance(target, str) else _dotted_name(target)
+
+    def __repr__(self) -> str:
+        return f"L({self.name.rpartition('.')[2]})"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> DictConfig:
+        """Return the node; ``_partial_=True`` makes it build a ``functools.partial`` instead."""
+        if args:
+            raise ConfigError(f"{self}(...) takes keyword arguments only, so that every value has a key to override it by")
+        # Objects may enter here so that loading can name the file and the key when it refuses them.
+        return OmegaConf.create({"_target_": self.name, **kwargs}, flags={"allow_objects": True})
+
+
+def _dotted_name(target: Callable[..., Any]) -> str:
+    """Return ``module.qualname`` of a target after making sure that it leads back to the target."""
+    module, qualname = getattr(target, "__module__", None), getattr(target, "__qualname__", None)
+    if not callable(target) or not module or not qualname:
+        raise ConfigError(f"L(...) takes a class, a function or a dotted name, not {target!r}")
+    name = f"{module}.{qualname}"
+    if "<lambda>" in qualname:
+        raise ConfigError("a lambda cannot be a target, nothing can import it: move it to an importable module and give it a name")
+    try:
+        found = None if module == "__main__" else locate(name)
+    except ConfigError:
+        found = None
+    if found != target:
+        raise ConfigError(f"{qualname} cannot be imported as '{name}': move it to an importable module")
+    return name

@@ -1,0 +1,82 @@
+"""The dry run: everything that building a config would trip over, found without building anything."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from dmaelab.config.plain import nodes, plain, resolve
+from dmaelab.config.targets import Signature, join, load_plugins, signature_for, signature_of
+from dmaelab.config.typecheck import describe, fits, kind_of
+from dmaelab.utils.errors import ConfigError, did_you_mean
+
+_SPECIAL = ("_target_", "_partial_")
+
+
+def check(
+    cfg: Any,
+    *,
+    sections: Mapping[str, Any] | None = None,
+    allowed: Collection[str] | None = None,
+    extra: Mapping[str, Collection[str]] | None = None,
+) -> None:
+    """Check a whole config: plug-ins, interpolations, sections, and for each node its target, arguments and types.
+
+    Args:
+        cfg: the config. Its ``plugins`` are imported first.
+        sections: name of a plain section -> dataclass or function; the section's keys and values
+            are checked against it as arguments are, also when the section is missing.
+        allowed: the names of all sections that there may be, besides ``plugins`` and those of
+            ``sections``; None allows any name if ``sections`` is None too.
+        extra: key path of a node -> names of the arguments that the program will give to
+            ``instantiate`` there, and the config therefore must not.
+
+    Raises:
+        ConfigError: for the first thing that is wrong, one line that starts with its key path.
+    """
+    plain(cfg)
+    load_plugins(cfg)
+    tree = resolve(cfg)
+    sections = sections or {}
+    if sections or allowed is not None:
+        names = ["plugins", *sections, *(allowed or ())]
+        for name in tree:
+            if name not in names:
+                raise ConfigError(f"{name}: no such section{did_you_mean(name, names) or '; there are: ' + ', '.join(names)}")
+    for name, schema in sections.items():
+        section = tree.get(name, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"{name}: is a section with keys, not {section!r} ({kind_of(section)})")
+        if "_target_" not in section:
+            _check_arguments(name, section, signature_of(schema, name), "key")
+    check_nodes(tree, "", extra or {})
+
+
+def check_nodes(tree: Any, path: str, extra: Mapping[str, Collection[str]]) -> None:
+    """Check each node with a ``_target_`` in a resolved plain tree that lies at ``path`` of its config."""
+    for node_path, node in [(path, tree), *nodes(tree, path)]:
+        if isinstance(node, dict) and "_target_" in node:
+            _check_arguments(node_path, node, signature_for(node, node_path), "argument", extra.get(node_path, ()))
+
+
+def _check_arguments(path: str, node: dict[str, Any], signature: Signature, noun: str, given: Collection[str] = ()) -> None:
+    arguments = {name: value for name, value in node.items() if name not in _SPECIAL}
+    for name, value in arguments.items():
+        here = join(path, name)
+        if name in given:
+            raise ConfigError(f"{here}: is given by the program, remove it from the config")
+        if name in signature.parameters:
+            _check_value(here, value, signature, signature.parameters[name])
+        elif not signature.accepts_all:
+            known = [option for option in signature.parameters if option not in given]
+            hint = did_you_mean(name, known) or (f"; it has: {', '.join(known)}" if known else "")
+            raise ConfigError(f"{here}: {signature.label} has no {noun} '{name}'{hint}")
+    missing = [name for name in signature.required if name not in arguments and name not in given]
+    if missing and not node.get("_partial_", False):
+        raise ConfigError(f"{path or 'config'}: {signature.label} needs {' and '.join(repr(name) for name in missing)}")
+
+
+def _check_value(path: str, value: Any, signature: Signature, parameter: Any) -> None:
+    if value is None and parameter.default is None:  # the old way to say Optional
+        return
+    if not fits(value, parameter.annotation):
+        expected = describe(parameter.annotation)
+        raise ConfigError(f"{path}: {signature.label} expects {expected}, got {value!r} ({kind_of(value)})")

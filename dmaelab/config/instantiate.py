@@ -1,0 +1,57 @@
+"""From a config to objects."""
+
+import functools
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from dmaelab.config.check import check_nodes
+from dmaelab.config.plain import resolve
+from dmaelab.config.targets import join, locate
+from dmaelab.utils.errors import ConfigError, UserError
+
+
+def instantiate(cfg: Any, **extra: Any) -> Any:
+    """Build what a config or one of its nodes describes, innermost nodes first.
+
+    Each dict with a ``_target_`` becomes what the target returns, or a ``functools.partial`` of it where
+    ``_partial_`` is true; other dicts and lists become plain ones with their contents built, so a
+    plain section comes back as the dict of its values. Constructors get plain containers (a tuple
+    of the config arrives as a list) with interpolations resolved; a node that is referred to twice
+    is built twice. The whole is checked before anything is built.
+
+    Args:
+        cfg: a config, one of its nodes or sections, or a plain tree.
+        extra: further arguments of the outermost target, of any type; the config must not set them.
+
+    Raises:
+        ConfigError: for all that ``check`` reports, and for a target that raises: one line that
+            starts with the full key path, with the exception as its cause.
+    """
+    path = cfg._get_full_key(None) if OmegaConf.is_config(cfg) else ""
+    tree = resolve(cfg)
+    if extra and not (isinstance(tree, dict) and "_target_" in tree):
+        raise ConfigError(f"{path or 'config'}: has no _target_ that could take {', '.join(extra)}")
+    check_nodes(tree, path, {path: extra})
+    return _build(tree, path, extra)
+
+
+def _build(node: Any, path: str, extra: dict[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_build(item, join(path, index), {}) for index, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    built = {key: _build(value, join(path, key), {}) for key, value in node.items()}
+    if "_target_" not in built:
+        return built
+    name, is_partial = built.pop("_target_"), built.pop("_partial_", False)
+    target = locate(name)
+    if is_partial:
+        return functools.partial(target, **built, **extra)
+    try:
+        return target(**built, **extra)
+    except UserError as error:
+        raise ConfigError(f"{path}: {error}" if path else str(error)) from error
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ConfigError(f"{path or 'config'}: {name} failed: {type(error).__name__}: {reason}") from error

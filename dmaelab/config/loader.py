@@ -1,0 +1,86 @@
+"""Runs config files: each run is private, so nothing is shared between importers and nothing is left behind."""
+
+import builtins
+import os
+import traceback
+import types
+from pathlib import Path
+from typing import Any
+
+from dmaelab.config.plain import to_config
+from dmaelab.utils.errors import ConfigError, did_you_mean
+
+
+def run_config(path: Path, importers: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Execute a Python config file and return its names.
+
+    ``from .base import model`` and ``from ..common.train import train`` run the named file afresh, so
+    each importer gets values of its own, and dicts as configs, so that ``train.lr = 1`` works on them.
+    This happens in an ``__import__`` that only the file sees (Python looks it up in the builtins of
+    the running code): the import system, ``sys.modules`` included, is not touched. All other imports
+    are Python's own.
+
+    Args:
+        path: the file, absolute.
+        importers: the files that are importing this one, outermost first.
+
+    Raises:
+        ConfigError: for whatever goes wrong in the file, with file and line.
+    """
+    if path in importers:
+        raise ConfigError("circular import: " + " -> ".join(map(shown, (*importers[importers.index(path) :], path))))
+
+    def import_(name: str, globals_: Any = None, locals_: Any = None, fromlist: Any = (), level: int = 0) -> Any:
+        if level == 0:
+            return builtins.__import__(name, globals_, locals_, fromlist or (), level)
+        if not name or "*" in fromlist:
+            raise ConfigError("import from another config by file and name, as in 'from .base import model, train'")
+        found = run_config(_find(path.parents[level - 1], name), (*importers, path))
+        for wanted in fromlist:
+            if wanted not in found:
+                options = [option for option in found if not option.startswith("__")]
+                raise ConfigError(f"config {'.' * level}{name} has no '{wanted}'{did_you_mean(wanted, options)}")
+        return types.SimpleNamespace(**{name: _editable(found[name]) for name in fromlist})
+
+    namespace: dict[str, Any] = {
+        "__name__": shown(path),  # no module's name: what is defined here cannot be mistaken for importable
+        "__file__": str(path),
+        "__builtins__": {**vars(builtins), "__import__": import_},
+    }
+    try:
+        exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), namespace)
+    except Exception as error:
+        raise ConfigError(f"{shown(path)}{_line(error, path)}: {_message(error)}") from error
+    return namespace
+
+
+def shown(path: Path) -> str:
+    """Return a path as messages show it: relative where it lies below the working directory."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _editable(value: Any) -> Any:
+    return to_config(value) if type(value) is dict else value
+
+
+def _find(folder: Path, name: str) -> Path:
+    path = folder.joinpath(*name.split(".")).with_suffix(".py")
+    if not path.is_file():
+        siblings = [file.stem for file in path.parent.glob("*.py")]
+        raise ConfigError(f"there is no config {shown(path)}{did_you_mean(path.stem, siblings)}")
+    return path
+
+
+def _line(error: Exception, path: Path) -> str:
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, ConfigError):
+        return str(error)
+    text = error.msg if isinstance(error, SyntaxError) else (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {text}"

@@ -1,0 +1,163 @@
+"""Overrides from the command line: ``a.b=1`` changes, ``+a.b=1`` adds, ``~a.b`` deletes."""
+
+import ast
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dmaelab.config.plain import plain, to_config
+from dmaelab.config.targets import signature_for, signature_of
+from dmaelab.config.typecheck import describe, fits, kind_of
+from dmaelab.utils.errors import ConfigError, did_you_mean
+
+_WORDS = {"true": True, "false": False, "null": None, "none": None}
+
+
+def apply_overrides(cfg: Any, overrides: Sequence[str], *, sections: dict[str, Any] | None = None) -> DictConfig:
+    """Return a copy of ``cfg`` with the overrides applied in order.
+
+    A value is a Python literal if it parses as one, else one of true, false, null and none, else
+    text. It must fit the annotation of the argument that it goes to; where there is none, the type
+    of the old value, where int and whole floats convert into each other, None takes anything and
+    text takes what was typed. Interpolations (``${...}``) pass here and are left to ``check``.
+
+    Args:
+        cfg: the config.
+        overrides: ``key.path=value`` (the key must exist; list items by index; a dict replaces its
+            section), ``+key.path=value`` (the key must not exist, its parent must), ``~key.path``.
+        sections: section name -> dataclass or function whose annotations hold there, as for ``check``.
+
+    Raises:
+        ConfigError: naming the override and the nearest right key, or the type that fits.
+    """
+    tree = plain(cfg)
+    for override in overrides:
+        _apply(tree, override.strip(), sections or {})
+    return to_config(tree)
+
+
+def _apply(tree: dict[str, Any], override: str, sections: dict[str, Any]) -> None:
+    if override.startswith("-"):
+        raise ConfigError(f"{override}: write '{override.lstrip('-')}', without dashes")
+    sign = override[0] if override[:1] in ("+", "~") else ""
+    key, equals, raw = override.removeprefix(sign).partition("=")
+    key, raw = key.strip(), raw.strip()
+    if bool(equals) == (sign == "~"):
+        raise ConfigError(f"{override or repr(override)}: write key=value to change, +key=value to add, ~key to delete")
+    parent, last = _parent(tree, key)
+    at = _position(parent, last)
+    if sign == "+":
+        if at is not None:
+            raise ConfigError(f"{key}: exists already, write '{key}={raw}' to change it")
+        _add(parent, last, _fitting(tree, key, None, raw, _annotation(tree, key, parent, sections)), key)
+    elif at is None:
+        raise ConfigError(_unknown(parent, key, last) + (f"; write '+{override}' to add it" if not sign else ""))
+    elif sign == "~":
+        del parent[at]
+    else:
+        parent[at] = _fitting(tree, key, parent[at], raw, _annotation(tree, key, parent, sections))
+
+
+def parse(raw: str) -> Any:
+    """Return the value of the text after the ``=``."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd escapes: then it is text
+            return plain(ast.literal_eval(raw))
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return _WORDS.get(raw, raw)
+
+
+def _parent(tree: Any, key: str) -> tuple[Any, str]:
+    """Return the container that holds ``key`` and the last part of its path."""
+    node, (*path, last) = tree, key.split(".")
+    for depth, part in enumerate(path):
+        at = _position(node, part)
+        here = ".".join(path[: depth + 1])
+        if at is None:
+            raise ConfigError(_unknown(node, here, part))
+        node = node[at]
+        if isinstance(node, str) and "${" in node:
+            raise ConfigError(f"{key}: {here} is the interpolation '{node}', override what it refers to")
+        if not isinstance(node, (dict, list)):
+            raise ConfigError(f"{key}: {here} is {node!r} ({kind_of(node)}) and has no keys")
+    return node, last
+
+
+def _position(node: Any, part: str) -> Any:
+    """Return the key or the index of a part of a path in its container; None where it has no such thing."""
+    if isinstance(node, list):
+        return int(part) if part.isdecimal() and int(part) < len(node) else None
+    return part if part in node else None
+
+
+def _unknown(node: Any, key: str, part: str) -> str:
+    if isinstance(node, list):
+        return f"{key}: no such item, the list has {len(node)} (counted from 0)"
+    keys = [name for name in node if not name.startswith("_")]
+    return f"{key}: no such key{did_you_mean(part, keys) or '; there are: ' + (', '.join(keys) or 'none')}"
+
+
+def _add(parent: Any, last: str, value: Any, key: str) -> None:
+    if isinstance(parent, dict) and last:
+        parent[last] = value
+    elif isinstance(parent, list) and last == str(len(parent)):
+        parent.append(value)
+    else:
+        hint = f"the next item of the list is {len(parent)}" if isinstance(parent, list) else "the key is empty"
+        raise ConfigError(f"+{key}: {hint}")
+
+
+def _annotation(tree: Any, key: str, parent: Any, sections: dict[str, Any]) -> Any:
+    """Return the annotation of the argument or field at ``key``, Any where there is none or it cannot be known yet."""
+    path, _, last = key.rpartition(".")
+    if not isinstance(parent, dict):
+        return Any
+    try:
+        if "_target_" in parent:
+            signature = signature_for(parent, path)
+        elif path in sections:
+            signature = signature_of(sections[path], path)
+        else:
+            return Any
+    except ConfigError:  # a broken target may be what the next override mends; check reports it
+        return Any
+    parameter = signature.parameters.get(last)
+    return Any if parameter is None or parameter.annotation is parameter.empty else parameter.annotation
+
+
+def _fitting(tree: Any, key: str, old: Any, raw: str, annotation: Any) -> Any:
+    """Return the value of ``raw`` in the form that fits the annotation or, without one, the old value."""
+    parsed = parse(raw)
+    if isinstance(parsed, str) and "${" in parsed:
+        return parsed
+    old = _resolved(tree, key, old)
+    for value in _forms(parsed, raw, old):
+        if fits(value, annotation) if annotation is not Any else (old is None or kind_of(value) == kind_of(old)):
+            return value
+    if annotation is not Any:
+        raise ConfigError(f"{key}: expects {describe(annotation)}; {raw!r} is {kind_of(parsed)}")
+    hint = {bool: ", write true or false", list: ", write a list such as ['a', 'b']"}.get(type(old), "")
+    raise ConfigError(f"{key} is {old!r} ({kind_of(old)}); {raw!r} is {kind_of(parsed)}{hint}")
+
+
+def _forms(parsed: Any, raw: str, old: Any) -> Iterator[Any]:
+    """Yield the values that ``raw`` may stand for, the most natural one first."""
+    yield float(parsed) if type(old) is float and type(parsed) is int else parsed
+    if type(parsed) is float and parsed.is_integer():
+        yield int(parsed)
+    if type(parsed) in (int, float, bool):
+        yield raw
+
+
+def _resolved(tree: Any, key: str, old: Any) -> Any:
+    """Return what the old value refers to if it is an interpolation; None, which takes anything, if it is broken."""
+    if not (isinstance(old, str) and "${" in old):
+        return old
+    try:
+        return plain(OmegaConf.select(to_config(tree), key))
+    except (OmegaConfBaseException, ConfigError):
+        return None

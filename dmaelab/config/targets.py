@@ -1,0 +1,126 @@
+"""Targets: from the dotted name in a config to the callable and to what it accepts."""
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dmaelab.utils.errors import ConfigError, did_you_mean
+
+
+def join(path: str, key: str | int) -> str:
+    """Return the key path ``path.key``."""
+    return f"{path}.{key}" if path else str(key)
+
+
+def locate(name: str) -> Any:
+    """Return the object of a dotted name such as ``"torch.optim.AdamW"``, importing what it needs.
+
+    Raises:
+        ConfigError: for a module or attribute that does not exist (with the nearest name) and for
+            a module that fails to import.
+    """
+    first, *rest = name.split(".")
+    if not rest:
+        raise ConfigError(f"'{name}' is not a dotted name such as 'torch.optim.AdamW'")
+    found, so_far = _import(first), first
+    for position, part in enumerate(rest, 1):
+        parent, so_far = found, f"{so_far}.{part}"
+        is_last = position == len(rest)
+        if is_last and callable(getattr(parent, part, None)):
+            return getattr(parent, part)
+        # A submodule goes before an attribute: a package may export a function of the same name.
+        if hasattr(parent, "__path__") and part.isidentifier() and importlib.util.find_spec(so_far):
+            found = _import(so_far)
+        elif hasattr(parent, part):
+            found = getattr(parent, part)
+        else:
+            options = [*dir(parent), *(module.name for module in pkgutil.iter_modules(getattr(parent, "__path__", [])))]
+            raise ConfigError(f"'{so_far.rpartition('.')[0]}' has no '{part}'{did_you_mean(part, options)}")
+    return found
+
+
+def _import(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            raise ConfigError(f"no module named '{error.name}' on the search path") from error
+        raise ConfigError(f"importing '{module}' failed: {type(error).__name__}: {error}") from error
+
+
+def load_plugins(cfg: Any) -> None:
+    """Import the modules that the config names in ``plugins``, so that their entries are registered.
+
+    Raises:
+        ConfigError: for a module that is missing or fails to import, and if ``plugins`` is not a list of text.
+    """
+    plugins = cfg.get("plugins") or []
+    if isinstance(plugins, str) or not all(isinstance(module, str) for module in plugins):
+        raise ConfigError(f"plugins: write a list of module names, such as ['projects.my_project'], not {plugins!r}")
+    for module in plugins:
+        try:
+            _import(module)
+        except ConfigError as error:
+            hint = "; run from the folder that holds it, or add that folder to PYTHONPATH" if "search path" in str(error) else ""
+            raise ConfigError(f"plugins: {module}: {error}{hint}") from error
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a callable accepts by keyword."""
+
+    label: str
+    parameters: dict[str, inspect.Parameter]
+    accepts_all: bool  # it has **kwargs, or cannot be inspected
+
+    @property
+    def required(self) -> list[str]:
+        return [name for name, parameter in self.parameters.items() if parameter.default is parameter.empty]
+
+
+def signature_of(target: Callable[..., Any], label: str) -> Signature:
+    """Return the signature of a class (its constructor) or function."""
+    try:
+        parameters = inspect.signature(target, eval_str=True).parameters
+    except NameError:  # an annotation that exists for type checkers only
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):  # some built-in functions have none
+        return Signature(label, {}, True)
+    by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    named = {name: parameter for name, parameter in parameters.items() if parameter.kind in by_keyword}
+    return Signature(label, named, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()))
+
+
+def signature_for(node: dict[str, Any], path: str) -> Signature:
+    """Return the signature for a node with a ``_target_``; of the registered entry where it is a ``build_*`` with a name.
+
+    Raises:
+        ConfigError: for a target that does not exist or cannot be called, and for an unknown registered name.
+    """
+    name = node["_target_"]
+    if not isinstance(name, str):
+        raise ConfigError(f"{join(path, '_target_')}: is the dotted name of a class or function as text, not {name!r}")
+    try:
+        target = locate(name)
+    except ConfigError as error:
+        raise ConfigError(f"{join(path, '_target_')}: {error}") from error
+    if not callable(target):
+        raise ConfigError(f"{join(path, '_target_')}: '{name}' cannot be called, name a class or a function")
+    label = name.rpartition(".")[2]
+    registry = getattr(target, "registry", None) if inspect.isfunction(target) else None
+    if registry is None:
+        return signature_of(target, label)
+    entry = node.get("name")
+    if not isinstance(entry, str):
+        options = ", ".join(registry.names())
+        raise ConfigError(f"{join(path, 'name')}: {label} needs the name of a {registry.kind} as text, one of: {options}")
+    try:
+        signature = signature_of(registry.get(entry), entry)
+    except ConfigError as error:
+        raise ConfigError(f"{join(path, 'name')}: {error}") from error
+    name_parameter = inspect.Parameter("name", inspect.Parameter.KEYWORD_ONLY, annotation=str)
+    return Signature(entry, {**signature.parameters, "name": name_parameter}, signature.accepts_all)

@@ -1,0 +1,7 @@
+"""Corruptions of images in [0,1] pixel space, by name."""
+
+from dmaelab.corruptions.build import CORRUPTIONS, Corrupted, Corruption, build_corruption
+from dmaelab.corruptions.gaussian import Gaussian
+from dmaelab.corruptions.uniform import Uniform
+
+__all__ = ["CORRUPTIONS", "Corrupted", "Corruption", "Gaussian", "Uniform", "build_corruption"]

@@ -1,0 +1,21 @@
+"""Uniform noise, the l1 counterpart of the Gaussian."""
+
+import math
+
+from torch import Tensor
+
+from dmaelab.corruptions.build import CORRUPTIONS, Corruption
+from dmaelab.stats.geometry import UniformL1
+from dmaelab.utils.random import Draw
+
+
+@CORRUPTIONS.register("uniform")
+class Uniform(Corruption):
+    """Uniform noise of standard deviation sigma in every pixel: certifies l1 balls (Yang et al., 2020)."""
+
+    geometry = UniformL1()
+
+    def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
+        """Return ``images + U(-sqrt(3) sigma, sqrt(3) sigma)``."""
+        half_width = math.sqrt(3) * sigma.view(-1, 1, 1, 1)
+        return images + half_width * (2 * draw.uniform(images.shape) - 1)

@@ -1,0 +1,129 @@
+"""run_certification: certify the classifier of a finished run, on a frozen config."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from dmaelab.config import check, instantiate, open_config
+from dmaelab.data import Dataset, select_indices, to_float
+from dmaelab.engine import run_dir
+from dmaelab.engine.settings import CertifySettings
+from dmaelab.modeling import attention_rule
+from dmaelab.smoothing import certify_images
+from dmaelab.utils.distributed import pick_device
+from dmaelab.utils.env import environment
+from dmaelab.utils.errors import ConfigError, UserError
+
+logger = logging.getLogger("dmaelab")
+
+SECTIONS = {"certify": CertifySettings}
+_NODES = ("certifier", "corruption", "dataset")
+DEFAULT = "certify/default"
+
+
+def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
+    """Return a checked certification config from a run directory or a config file, with overrides.
+
+    A run directory takes the config :data:`DEFAULT`. What the config leaves open comes from the run
+    that it certifies: ``corruption.sigma`` from the noise it was trained with, ``dataset`` from its
+    ``data.test``.
+
+    Raises:
+        UserError: there is no such run; or it was trained on a range of sigma and none is given.
+    """
+    source = Path(source)
+    run = [f"certify.run={source}"] if source.is_dir() else []
+    cfg = open_config(DEFAULT if source.is_dir() else source, [*run, *overrides], SECTIONS)
+    if "certify" not in cfg:
+        raise ConfigError(f"{source} is no certification config (it has no section 'certify'), and no run directory")
+    if cfg.certify.get("run") is None:
+        raise ConfigError("certify.run: name the run directory to certify")
+    run_cfg = run_dir.load_run(cfg.certify.run)
+    if cfg.corruption.sigma is None:
+        cfg.corruption.sigma = _trained_sigma(run_cfg)
+    if "dataset" not in cfg:
+        cfg.dataset = run_cfg.data.test
+    for plugin in run_cfg.get("plugins", []):
+        if plugin not in cfg.setdefault("plugins", []):
+            cfg.plugins.append(plugin)
+    check_certification(cfg)
+    return cfg
+
+
+def check_certification(cfg: DictConfig) -> None:
+    """Check a whole certification config without building anything; ConfigError, one line, for the first fault."""
+    for name in (*SECTIONS, *_NODES):
+        if name not in cfg:
+            raise ConfigError(f"{name}: a certification config needs this section")
+    check(cfg, sections=SECTIONS, allowed=_NODES)
+    CertifySettings(**instantiate(cfg.certify))
+
+
+def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress: bool = True) -> Path:
+    """Certify as a config of :func:`certification_config` says; return the folder of the log.
+
+    Finished images of an earlier, killed attempt are skipped. ``shard=(i, N)`` takes every N-th image.
+
+    Raises:
+        UserError: bad input, or the folder holds another certification.
+    """
+    check_certification(cfg)
+    settings = CertifySettings(**instantiate(cfg.certify))
+    device = pick_device(settings.device)
+    classifier = run_dir.load_model(settings.run, settings.weights, device).export()
+    if not hasattr(classifier, "num_classes"):
+        raise UserError(f"{settings.run} trained a {type(classifier).__name__}, which is no classifier: certify a fine-tuned run")
+    dataset = instantiate(cfg.dataset)
+    if dataset.num_classes != classifier.num_classes:
+        raise UserError(f"the classifier has {classifier.num_classes} classes and the data set {dataset.num_classes}: set another dataset")
+    _warn_of_sigma(cfg)
+    out = Path(settings.run) / "certify" / settings.name
+    certify_images(
+        classifier,
+        _images(dataset),
+        select_indices(len(dataset), settings.subset),
+        instantiate(cfg.certifier),
+        instantiate(cfg.corruption),
+        num_classes=classifier.num_classes,
+        out=out,
+        identity={"attention": attention_rule(device.type), "dataset": _plain(cfg.dataset), "plugins": _plain(cfg.get("plugins", []))},
+        context={"run": settings.run, "weights_file": settings.weights, "labels": dict(settings.labels), **environment(), "threads": torch.get_num_threads()},
+        shard=shard,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+        seed=settings.seed,
+        progress=progress,
+    )
+    return out
+
+
+def _images(dataset: Dataset) -> Any:
+    def load(index: int) -> tuple[Tensor, int]:
+        image, label = dataset.load(index)
+        return to_float(image), label
+
+    return load
+
+
+def _trained_sigma(run_cfg: DictConfig) -> float:
+    sigma = instantiate(run_cfg.model).corruption.sigma
+    if isinstance(sigma, tuple):
+        raise UserError(f"the run was trained with sigma in [{sigma[0]}, {sigma[1]}]: choose one with corruption.sigma=")
+    return sigma
+
+
+def _warn_of_sigma(cfg: DictConfig) -> None:
+    trained = run_dir.load_run(cfg.certify.run).model.get("corruption", {}).get("sigma")
+    sigma = cfg.corruption.sigma
+    low, high = trained if isinstance(trained, Sequence) else (trained, trained)
+    if trained is not None and not low <= sigma <= high:
+        logger.warning("warning: certifying at sigma %s a model trained at %s: expect it to abstain", sigma, trained)
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -1,0 +1,65 @@
+"""Checkpoint files: atomic, tensors and plain values only, the newest found by its number."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dmaelab.modeling.weights import WeightsError, load_file
+from dmaelab.utils.distributed import barrier, is_main
+from dmaelab.utils.files import atomic_write
+
+_STEP = re.compile(r"step_(\d+)\.pth")
+
+
+class CheckpointFolder:
+    """The folder ``checkpoints/`` of a run: ``step_0000400.pth``, ``best.pth``, named milestones.
+
+    Saving is collective: every process calls it, the first one writes, the others wait. A file is
+    whole or absent: a full disk or a kill leaves the older ones as they were.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        """Write ``<name>.pth``."""
+        if is_main():
+            save_file(self.path / f"{name}.pth", state)
+        barrier()
+
+    def save_step(self, step: int, state: dict[str, Any], keep: int) -> None:
+        """Write the file of ``step``, then delete all but the newest ``keep`` step files on disk."""
+        self.save(f"step_{step:07d}", state)
+        if is_main():
+            for path in self.steps()[:-keep]:
+                path.unlink()
+
+    def steps(self) -> list[Path]:
+        """Return the step files, oldest first, by number rather than by text."""
+        found = [(int(match[1]), path) for path in self.path.glob("step_*.pth") if (match := _STEP.fullmatch(path.name))]
+        return [path for _, path in sorted(found)]
+
+    def load_latest(self) -> dict[str, Any] | None:
+        """Return the state of the newest step file, ``None`` where there is none.
+
+        Raises:
+            WeightsError: the newest file cannot be read; names the earlier one that could be used.
+        """
+        files = self.steps()
+        if not files:
+            return None
+        try:
+            return load_file(files[-1])
+        except WeightsError as error:
+            earlier = f"; the one before it is {files[-2].name}" if len(files) > 1 else ""
+            raise WeightsError(f"{error}{earlier}") from None
+
+
+def save_file(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values to ``path``, atomically."""
+    atomic_write(path, lambda file: torch.save(state, file))

@@ -1,0 +1,149 @@
+"""DefaultTrainer: from a config to a trainer with the usual hooks."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dmaelab.config import instantiate
+from dmaelab.data import Dataset, build_train_loader
+from dmaelab.engine import hooks
+from dmaelab.engine.checkpoint import CheckpointFolder, save_file
+from dmaelab.engine.evaluation import evaluate
+from dmaelab.engine.run_dir import FINAL, weights_file
+from dmaelab.engine.settings import TrainSettings
+from dmaelab.engine.trainer import Hook, Trainer
+from dmaelab.engine.writers import ConsoleWriter, JSONWriter, TensorBoardWriter, Writer
+from dmaelab.modeling import load_file, load_pretrained
+from dmaelab.utils.distributed import is_main, pick_device, rank, world_size
+from dmaelab.utils.errors import ConfigError
+from dmaelab.utils.random import Draw
+
+logger = logging.getLogger("dmaelab")
+
+
+class DefaultTrainer(Trainer):
+    """Builds everything that a training config names, in a fixed order, and registers the default hooks.
+
+    Override a ``build_*`` method for research; for everything else there are configs and hooks.
+
+    Args:
+        cfg: a checked config with the sections ``model, data, optimizer, schedule, train``.
+        resume: continue from the newest checkpoint of ``train.out_dir``, if there is one.
+    """
+
+    def __init__(self, cfg: DictConfig, resume: bool = False) -> None:
+        self.cfg = cfg
+        self.settings = settings = TrainSettings(**instantiate(cfg.train))
+        self.out_dir = Path(settings.out_dir)
+        self.folder = CheckpointFolder(self.out_dir / "checkpoints")
+        device = pick_device(settings.device)
+        state = self.folder.load_latest() if resume else None
+        start = state["step"] if state else 0
+
+        model = self.build_model().to(device)
+        if settings.init_from is not None and state is None:
+            self.load_pretrained(model)
+        train_set, self.test_set = instantiate(cfg.data.train), instantiate(cfg.data.test)
+        super().__init__(
+            model=self.wrap(model, device),
+            optimizer=instantiate(cfg.optimizer, model=model),
+            micro_batches=iter(self.build_train_loader(train_set, start, device)),
+            max_iter=settings.max_iter,
+            device=device,
+            seed=settings.seed,
+            precision=settings.precision,
+            accum_steps=settings.accum_steps,
+            clip_grad=settings.clip_grad,
+        )
+        self.ema = hooks.EMAHook(model, settings.ema_decay) if settings.ema_decay is not None else None
+        self.register_hooks(self.build_hooks(start))
+        if state is not None:
+            self.load_state_dict(state)
+            logger.info("resumed at step %d of %d", self.step, self.max_iter)
+
+    @property
+    def final_model(self) -> nn.Module:
+        """The module that evaluation uses and that is kept: the average where there is one."""
+        return self.ema.model if self.ema is not None else self.inner
+
+    def build_model(self) -> nn.Module:
+        """Build ``cfg.model`` with the global generator set from (seed, "init"), and put it back."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(Draw(self.settings.seed, "init").seed())
+            return instantiate(self.cfg.model)
+
+    def load_pretrained(self, model: nn.Module) -> None:
+        """Start from the weights that ``train.init_from`` names: a run directory or a file."""
+        source = Path(self.settings.init_from)
+        path = weights_file(source, "final") if source.is_dir() else source
+        logger.info("%s: %s", path, load_pretrained(model, load_file(path)["model"], str(path)))
+
+    def build_train_loader(self, dataset: Dataset, start: int, device: torch.device) -> Any:
+        """Build the endless loader of this process, from step ``start`` on."""
+        settings, processes = self.settings, world_size()
+        micro, rest = divmod(settings.batch_size, processes * settings.accum_steps)
+        if rest or micro == 0:
+            raise ConfigError(
+                f"train.batch_size {settings.batch_size} is not divisible by {processes} processes x {settings.accum_steps} accum_steps"
+            )
+        return build_train_loader(
+            dataset,
+            micro,
+            settings.seed,
+            settings.num_workers,
+            transform=instantiate(self.cfg.data.get("transform") or []),
+            augment=instantiate(self.cfg.data.get("augment") or []),
+            world=processes,
+            rank=rank(),
+            accum=settings.accum_steps,
+            start_step=start,
+            pin_memory=device.type == "cuda",
+        )
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """Wrap the model for distributed training where there are several processes."""
+        if world_size() == 1:
+            return model
+        return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+    def build_hooks(self, start: int) -> list[Hook]:
+        """Return the default hooks; their order is written here and nowhere else."""
+        settings = self.settings
+        guard = hooks.NaNGuard(settings.log_period)
+        self.evaluation = evaluation = hooks.EvalHook(self.evaluate, settings.eval_period)
+        checkpoint = hooks.CheckpointHook(
+            self.folder, guard.check, settings.checkpoint_period, settings.keep_checkpoints, settings.milestones
+        )
+        chosen: list[Hook] = [hooks.ScheduleHook(instantiate(self.cfg.schedule)), guard]
+        if self.ema is not None:
+            chosen.append(self.ema)
+        chosen += [hooks.ThroughputHook(settings.batch_size, settings.log_period), evaluation]
+        # Records before checkpoints: a checkpoint at a log step then starts a new record, as the unbroken run does.
+        chosen.append(hooks.LogHook(self.build_writers(start) if is_main() else [], settings.log_period))
+        if settings.best_metric is not None:
+            chosen.append(hooks.BestHook(self.folder, evaluation, guard.check, settings.best_metric, settings.best_mode))
+        return [*chosen, checkpoint, hooks.PreemptionHook(checkpoint.save)]
+
+    def build_writers(self, start: int) -> list[Writer]:
+        """Return where log records go."""
+        writers: list[Writer] = [ConsoleWriter(self.settings.max_iter, start), JSONWriter(self.out_dir / "metrics.jsonl", start)]
+        if self.settings.tensorboard:
+            writers.append(TensorBoardWriter(self.out_dir / "tb", start))
+        return writers
+
+    def evaluate(self) -> dict[str, float]:
+        """Return the metrics of :attr:`final_model` on the test set."""
+        return evaluate(self.final_model, self.test_set, self.settings, self.device)
+
+    def train(self) -> None:
+        """Train to the end, then write ``model_final.pth``: the exported module with the weights that evaluation used."""
+        super().train()
+        if is_main():
+            weights = "ema" if self.ema is not None else "raw"
+            state = {"model": self.final_model.export().state_dict(), "weights": weights, "step": self.step}
+            save_file(self.out_dir / FINAL, state)

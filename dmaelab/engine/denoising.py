@@ -1,0 +1,65 @@
+"""How well an autoencoder denoises: its error beside the errors of not trying."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmaelab.data import Dataset, build_test_loader, make_batch
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.random import Draw
+
+
+@torch.no_grad()
+def denoising_report(model: nn.Module, train_set: Dataset, test_set: Dataset, device: torch.device, seed: int = 0) -> dict[str, float]:
+    """Return mean squared errors in [0,1] pixel units over all of ``test_set``.
+
+    The model sees noisy images with the patches hidden that its own mask ratio asks for.
+
+    Returns:
+        ``reconstruction``: of the model, over all pixels; ``noisy``: of the noisy image, unclamped;
+        ``mean_image``: of the mean of ``train_set``; ``visible``: of the model on visible patches;
+        ``visible_noisy_clipped``: of the noisy image, clipped to [0,1], on visible patches.
+
+    Raises:
+        UserError: the model predicts normalised patches, from which no pixels can be made.
+    """
+    if model.norm_pix:
+        raise UserError("the run was trained with model.norm_pix=True: its predictions have no pixel values to compare")
+    mean_image = _mean_image(model, train_set, device)
+    sums: dict[str, Tensor] = {}
+    count = 0
+    for samples in build_test_loader(test_set, range(len(test_set)), batch_size=256):
+        draw = Draw(seed, "eval", "denoising", int(samples.index[0]), device=device)
+        batch = make_batch(samples, device, draw, progress=1.0)
+        for name, value in _errors(model, batch, mean_image).items():
+            sums[name] = sums.get(name, 0) + value.double() * len(samples.images)
+        count += len(samples.images)
+    return {name: float(total) / count for name, total in sums.items()}
+
+
+def _errors(model: Any, batch: Any, mean_image: Tensor) -> dict[str, Tensor]:
+    noise = model.corruption(batch.images, batch.draw.child("corruption")).images - batch.images
+    scores = batch.draw.child("mask").uniform((len(batch.images), model.encoder.grid**2))
+    result = model.reconstruct(batch.images, noise=noise, mask_noise=scores)
+    clean = model.preprocess.resize(batch.images)
+    size = model.encoder.patch_size
+    visible = (1 - result.mask).view(-1, 1, model.encoder.grid, model.encoder.grid)
+    visible = visible.repeat_interleave(size, 2).repeat_interleave(size, 3)
+    share = visible.mean()
+    error = (model.pixels(result) - clean).square()
+    return {
+        "reconstruction": error.mean(),
+        "noisy": (result.noisy - clean).square().mean(),
+        "mean_image": (mean_image - clean).square().mean(),
+        "visible": (error * visible).mean() / share,
+        "visible_noisy_clipped": ((result.noisy.clamp(0, 1) - clean).square() * visible).mean() / share,
+    }
+
+
+def _mean_image(model: Any, dataset: Dataset, device: torch.device) -> Tensor:
+    total: Tensor | float = 0.0
+    for samples in build_test_loader(dataset, range(len(dataset)), batch_size=1024):
+        images = make_batch(samples, device, Draw(0, "eval", device=device), progress=1.0).images
+        total = total + model.preprocess.resize(images).double().sum(dim=0)
+    return (total / len(dataset)).float()

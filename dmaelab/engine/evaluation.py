@@ -1,0 +1,38 @@
+"""Evaluation: the mean of a model's own metrics over test images."""
+
+import torch
+from torch import nn
+
+from dmaelab.data import Dataset, build_test_loader, make_batch, select_indices
+from dmaelab.engine.settings import TrainSettings
+from dmaelab.utils.distributed import all_reduce, rank, world_size
+from dmaelab.utils.random import Draw
+
+
+def evaluate(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: torch.device) -> dict[str, float]:
+    """Return the mean over the test images of what ``model.evaluate(batch)`` returns, exact over processes.
+
+    Images are ``settings.eval_images`` evenly spaced ones; noise and masks come from (seed, "eval", first
+    image of the batch), the same at every evaluation, so that values can be compared along a run.
+    """
+    subset = None if settings.eval_images is None else {"count": min(settings.eval_images, len(dataset))}
+    indices = select_indices(len(dataset), subset)
+    share = indices[rank() :: world_size()]
+    if not share:
+        share = indices  # fewer images than processes: everyone counts all of them
+    loader = build_test_loader(dataset, share, settings.eval_batch_size)
+    training = model.training
+    model.eval()
+    sums: dict[str, torch.Tensor] = {}
+    try:
+        for samples in loader:
+            draw = Draw(settings.seed, "eval", int(samples.index[0]), device=device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+                metrics = model.evaluate(make_batch(samples, device, draw, progress=1.0))
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, 0) + value.double() * len(samples.images)
+    finally:
+        model.train(training)
+    count = torch.tensor(float(len(share)), dtype=torch.float64, device=device)
+    totals = all_reduce(torch.stack([count, *sums.values()]), "sum").tolist()
+    return {name: total / totals[0] for name, total in zip(sums, totals[1:], strict=True)}

@@ -1,0 +1,23 @@
+"""Hooks: one idea a file. ``engine/defaults.py`` puts them in order."""
+
+from dmaelab.engine.hooks.checkpointing import BestHook, CheckpointHook
+from dmaelab.engine.hooks.ema import EMAHook
+from dmaelab.engine.hooks.evaluation import EvalHook
+from dmaelab.engine.hooks.guard import NaNGuard
+from dmaelab.engine.hooks.logging import LogHook
+from dmaelab.engine.hooks.preemption import Preempted, PreemptionHook
+from dmaelab.engine.hooks.schedule import ScheduleHook
+from dmaelab.engine.hooks.throughput import ThroughputHook
+
+__all__ = [
+    "BestHook",
+    "CheckpointHook",
+    "EMAHook",
+    "EvalHook",
+    "LogHook",
+    "NaNGuard",
+    "Preempted",
+    "PreemptionHook",
+    "ScheduleHook",
+    "ThroughputHook",
+]

@@ -1,0 +1,80 @@
+"""Saves checkpoints: periodic ones, milestones, the best, and a last one on preemption."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dmaelab.engine.checkpoint import CheckpointFolder
+from dmaelab.engine.hooks.evaluation import EvalHook
+from dmaelab.engine.trainer import Hook
+from dmaelab.utils.errors import ConfigError, did_you_mean
+
+
+class CheckpointHook(Hook):
+    """Writes the trainer's state every ``period`` steps and after the last, keeping the newest ``keep``.
+
+    Args:
+        folder: where the files go.
+        check: called before each save; raises if the weights are spoiled.
+        period: steps between saves; 0 saves at the end only.
+        keep: periodic files to keep.
+        milestones: name -> step: saved under that name too, and kept.
+    """
+
+    def __init__(
+        self, folder: CheckpointFolder, check: Callable[[], None], period: int, keep: int, milestones: Mapping[str, int]
+    ) -> None:
+        self.folder, self.check, self.period, self.keep = folder, check, period, keep
+        self.milestones = dict(milestones)
+
+    def after_step(self) -> None:
+        """Save if it is time."""
+        step, last = self.trainer.step, self.trainer.step == self.trainer.max_iter
+        if last or (self.period and step % self.period == 0):
+            self.save()
+        for name, when in self.milestones.items():
+            if step == when:
+                self.check()
+                self.folder.save(name, self.trainer.state_dict())
+
+    def save(self) -> None:
+        """Save this step now; all processes call it, the first one writes."""
+        self.check()
+        self.folder.save_step(self.trainer.step, self.trainer.state_dict(), self.keep)
+
+
+class BestHook(Hook):
+    """Keeps the checkpoint with the best value of one evaluation metric as ``best``.
+
+    Args:
+        folder: where the file goes.
+        evaluation: the hook whose numbers are compared; it runs earlier in the list.
+        check: called before each save; raises if the weights are spoiled.
+        metric: name of the metric.
+        mode: ``"max"`` or ``"min"``.
+    """
+
+    def __init__(self, folder: CheckpointFolder, evaluation: EvalHook, check: Callable[[], None], metric: str, mode: str) -> None:
+        self.folder, self.evaluation, self.check = folder, evaluation, check
+        self.metric, self.mode = metric, mode
+        self.best: float | None = None
+
+    def after_step(self) -> None:
+        """Save where the metric has just improved."""
+        if not self.evaluation.latest:
+            return
+        if self.metric not in self.evaluation.latest:
+            known = sorted(self.evaluation.latest)
+            raise ConfigError(f"train.best_metric '{self.metric}' is not evaluated{did_you_mean(self.metric, known)}; there are: {', '.join(known)}")
+        value = self.evaluation.latest[self.metric]
+        if self.best is None or (value > self.best if self.mode == "max" else value < self.best):
+            self.best = value
+            self.check()
+            self.folder.save("best", self.trainer.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best value so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the best value."""
+        self.best = state["best"]

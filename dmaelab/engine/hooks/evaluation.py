@@ -1,0 +1,26 @@
+"""Evaluates during training and at its end."""
+
+from collections.abc import Callable
+
+from dmaelab.engine.trainer import Hook
+
+
+class EvalHook(Hook):
+    """Calls ``evaluate()`` every ``period`` steps and after the last; its numbers go to the log with the prefix ``eval_``.
+
+    Args:
+        evaluate: returns metric -> value, the same on every process.
+        period: steps between evaluations; 0 means at the end only.
+    """
+
+    def __init__(self, evaluate: Callable[[], dict[str, float]], period: int) -> None:
+        self.evaluate, self.period = evaluate, period
+        self.latest: dict[str, float] = {}
+
+    def after_step(self) -> None:
+        """Evaluate if it is time; ``latest`` is empty on other steps."""
+        trainer = self.trainer
+        self.latest = {}
+        if trainer.step == trainer.max_iter or (self.period and trainer.step % self.period == 0):
+            self.latest = self.evaluate()
+            trainer.pending.update({f"eval_{name}": value for name, value in self.latest.items()})

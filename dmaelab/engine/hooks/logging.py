@@ -1,0 +1,63 @@
+"""Writes log records: the mean of the losses since the last one, and what other hooks found."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from dmaelab.engine.trainer import Hook
+from dmaelab.engine.writers import Writer
+from dmaelab.utils.distributed import all_reduce, is_main, world_size
+
+
+class LogHook(Hook):
+    """Sums losses on the device; every ``period`` steps brings them to the host and calls the writers.
+
+    Args:
+        writers: each gets ``write(step, values)``; only the first process writes.
+        period: steps between records.
+    """
+
+    def __init__(self, writers: Sequence[Writer], period: int) -> None:
+        self.writers, self.period = writers, period
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+
+    def after_step(self) -> None:
+        """Add this step; write if it is time or another hook has something to say."""
+        trainer = self.trainer
+        values = dict(trainer.losses)
+        if len(values) > 1:
+            values["loss"] = sum(values.values())
+        if trainer.grad_norm is not None:
+            values["grad_norm"] = trainer.grad_norm
+        for name, value in values.items():
+            self.sums[name] = self.sums[name] + value.float() if name in self.sums else value.float()
+        self.count += 1
+        if trainer.step % self.period == 0 or trainer.step == trainer.max_iter:
+            means = {name: float(all_reduce(total.clone(), "sum")) / self.count / world_size() for name, total in self.sums.items()}
+            lr = max(group["lr"] for group in trainer.optimizer.param_groups)
+            self._write({**means, "lr": lr, **trainer.pending})
+            self.sums, self.count = {}, 0
+        elif trainer.pending:
+            self._write(trainer.pending)
+
+    def _write(self, values: dict[str, float]) -> None:
+        if is_main():
+            for writer in self.writers:
+                writer.write(self.trainer.step, values)
+        self.trainer.pending.clear()
+
+    def after_train(self) -> None:
+        """Close the writers."""
+        for writer in self.writers:
+            writer.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums of the record that is not yet written."""
+        return {"sums": {name: total.clone() for name, total in self.sums.items()}, "count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the sums."""
+        self.sums = {name: total.to(self.trainer.device) for name, total in state["sums"].items()}
+        self.count = state["count"]

@@ -1,0 +1,52 @@
+"""Stops at a step boundary when the cluster asks for it, with everything saved."""
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+
+from dmaelab.engine.trainer import Hook
+from dmaelab.utils.distributed import world_size
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
+
+
+class Preempted(Exception):
+    """The run was asked to stop and has saved its state; ``--resume`` continues it."""
+
+
+class PreemptionHook(Hook):
+    """A signal sets a flag; after the step all processes agree on it, save, and raise :class:`Preempted`.
+
+    Args:
+        save: saves a checkpoint of this step.
+    """
+
+    def __init__(self, save: Callable[[], None]) -> None:
+        self.save = save
+        self.flag = torch.zeros(1)
+
+    def before_train(self) -> None:
+        """Listen to SIGTERM and SIGUSR2, and open a group on the host: the flag must not wait for the device."""
+        self._group = dist.new_group(backend="gloo") if world_size() > 1 else None
+        self._before = {number: signal.signal(number, self._raise_flag) for number in SIGNALS}
+
+    def _raise_flag(self, number: int, frame: FrameType | None) -> None:
+        self.flag.fill_(1)
+
+    def after_step(self) -> None:
+        """Save and stop if any process was signalled."""
+        flag = self.flag.clone()
+        if self._group is not None:
+            dist.all_reduce(flag, dist.ReduceOp.MAX, group=self._group)
+        if flag.item() and self.trainer.step < self.trainer.max_iter:
+            self.save()
+            self.after_train()
+            raise Preempted(f"stopped at step {self.trainer.step} of {self.trainer.max_iter} by a signal; the state is saved")
+
+    def after_train(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

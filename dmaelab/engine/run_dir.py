@@ -1,0 +1,91 @@
+"""The run directory: the only hand-over between stages."""
+
+import json
+import logging
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from dmaelab.config import LazyConfig, diff, instantiate, load_plugins
+from dmaelab.modeling import attention_rule, load_exact, load_file
+from dmaelab.utils.env import environment
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.files import write_json
+
+logger = logging.getLogger("dmaelab")
+
+CONFIG, RUN, FINAL = "config.yaml", "run.json", "model_final.pth"
+
+
+def prepare(cfg: DictConfig, resume: bool) -> Path:
+    """Make the run directory ``train.out_dir`` with the frozen config and the record of this start.
+
+    Raises:
+        UserError: the directory holds a run and ``resume`` is not asked for.
+    """
+    out = Path(cfg.train.out_dir)
+    if (out / CONFIG).exists():
+        if not resume:
+            raise UserError(f"{out} already holds a run: continue it with --resume, or choose another train.out_dir")
+        for line in diff(LazyConfig.load(out / CONFIG), cfg):
+            logger.warning("resuming with another config: %s", line)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"train.out_dir {out} cannot be made: {error.strerror}") from None
+    LazyConfig.save(cfg, out / CONFIG)
+    starts = json.loads((out / RUN).read_text())["starts"] if (out / RUN).exists() else []
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    write_json(out / RUN, {"starts": [*starts, {"time": now, "resume": resume, **environment()}]})
+    return out
+
+
+def set_attention(node: DictConfig, device: torch.device, only_auto: bool) -> None:
+    """Write the rule of the device over each ``attention`` below ``node``, in place, or only where it says ``auto``."""
+    for key, value in node.items_ex(resolve=False):
+        if isinstance(value, DictConfig):
+            set_attention(value, device, only_auto)
+        elif key == "attention" and (value == "auto" or not only_auto):
+            node[key] = attention_rule(device.type)
+
+
+def load_run(run: str | Path) -> DictConfig:
+    """Return the frozen config of a run directory, its plug-ins imported.
+
+    Raises:
+        UserError: there is no run in it.
+    """
+    path = Path(run) / CONFIG
+    if not path.is_file():
+        raise UserError(f"{run} is not a run directory: it has no {CONFIG}")
+    cfg = LazyConfig.load(path)
+    load_plugins(cfg)
+    return cfg
+
+
+def weights_file(run: str | Path, weights: str) -> Path:
+    """Return the file that ``weights`` means: ``"final"``, the name of a checkpoint of the run, or a path."""
+    run = Path(run)
+    if weights == "final":
+        if not (run / FINAL).is_file():
+            raise UserError(f"{run} has no {FINAL}: the training has not finished (continue it with --resume), or name a checkpoint as weights")
+        return run / FINAL
+    named = run / "checkpoints" / f"{weights}.pth"
+    return named if named.is_file() else Path(weights)
+
+
+def load_model(run: str | Path, weights: str, device: torch.device) -> Any:
+    """Return the trainable module of a run with its weights, in evaluation mode, on ``device``.
+
+    Its ``export()`` is what was trained: the classifier, or the autoencoder. Attention is computed as the
+    rule says for this device, whatever it was trained on.
+    """
+    cfg = load_run(run)
+    set_attention(cfg.model, device, only_auto=False)
+    model = instantiate(cfg.model)
+    path = weights_file(run, weights)
+    load_exact(model.export(), load_file(path)["model"], str(path))
+    return model.eval().to(device)

@@ -1,0 +1,106 @@
+"""The plain sections of a config, ``train`` and ``certify``: their keys, types and defaults."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dmaelab.utils.errors import ConfigError
+
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a training runs.
+
+    Attributes:
+        out_dir: run directory; everything that the run writes is in it.
+        max_iter: optimizer steps.
+        batch_size: images of one step, over all processes and micro-batches.
+        seed: of initialisation, data order, noise and masks.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        precision: ``"fp32"``, or ``"bf16"`` autocast.
+        accum_steps: micro-batches per step and process.
+        clip_grad: largest norm of the gradient; ``None`` does not clip.
+        num_workers: loader processes.
+        init_from: run directory or file whose weights to start from.
+        ema_decay: decay of an exponential moving average of the weights, which evaluation and the
+            final model then use; ``None`` keeps none.
+        log_period: steps between log lines; the host waits for the device only there.
+        eval_period: steps between evaluations; 0 evaluates at the end only.
+        eval_images: evaluate on so many evenly spaced test images; ``None`` takes all.
+        eval_batch_size: images per forward in evaluation.
+        checkpoint_period: steps between checkpoints; 0 writes one at the end only.
+        keep_checkpoints: periodic checkpoints kept, the newest.
+        milestones: name -> step: further checkpoints, kept for good.
+        best_metric: evaluation metric whose best checkpoint is kept as ``best``; ``None`` keeps none.
+        best_mode: whether a larger (``"max"``) or a smaller value is better.
+        tensorboard: also write TensorBoard files, to ``tb/``.
+    """
+
+    out_dir: str
+    max_iter: int
+    batch_size: int
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "fp32"
+    accum_steps: int = 1
+    clip_grad: float | None = None
+    num_workers: int = 0
+    init_from: str | None = None
+    ema_decay: float | None = None
+    log_period: int = 50
+    eval_period: int = 0
+    eval_images: int | None = None
+    eval_batch_size: int = 256
+    checkpoint_period: int = 0
+    keep_checkpoints: int = 2
+    milestones: dict = field(default_factory=dict)
+    best_metric: str | None = None
+    best_mode: Literal["max", "min"] = "max"
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_iter", "batch_size", "accum_steps", "log_period", "eval_batch_size", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"train.{name} is {getattr(self, name)}: it must be at least 1")
+        for name in ("eval_period", "checkpoint_period", "num_workers"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"train.{name} is {getattr(self, name)}: it must not be negative")
+        if self.precision not in ("fp32", "bf16"):
+            raise ConfigError(f"train.precision is '{self.precision}': choose 'fp32' or 'bf16'")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ConfigError(f"train.ema_decay is {self.ema_decay}: give a number in (0, 1), or None")
+
+
+@dataclass(frozen=True)
+class CertifySettings:
+    """How a certification runs.
+
+    Attributes:
+        run: run directory of the training whose model is certified.
+        weights: ``"final"``, ``"best"``, or a checkpoint file.
+        name: the log goes to ``<run>/certify/<name>/``.
+        subset: which images of ``dataset``: ``None`` (all), ``{"count": k}`` evenly spaced,
+            ``{"stride": k}``, or a list of indices.
+        seed: of the noise.
+        batch_size: rows per forward; part of the log's identity.
+        precision: ``"fp32"`` or ``"bf16"``; the certificate is for the network as evaluated.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        labels: free text for tables, copied to the log's header.
+    """
+
+    run: str
+    weights: str = "final"
+    name: str = "default"
+    subset: dict | list | None = None
+    seed: int = 0
+    batch_size: int = 1000
+    precision: Precision = "fp32"
+    device: str = "auto"
+    labels: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"certify.batch_size is {self.batch_size}: it must be at least 1")
+        if self.precision not in ("fp32", "bf16"):
+            raise ConfigError(f"certify.precision is '{self.precision}': choose 'fp32' or 'bf16'")

@@ -1,0 +1,176 @@
+"""The training loop: one class, whatever the task, precision, accumulation or number of processes."""
+
+import contextlib
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dmaelab.data.batch import make_batch
+from dmaelab.utils.distributed import rank, world_size
+from dmaelab.utils.random import Draw
+
+
+class Hook:
+    """Something that happens around the steps. Hooks run in the order of their list.
+
+    ``state_dict`` is what a resumed run needs to continue as if it had never stopped; it is kept in
+    checkpoints under :attr:`name`, which is unique among the hooks of a trainer.
+    """
+
+    trainer: "Trainer"
+
+    @property
+    def name(self) -> str:
+        """The key of this hook's state in a checkpoint."""
+        return type(self).__name__
+
+    def before_train(self) -> None:
+        """Run once, before the first step."""
+
+    def before_step(self) -> None:
+        """Run before each step."""
+
+    def after_backward(self) -> None:
+        """Run when the gradients of a step are complete, before the optimizer uses them."""
+
+    def after_step(self) -> None:
+        """Run after each step; ``trainer.step`` is already the number of finished steps."""
+
+    def after_train(self) -> None:
+        """Run once, after the last step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain values to save."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+
+
+class Trainer:
+    """Runs optimizer steps on micro-batches and calls hooks.
+
+    Args:
+        model: ``model(batch) -> dict of scalar losses``, which are summed.
+        optimizer: of the model's parameters.
+        micro_batches: endless iterator of ``(images, targets, index)``; ``accum_steps`` of them make a step.
+        max_iter: number of steps.
+        device: of model and batches.
+        seed: noise and masks of micro-batch ``g = micro * world + rank`` of a step come from
+            ``(seed, "train", step, g)``, so that the split into processes and micro-batches does not matter.
+        precision: ``"fp32"`` or ``"bf16"`` autocast.
+        accum_steps: micro-batches per step.
+        clip_grad: largest gradient norm, or ``None``.
+
+    Attributes:
+        step: number of finished steps.
+        losses: named losses of the current step, on the device.
+        pending: values for the next log record.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        micro_batches: Iterator[Any],
+        max_iter: int,
+        device: torch.device,
+        seed: int = 0,
+        precision: str = "fp32",
+        accum_steps: int = 1,
+        clip_grad: float | None = None,
+    ) -> None:
+        self.model, self.optimizer, self.micro_batches = model, optimizer, micro_batches
+        self.max_iter, self.device, self.seed = max_iter, device, seed
+        self.precision, self.accum_steps, self.clip_grad = precision, accum_steps, clip_grad
+        self.step = 0
+        self.losses: dict[str, Tensor] = {}
+        self.grad_norm: Tensor | None = None
+        self.data_seconds = 0.0
+        self.pending: dict[str, float] = {}
+        self.hooks: list[Hook] = []
+
+    @property
+    def inner(self) -> nn.Module:
+        """The model without the wrapper of distributed training."""
+        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+
+    def register_hooks(self, hooks: Sequence[Hook]) -> None:
+        """Add hooks; two of one name are refused, since they would share their saved state."""
+        for hook in hooks:
+            if any(hook.name == other.name for other in self.hooks):
+                raise ValueError(f"two hooks are called {hook.name}: override `name` in one of them")
+            hook.trainer = weakref.proxy(self)
+            self.hooks.append(hook)
+
+    def train(self) -> None:
+        """Run from ``step`` to ``max_iter``; the last hooks run also when nothing was left to do."""
+        self.model.train()
+        self._call("before_train")
+        while self.step < self.max_iter:
+            self._call("before_step")
+            self.run_step()
+            self.step += 1
+            self._call("after_step")
+        self._call("after_train")
+
+    def run_step(self) -> None:
+        """Run forward and backward on each micro-batch, then one optimizer step."""
+        self.losses, self.data_seconds = {}, 0.0
+        for micro in range(self.accum_steps):
+            batch = self._next_batch(micro)
+            last = micro == self.accum_steps - 1
+            with self._no_sync(not last), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                losses = self.model(batch)
+            with self._no_sync(not last):
+                (sum(losses.values()) / self.accum_steps).backward()
+            for name, value in losses.items():
+                share = value.detach() / self.accum_steps
+                self.losses[name] = self.losses[name] + share if name in self.losses else share
+        self.grad_norm = self._clip() if self.clip_grad is not None else None
+        self._call("after_backward")
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _next_batch(self, micro: int) -> Any:
+        started = time.perf_counter()
+        raw = next(self.micro_batches)
+        self.data_seconds += time.perf_counter() - started
+        draw = Draw(self.seed, "train", self.step, micro * world_size() + rank(), device=self.device)
+        # The one global generator that a module may use (drop path, a user's dropout).
+        torch.manual_seed(draw.child("global").seed())
+        return make_batch(raw, self.device, draw, progress=self.step / self.max_iter)
+
+    def _clip(self) -> Tensor:
+        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)
+
+    def _no_sync(self, skip: bool) -> contextlib.AbstractContextManager:
+        wrapped = isinstance(self.model, DistributedDataParallel)
+        return self.model.no_sync() if skip and wrapped else contextlib.nullcontext()
+
+    def _call(self, moment: str) -> None:
+        for hook in self.hooks:
+            getattr(hook, moment)()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a run needs to continue exactly: no generator state, randomness has addresses."""
+        return {
+            "model": self.inner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "hooks": {hook.name: hook.state_dict() for hook in self.hooks},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state_dict`; a hook that the file does not know keeps its initial state."""
+        self.inner.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+        for hook in self.hooks:
+            if hook.name in state["hooks"]:
+                hook.load_state_dict(state["hooks"][hook.name])

@@ -1,0 +1,1 @@
+"""Starting engine entries: process groups, and pipelines of stages."""

@@ -1,0 +1,50 @@
+"""What a pipeline leaves behind: one table, the curves, and the reconstructions."""
+
+from pathlib import Path
+
+from dmaelab.analysis.plots import plot_certified_accuracy
+from dmaelab.analysis.tables import make_table
+from dmaelab.config import instantiate
+from dmaelab.engine import run_dir
+from dmaelab.engine.denoising import denoising_report
+from dmaelab.engine.pictures import reconstruction_grid
+from dmaelab.launch.pipeline import Pipeline
+from dmaelab.records.readers import read_log
+from dmaelab.utils.distributed import pick_device
+from dmaelab.utils.files import write_json, write_text
+
+
+def write_report(pipeline: Pipeline) -> str:
+    """Write ``table.md``, ``table.json``, ``curves.png`` and pictures below ``out_dir``; return the text to print."""
+    settings, out = pipeline.settings, pipeline.out
+    lines = [settings.title] if settings.title else []
+    logs = [(label, read_log(folder)) for label, folder in pipeline.logs()]
+    if logs:
+        write_text(out / "table.md", make_table(logs, "markdown", settings.radii, intervals=True) + "\n")
+        write_text(out / "table.json", make_table(logs, "json", settings.radii) + "\n")
+        plot_certified_accuracy(logs, out / "curves.png", settings.title)
+        lines += [make_table(logs, "text", settings.radii), f"curves: {out / 'curves.png'}"]
+    for name in settings.pictures:
+        lines += describe_reconstruction(out / name, out / f"reconstruction_{name}.png")
+    return "\n".join([*lines, settings.note] if settings.note else lines)
+
+
+def describe_reconstruction(run: Path, picture: Path, weights: str = "final") -> list[str]:
+    """Draw the reconstructions of a pre-training run; return lines that name the picture and its errors."""
+    cfg = run_dir.load_run(run)
+    device = pick_device("auto")
+    model = run_dir.load_model(run, weights, device)
+    test_set = instantiate(cfg.data.test)
+    reconstruction_grid(model, test_set, picture)
+    lines = [f"reconstructions: {picture}"]
+    if not model.norm_pix and model.corruption is not None:
+        errors = denoising_report(model, instantiate(cfg.data.train), test_set, device)
+        write_json(picture.with_suffix(".json"), errors)
+        baseline = min(errors["noisy"], errors["mean_image"])
+        lines.append(
+            f"  mean squared error on held-out images: {errors['reconstruction']:.4f} from noisy, masked input;"
+            f" noisy image {errors['noisy']:.4f}, training-mean image {errors['mean_image']:.4f}"
+            f" ({errors['reconstruction'] / baseline:.2f}x the smaller)"
+        )
+        lines.append(f"  on visible patches {errors['visible']:.4f}; clipped noisy image {errors['visible_noisy_clipped']:.4f}")
+    return lines

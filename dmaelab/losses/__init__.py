@@ -1,0 +1,18 @@
+"""Losses by name: reconstruction (MSE on all or masked patches) and classification under noise (RS, CR)."""
+
+from dmaelab.losses.build import LOSSES, ClassificationLoss, ReconstructionLoss, build_loss
+from dmaelab.losses.classification import RS
+from dmaelab.losses.consistency import CR, consistency_terms
+from dmaelab.losses.reconstruction import MSEAllPatches, MSEMaskedPatches
+
+__all__ = [
+    "CR",
+    "LOSSES",
+    "RS",
+    "ClassificationLoss",
+    "MSEAllPatches",
+    "MSEMaskedPatches",
+    "ReconstructionLoss",
+    "build_loss",
+    "consistency_terms",
+]

@@ -1,0 +1,52 @@
+"""CR: consistency regularization over noisy copies."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dmaelab.losses.build import LOSSES
+from dmaelab.losses.classification import RS, cross_entropy
+from dmaelab.utils.errors import UserError
+
+
+@LOSSES.register("cr")
+class CR(RS):
+    """Cross-entropy plus consistency between noisy copies (Jeong & Shin, 2020; Eq. 8 of the paper).
+
+    Args:
+        lam: weight of the KL divergence from the mean prediction to each copy's, lambda of Eq. 8.
+        mu: weight of the entropy of the mean prediction (eta in the paper's Table 8).
+        copies: noisy copies m of each image, at least 2.
+        label_smoothing: share of the target spread over all classes, in [0, 1).
+    """
+
+    def __init__(self, lam: float = 2.0, mu: float = 0.5, copies: int = 2, label_smoothing: float = 0.0) -> None:
+        super().__init__(label_smoothing)
+        if copies < 2:
+            raise UserError(f"loss.copies is {copies}: consistency compares at least 2 noisy copies")
+        self.lam, self.mu, self.copies = lam, mu, copies
+
+    def forward(self, context: Any) -> dict[str, Tensor]:
+        """Return ``{"loss_ce", "loss_consistency", "loss_entropy"}``, the last two already weighted."""
+        logits = context.classifier(context.noisy(copies=self.copies).images).float()
+        divergence, entropy = consistency_terms(logits.view(self.copies, -1, logits.shape[-1]))
+        return {
+            "loss_ce": cross_entropy(logits, context.targets, self.copies, self.label_smoothing),
+            "loss_consistency": self.lam * divergence,
+            "loss_entropy": self.mu * entropy,
+        }
+
+
+def consistency_terms(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``(mean KL(pbar || p_c), mean H(pbar))`` of ``logits`` [m, N, K], in nats.
+
+    ``pbar`` is the mean of the copies' softmax, and gradients flow through it. Both are averages
+    over images (and copies), finite also where a probability is exactly zero: x log x is 0 there.
+    """
+    log_p = torch.log_softmax(logits.float(), dim=-1)
+    mean_p = log_p.exp().mean(dim=0)
+    # The clamp keeps the gradient finite where every copy gives a class probability zero.
+    neg_entropy = torch.xlogy(mean_p, mean_p.clamp_min(1e-20)).sum(dim=-1)
+    cross = (mean_p * log_p).sum(dim=-1)
+    return (neg_entropy - cross).mean(), -neg_entropy.mean()

@@ -1,0 +1,46 @@
+"""The base classifier of the smoothed model: what is certified, saved and deployed."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dmaelab.modeling.build import Backbone
+from dmaelab.modeling.preprocess import Preprocess
+from dmaelab.utils.errors import ConfigError
+
+
+class Classifier(nn.Module):
+    """[0,1] images, noisy and unclamped, at native size -> logits. It adds no noise itself.
+
+    Args:
+        backbone: normalised images -> features.
+        num_classes: number of classes K.
+        pixel_mean, pixel_std: per channel, in [0,1] pixel units; buffers, saved with the weights.
+        input_size: side to resize to before the backbone; ``None`` keeps the native size.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        input_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise ConfigError(f"num_classes is {num_classes}: a classifier needs at least 2")
+        self.num_classes = num_classes
+        self.preprocess = Preprocess(pixel_mean, pixel_std, input_size)
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.num_features, num_classes)
+        nn.init.trunc_normal_(self.head.weight, std=2e-5)  # as the reference fine-tunes: start undecided
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N,K] of images [N,C,H,W]."""
+        return self.head(self.backbone(self.preprocess(images)))
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Return the backbone's layers; the head is in none and learns at the full rate."""
+        return self.backbone.layers()

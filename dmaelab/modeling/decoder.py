@@ -1,0 +1,41 @@
+"""The small transformer that turns visible tokens into the pixels of all patches."""
+
+import torch
+from torch import Tensor, nn
+
+from dmaelab.modeling.layers import NORM_EPS, Block, init_transformer
+from dmaelab.modeling.patches import take
+from dmaelab.modeling.pos_embed import sincos_2d
+from dmaelab.modeling.vit import ViT
+
+
+class MAEDecoder(nn.Module):
+    """Asymmetric decoder of MAE and DMAE (He et al., 2022; paper, Section 3.2).
+
+    Args:
+        encoder: the ViT whose latents it reads; gives width, grid, patch size and channels.
+        width: token width of the decoder.
+        depth: number of blocks.
+        num_heads: attention heads.
+    """
+
+    def __init__(self, encoder: ViT, width: int = 512, depth: int = 8, num_heads: int = 16) -> None:
+        super().__init__()
+        self.embed = nn.Linear(encoder.num_features, width)
+        self.mask_token = nn.Parameter(torch.empty(1, 1, width))
+        self.pos_embed = nn.Parameter(sincos_2d(width, encoder.grid), requires_grad=False)
+        self.blocks = nn.ModuleList([Block(width, num_heads, encoder.mlp_ratio, attention=encoder.attention) for _ in range(depth)])
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.pred = nn.Linear(width, encoder.patch_size**2 * encoder.in_channels)
+        init_transformer(self)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(self, latent: Tensor, ids_restore: Tensor) -> Tensor:
+        """Return predicted patches [N,L,P] of latents [N,1+K,D] and ``ids_restore`` [N,L]."""
+        tokens = self.embed(latent)
+        hidden = self.mask_token.expand(len(tokens), ids_restore.shape[1] - tokens.shape[1] + 1, -1).to(tokens.dtype)
+        patches = take(torch.cat([tokens[:, 1:], hidden], dim=1), ids_restore)
+        tokens = torch.cat([tokens[:, :1], patches], dim=1) + self.pos_embed
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.pred(self.norm(tokens))[:, 1:]

@@ -1,0 +1,153 @@
+"""The denoising masked autoencoder, read top to bottom like Section 3.2 of the paper."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmaelab.corruptions import Corruption
+from dmaelab.losses import LOSSES, ReconstructionLoss
+from dmaelab.modeling.build import Backbone
+from dmaelab.modeling.patches import normalise_patches, patchify, random_masking, take, unpatchify
+from dmaelab.modeling.preprocess import Preprocess
+from dmaelab.utils.errors import ConfigError
+from dmaelab.utils.random import Draw
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What :meth:`DenoisingMAE.reconstruct` returns.
+
+    Attributes:
+        latent: encoder output [N,1+K,D], class token first, after the final norm.
+        pred: predicted patches [N,L,P], in normalised units.
+        mask: [N,L], 1 where a patch was hidden.
+        ids_restore: [N,L], undoes the shuffle.
+        target: clean patches [N,L,P], in normalised units.
+        noisy: what the encoder's patches were cut from, [0,1] units, unclamped, at the model's size.
+    """
+
+    latent: Tensor
+    pred: Tensor
+    mask: Tensor
+    ids_restore: Tensor
+    target: Tensor
+    noisy: Tensor
+
+    def loss(self, name: str = "mse_all_patches", norm_pix: bool = True) -> Tensor:
+        """Return a registered reconstruction loss, a scalar; ``norm_pix`` normalises each target patch."""
+        target = normalise_patches(self.target) if norm_pix else self.target
+        return LOSSES.build(name)(self.pred, target, self.mask)
+
+
+class DenoisingMAE(nn.Module):
+    """Corrupt, mask, encode what is visible, decode everything, compare with the clean image.
+
+    Args:
+        encoder: a backbone with ``embed`` and ``encode`` (a ViT with ``pool=None``).
+        decoder: called with the encoder, returns the decoder module.
+        corruption: noise in [0,1] pixel space, before resizing and normalisation; ``None`` for MAE.
+        loss: a reconstruction loss.
+        pixel_mean, pixel_std: per channel, in [0,1] pixel units.
+        mask_ratio: share of the patches that are hidden, in [0, 1).
+        norm_pix: whether the targets are normalised per patch.
+        input_size: side to resize to inside the model, after the noise; ``None`` keeps the native size.
+
+    Raises:
+        ConfigError: for a backbone without ``embed`` and ``encode``, or a mask ratio outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        encoder: Backbone,
+        decoder: Callable[[Backbone], nn.Module],
+        corruption: Corruption | None,
+        loss: ReconstructionLoss,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        mask_ratio: float = 0.75,
+        norm_pix: bool = True,
+        input_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not (hasattr(encoder, "embed") and hasattr(encoder, "encode")) or getattr(encoder, "pool", None) is not None:
+            raise ConfigError(f"{type(encoder).__name__} cannot be the encoder of a DenoisingMAE: it needs embed(), encode() and pool=None, like 'vit'")
+        if not 0 <= mask_ratio < 1:
+            raise ConfigError(f"mask_ratio is {mask_ratio}: give the hidden share of the patches, in [0, 1)")
+        self.preprocess = Preprocess(pixel_mean, pixel_std, input_size)
+        self.encoder = encoder
+        self.decoder = decoder(encoder)
+        self.corruption, self.loss = corruption, loss
+        self.mask_ratio, self.norm_pix = mask_ratio, norm_pix
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        """Return ``{"loss"}`` of a batch (``images`` [N,C,H,W] in [0,1], ``draw``)."""
+        result = self._run(batch.images, self._corrupt(batch.images, batch.draw), self._scores(batch.images, batch.draw), self.mask_ratio)
+        return {"loss": self.loss(result.pred, self._target(result), result.mask)}
+
+    @torch.no_grad()
+    def evaluate(self, batch: Any) -> dict[str, Tensor]:
+        """Return batch means: ``{"loss"}`` and, where predictions are pixels, ``{"pixel_mse"}`` in [0,1] units."""
+        result = self._run(batch.images, self._corrupt(batch.images, batch.draw), self._scores(batch.images, batch.draw), self.mask_ratio)
+        metrics = {"loss": self.loss(result.pred, self._target(result), result.mask)}
+        if not self.norm_pix:
+            error = self.pixels(result) - self.preprocess.resize(batch.images)
+            metrics["pixel_mse"] = error.square().mean()
+        return metrics
+
+    @torch.no_grad()
+    def reconstruct(
+        self, images: Tensor, *, noise: Tensor | None = None, mask_noise: Tensor | None = None, mask_ratio: float | None = None
+    ) -> Reconstruction:
+        """Reconstruct clean images [N,C,H,W] in [0,1] from their noisy, masked versions.
+
+        Args:
+            noise: what is added to the images, [N,C,H,W] in [0,1] pixel units (already times sigma).
+            mask_noise: scores [N,L]; the patches with the smallest stay visible.
+            mask_ratio: hidden share; the model's own by default.
+
+        What is not given is drawn from one fixed address, so that a call can be repeated.
+        """
+        draw = Draw(0, "call", "reconstruct", device=images.device)
+        corrupted = self._corrupt(images, draw) if noise is None else images + noise
+        scores = self._scores(images, draw) if mask_noise is None else mask_noise
+        return self._run(images, corrupted, scores, self.mask_ratio if mask_ratio is None else mask_ratio)
+
+    def pixels(self, result: Reconstruction) -> Tensor:
+        """Return reconstructed images in [0,1] units, unclamped.
+
+        With ``norm_pix`` the statistics of each clean patch are put back: a picture of what was
+        learned, not a reconstruction that could be made without the clean image.
+        """
+        pred = result.pred.float()
+        if self.norm_pix:
+            variance = result.target.var(dim=-1, keepdim=True)
+            pred = pred * (variance + 1e-6).sqrt() + result.target.mean(dim=-1, keepdim=True)
+        return self.preprocess.denormalise(unpatchify(pred, self.encoder.patch_size, self.encoder.in_channels))
+
+    def export(self) -> nn.Module:
+        """Return the module whose weights a finished run keeps: the autoencoder itself."""
+        return self
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Return the parameters as one layer: pre-training has no layer-wise decay."""
+        return [list(self.parameters())]
+
+    def _run(self, clean: Tensor, corrupted: Tensor, scores: Tensor, mask_ratio: float) -> Reconstruction:
+        tokens = self.encoder.embed(self.preprocess(corrupted))
+        kept, ids_restore, mask = random_masking(scores, mask_ratio)
+        latent = self.encoder.encode(take(tokens, kept))
+        pred = self.decoder(latent, ids_restore)
+        target = patchify(self.preprocess(clean), self.encoder.patch_size)
+        return Reconstruction(latent, pred, mask, ids_restore, target, self.preprocess.resize(corrupted))
+
+    def _target(self, result: Reconstruction) -> Tensor:
+        return normalise_patches(result.target) if self.norm_pix else result.target
+
+    def _corrupt(self, images: Tensor, draw: Draw) -> Tensor:
+        return images if self.corruption is None else self.corruption(images, draw.child("corruption")).images
+
+    def _scores(self, images: Tensor, draw: Draw) -> Tensor:
+        return draw.child("mask").uniform((len(images), self.encoder.grid**2))

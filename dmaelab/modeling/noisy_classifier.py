@@ -1,0 +1,91 @@
+"""A classifier in training under noise: m noisy copies, and a loss that compares them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmaelab.corruptions import Corrupted, Corruption
+from dmaelab.losses import ClassificationLoss
+from dmaelab.modeling.classifier import Classifier
+from dmaelab.utils.random import Draw
+
+
+class LossContext:
+    """All that a loss may know of one micro-batch, and nothing of the trainer.
+
+    Attributes:
+        classifier: [0,1] images -> logits.
+        images: clean images [N,C,H,W] in [0,1].
+        targets: classes [N], int64.
+        progress: share of the training that is done, in [0, 1).
+        draw: parent of any random numbers of the loss's own; take children.
+        aux: frozen models by name, outside the module tree.
+    """
+
+    def __init__(self, classifier: nn.Module, corruption: Corruption, batch: Any, copies: int, aux: Mapping[str, nn.Module]) -> None:
+        self.classifier = classifier
+        self.images, self.targets, self.progress = batch.images, batch.targets, batch.progress
+        self.draw: Draw = batch.draw.child("loss")
+        self.aux = aux
+        self._corruption, self._noise, self._copies = corruption, batch.draw.child("corruption"), copies
+
+    def noisy(self, images: Tensor | None = None, copies: int | None = None, tag: str = "train") -> Corrupted:
+        """Return noisy copies, copy-major; the same ``tag`` gives the same noise, another one fresh noise."""
+        images = self.images if images is None else images
+        return self._corruption(images, self._noise.child(tag), self._copies if copies is None else copies)
+
+    @contextmanager
+    def frozen(self) -> Iterator[nn.Module]:
+        """Yield the classifier in evaluation mode with parameters that take no gradient; restores both after."""
+        modules = {module: module.training for module in self.classifier.modules()}
+        parameters = {parameter: parameter.requires_grad for parameter in self.classifier.parameters()}
+        try:
+            self.classifier.eval()
+            self.classifier.requires_grad_(False)
+            yield self.classifier
+        finally:
+            for module, training in modules.items():
+                module.training = training
+            for parameter, requires_grad in parameters.items():
+                parameter.requires_grad_(requires_grad)
+
+
+class NoisyClassifier(nn.Module):
+    """The trainable wrapper of a classifier (paper, Eqs. 6-8); its checkpoints give back the plain one.
+
+    Args:
+        classifier: what is trained, certified and deployed.
+        corruption: noise in [0,1] pixel space, at the images' native size.
+        loss: a classification loss; ``loss.copies`` noisy copies are drawn.
+    """
+
+    def __init__(self, classifier: Classifier, corruption: Corruption, loss: ClassificationLoss) -> None:
+        super().__init__()
+        self.classifier, self.corruption, self.loss = classifier, corruption, loss
+        self.aux: dict[str, nn.Module] = {}
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        """Return the named scalar losses of a batch (``images, targets, draw, progress``)."""
+        return self.loss(LossContext(self.classifier, self.corruption, batch, self.loss.copies, self.aux))
+
+    @torch.no_grad()
+    def evaluate(self, batch: Any) -> dict[str, Tensor]:
+        """Return batch means: ``{"noisy_accuracy", "clean_accuracy", "noisy_loss"}``, one noisy copy per image."""
+        noisy = self.classifier(self.corruption(batch.images, batch.draw.child("corruption")).images).float()
+        clean = self.classifier(batch.images).float()
+        return {
+            "noisy_accuracy": (noisy.argmax(dim=1) == batch.targets).float().mean(),
+            "clean_accuracy": (clean.argmax(dim=1) == batch.targets).float().mean(),
+            "noisy_loss": nn.functional.cross_entropy(noisy, batch.targets),
+        }
+
+    def export(self) -> nn.Module:
+        """Return the module whose weights a finished run keeps: the plain classifier."""
+        return self.classifier
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Return the classifier's groups, for layer-wise learning-rate decay."""
+        return self.classifier.layers()

@@ -1,0 +1,24 @@
+"""Fixed two-dimensional sine-cosine position embeddings."""
+
+import torch
+from torch import Tensor
+
+
+def sincos_2d(width: int, grid: int) -> Tensor:
+    """Return the table ``[1, 1 + grid*grid, width]``, float32; row 0, the class token's, is zero.
+
+    Patch (row, col) gets ``[sin(col w), cos(col w), sin(row w), cos(row w)]`` with the frequencies
+    ``w_k = 10000^(-k / (width/4))``: the column fills the first half, as in the MAE and DMAE weights.
+    Made in float64, then rounded.
+    """
+    if width % 4:
+        raise ValueError(f"a sine-cosine table needs a width divisible by 4, got {width}")
+    quarter = width // 4
+    frequencies = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    positions = torch.arange(grid, dtype=torch.float64)
+    angles = torch.outer(positions, frequencies)  # [grid, quarter]
+    line = torch.cat([angles.sin(), angles.cos()], dim=1)  # [grid, width/2]
+    by_column = line.repeat(grid, 1)  # patch t = row*grid + col
+    by_row = line.repeat_interleave(grid, dim=0)
+    table = torch.cat([by_column, by_row], dim=1)
+    return torch.cat([torch.zeros(1, width, dtype=torch.float64), table]).unsqueeze(0).float()

@@ -1,0 +1,90 @@
+"""Merging: many sets of rows into one, in which every image stands once."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dmaelab.utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows as text, by index of the image in ascending order.
+
+    Attributes:
+        source: where they come from, for messages.
+        columns: names of the cells.
+        rows: index -> cells.
+        repeated: images that stood in several sources, with equal rows.
+    """
+
+    source: str
+    columns: tuple[str, ...]
+    rows: dict[int, tuple[str, ...]]
+    repeated: int = 0
+
+
+def merge_tables(source: str, tables: Iterable[Table]) -> Table:
+    """Return the union of the tables.
+
+    An image may stand in several of them if its rows are equal but for ``time``.
+
+    Raises:
+        UserError: other columns, or two different rows for one image; names both sources.
+    """
+    columns: tuple[str, ...] = ()
+    rows: dict[int, tuple[str, ...]] = {}
+    origin: dict[int, str] = {}
+    repeated = 0
+    for table in tables:
+        if rows and table.columns != columns:
+            raise UserError(f"{table.source} has other columns than the rest of {source}: logs of different kinds cannot be merged")
+        columns = table.columns
+        for index, cells in table.rows.items():
+            if index not in rows:
+                rows[index], origin[index] = cells, table.source
+                continue
+            repeated += 1
+            different = [c for c, old, new in zip(columns, rows[index], cells, strict=True) if old != new and c != "time"]
+            if different:
+                raise UserError(
+                    f"image {index} differs between {origin[index]} and {table.source} in {', '.join(different)}: "
+                    "they are not the same certification, remove one of them"
+                )
+    return Table(source, columns, dict(sorted(rows.items())), repeated)
+
+
+def gaps(table: Table, indices: Iterable[int]) -> list[int]:
+    """Return those of ``indices`` that have no row, ascending."""
+    return sorted(set(indices) - table.rows.keys())
+
+
+def identity_hash(identity: Mapping[str, Any]) -> str:
+    """Return the hash (16 hex digits) of an identity, the same for any order of its keys.
+
+    Raises:
+        UserError: for values that JSON cannot hold.
+    """
+    try:
+        text = json.dumps(identity, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the identity of a log must be of plain finite values: {error}") from None
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return ``"sigma is 0.25 there, 0.5 here"`` for every key that differs, nested ones with dots."""
+    found = []
+    for key in sorted(there.keys() | here.keys()):
+        old, new = there.get(key), here.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{prefix}{key}.")
+        elif old != new or (key in there) != (key in here):
+            found.append(f"{prefix}{key} is {_show(there, key)} there, {_show(here, key)} here")
+    return found
+
+
+def _show(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key]) if key in values else "absent"

@@ -1,0 +1,151 @@
+"""Reading any certification log into one form: our folders, and the TSV files of other tools."""
+
+import math
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmaelab.records.log import HEADER, read_folders, read_header, read_lines
+from dmaelab.records.row import BASE_COLUMNS, parse_value
+from dmaelab.utils.errors import UserError
+
+_CLOCK = re.compile(r"(?:(\d+) days?, )?(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+
+@dataclass(frozen=True)
+class Log:
+    """A certification log in memory; all arrays have one entry per row, in the order of the source.
+
+    Attributes:
+        path: where it was read from.
+        index: int64, position of the image in its data set.
+        label: int64, true class.
+        prediction: int64, class or -1 for abstention (other tools: -2 for a class that was not the label).
+        radius: float64, [0,1] pixel units, at full precision where the source has it; 0 in logs of PREDICT.
+        correct: bool, recomputed from the two classes.
+        time: float64, seconds; nan where the source has none.
+        extra: the other columns, by name.
+        header: content of ``header.json``, where there is one.
+    """
+
+    path: Path
+    index: np.ndarray
+    label: np.ndarray
+    prediction: np.ndarray
+    radius: np.ndarray
+    correct: np.ndarray
+    time: np.ndarray
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
+    header: dict[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def find_logs(path: str | os.PathLike) -> list[Path]:
+    """Return the logs at ``path``: itself for a file or a log's folder, all logs below for a run directory.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(path)
+    if not path.is_dir() or (path / HEADER).exists():
+        return [path]
+    found = sorted(header.parent for pattern in (f"certify/*/{HEADER}", f"*/{HEADER}") for header in path.glob(pattern))
+    if not found:
+        raise UserError(f"no certification log in {path}: expected {HEADER} in it, or in certify/<name>/ below it")
+    return found
+
+
+def read_log(path: str | os.PathLike) -> Log:
+    """Read one log: a folder (all its shards), or a TSV file with a first line of column names.
+
+    Files may lack columns but ``idx label predict``; ``time`` may be seconds or ``[d days, ]h:mm:ss[.f]``.
+
+    Raises:
+        UserError: missing, empty or damaged; one line that names the place.
+
+    Warns:
+        UserWarning: a folder is incomplete or holds images twice, a file ends in lines that are no
+            rows, or its column ``correct`` is not ``predict == label``.
+    """
+    path = Path(path)
+    header = None
+    if path.is_dir():
+        header = read_header(path)
+        table = read_folders([path])
+        columns, rows = table.columns, list(table.rows.values())
+        if table.repeated:
+            warnings.warn(f"{path}: {table.repeated} images are recorded twice, with equal rows; counted once", stacklevel=2)
+        expected = header["identity"].get("subset", {}).get("count", len(rows))
+        if 0 < len(rows) < expected:
+            warnings.warn(f"{path} is incomplete: {len(rows)} of {expected} images", stacklevel=2)
+    else:
+        columns, rows = _read_file(path)
+    if not rows:
+        raise UserError(f"{path} has no rows: nothing was certified yet")
+    return _to_log(path, columns, rows, header)
+
+
+def _read_file(path: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return columns and rows of a TSV file."""
+    lines, rest = read_lines(path)
+    if rest and not (path.parent / HEADER).exists():  # other tools may leave out the last line break, ours never do
+        lines.append(rest)
+    columns = tuple(lines[0].split("\t")) if lines else ()
+    if not columns:
+        raise UserError(f"{path} is empty")
+    if missing := [name for name in ("idx", "label", "predict") if name not in columns]:
+        raise UserError(f"{path} is no certification log: its first line names no column {', '.join(missing)}")
+    place = columns.index("idx")
+    rows = [tuple(line.split("\t")) for line in lines[1:]]
+    good = [len(row) == len(columns) and row[place].strip().isdecimal() for row in rows]
+    count = sum(good)
+    if not all(good[:count]):
+        raise UserError(f"{path}, line {good.index(False) + 2}: not a row of {len(columns)} cells with a whole number in 'idx'")
+    if any(any(row) for row in rows[count:]):  # summaries that some tools append; blank lines are nothing
+        warnings.warn(f"{path}: left out what follows line {count + 1}, it is no row", stacklevel=3)
+    return columns, rows[:count]
+
+
+def _to_log(path: Path, columns: Sequence[str], rows: Sequence[tuple[str, ...]], header: dict[str, Any] | None) -> Log:
+    cells = dict(zip(columns, zip(*rows, strict=True), strict=True))
+
+    def numbers(name: str, kind: Any, dtype: type) -> np.ndarray:
+        try:
+            return np.array([kind(cell) for cell in cells[name]], dtype=dtype)
+        except (ValueError, OverflowError) as error:
+            raise UserError(f"{path}, column '{name}': {error}") from None
+
+    index, label, prediction = (numbers(name, int, np.int64) for name in ("idx", "label", "predict"))
+    radius_column = next((name for name in ("radius_full", "radius") if name in cells), None)
+    radius = numbers(radius_column, float, np.float64) if radius_column else np.zeros(len(rows))
+    if not np.isfinite(radius).all():
+        raise UserError(f"{path}, column '{radius_column}': a radius is not finite, image {index[~np.isfinite(radius)][0]}")
+    correct = (prediction >= 0) & (prediction == label)
+    if "correct" in cells and (wrong := int((numbers("correct", float, np.float64) != correct).sum())):
+        warnings.warn(f"{path}: 'correct' is not predict == label in {wrong} rows; recomputed", stacklevel=3)
+    time = numbers("time", _seconds, np.float64) if "time" in cells else np.full(len(rows), math.nan)
+    extra = {name: _array(cells[name]) for name in columns if name not in BASE_COLUMNS}
+    return Log(path, index, label, prediction, radius, correct, time, extra, header)
+
+
+def _array(cells: Sequence[str]) -> np.ndarray:
+    """Return a column as numbers where all its cells are, else as text."""
+    values = [parse_value(cell) for cell in cells]
+    return np.array(cells if any(isinstance(value, str) for value in values) else values)
+
+
+def _seconds(cell: str) -> float:
+    """Return seconds from ``15.4``, ``0:02:31.238689`` or ``1 day, 0:02:31``."""
+    match = _CLOCK.fullmatch(cell.strip())
+    if match is None:
+        return float(cell)
+    days, hours, minutes, seconds = match.groups(default="0")
+    return ((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60 + float(seconds)

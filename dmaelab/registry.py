@@ -1,0 +1,77 @@
+"""Registries: from the name in a config to the class that implements it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fvcore.common.registry import Registry as _Registry
+
+from dmaelab.utils.errors import ConfigError, did_you_mean
+
+
+class Registry(_Registry):
+    """A table of classes or functions of one kind, by name.
+
+    ::
+
+        @CORRUPTIONS.register("gaussian")
+        class Gaussian(Corruption): ...
+
+        CORRUPTIONS.names()                      # ["gaussian", ...]
+        CORRUPTIONS.get("gaussian")              # the class
+        CORRUPTIONS.build("gaussian", sigma=0.25)
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+    def register(self, name: str) -> Callable[[Any], Any]:  # type: ignore[override]
+        """Return a decorator that registers a class or function under ``name``.
+
+        Registering the same object again is harmless (a module imported under two names); another
+        object under a taken name raises ``ConfigError``.
+        """
+        if not isinstance(name, str):
+            raise ConfigError(f"register a {self.kind} with a name: @{self.kind.upper()}S.register('my_{self.kind}')")
+
+        def add(entry: Any) -> Any:
+            known = self._obj_map.get(name)
+            if known is not None and (known.__module__, known.__qualname__) != (entry.__module__, entry.__qualname__):
+                raise ConfigError(f"{self.kind} '{name}' is registered already, by {known.__module__}.{known.__qualname__}; choose another name")
+            self._obj_map[name] = entry
+            return entry
+
+        return add
+
+    def get(self, name: str) -> Any:
+        """Return the entry of that name; ``ConfigError`` with the nearest name if there is none."""
+        if name not in self._obj_map:
+            raise ConfigError(
+                f"unknown {self.kind} '{name}'{did_you_mean(name, self.names())}; registered: {', '.join(self.names())}"
+                "; for one of your own, name its module in plugins=[...]"
+            )
+        return self._obj_map[name]
+
+    def build(self, name: str, **kwargs: Any) -> Any:
+        """Call the entry of that name with ``kwargs``."""
+        return self.get(name)(**kwargs)
+
+    def names(self) -> list[str]:
+        """Return the registered names, sorted."""
+        return sorted(self._obj_map)
+
+    def describe(self) -> dict[str, str]:
+        """Return name -> first line of the entry's docstring."""
+        return {name: (self._obj_map[name].__doc__ or "").strip().split("\n")[0] for name in self.names()}
+
+
+def builder(registry: Registry) -> Callable[..., Any]:
+    """Return ``build_<kind>(name, **kwargs)`` for use in configs; ``check`` finds the registry on it."""
+
+    def build(name: str, **kwargs: Any) -> Any:
+        return registry.build(name, **kwargs)
+
+    build.__name__ = build.__qualname__ = f"build_{registry.kind}"
+    build.__doc__ = f"Build the {registry.kind} registered as ``name``; the other arguments are its own."
+    build.registry = registry  # type: ignore[attr-defined]
+    return build

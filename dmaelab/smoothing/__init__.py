@@ -1,0 +1,13 @@
+"""Certification of any classifier by randomized smoothing."""
+
+from dmaelab.smoothing.build import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes, build_certifier
+from dmaelab.smoothing.cohen import Cohen
+from dmaelab.smoothing.identity import weights_hash
+from dmaelab.smoothing.predict import Predict
+from dmaelab.smoothing.runner import certify_images
+from dmaelab.smoothing.smoothed import SmoothedClassifier
+
+__all__ = [
+    "ABSTAIN", "CERTIFIERS", "Case", "Certificate", "Certifier", "Cohen", "Predict", "SmoothedClassifier", "Votes",
+    "build_certifier", "certify_images", "weights_hash",
+]  # fmt: skip

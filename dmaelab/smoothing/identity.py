@@ -1,0 +1,104 @@
+"""What determines a certification log: the identity in its header, whose hash decides merging and resume."""
+
+import hashlib
+import math
+import platform
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from dmaelab.corruptions import CORRUPTIONS, Corruption
+from dmaelab.registry import Registry
+from dmaelab.smoothing.build import CERTIFIERS, Certifier
+from dmaelab.smoothing.noise import NOISE_VERSION, smoothing_noise
+
+
+def weights_hash(module: nn.Module) -> str:
+    """Return the blake2b hash (32 hex digits) of names, types, shapes and bytes of a module's state.
+
+    The module inside is hashed where ``torch.compile`` has wrapped one. The same on every device.
+    """
+    module = getattr(module, "_orig_mod", module)
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(module.state_dict().items()):
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def subset(indices: Sequence[int]) -> dict[str, Any]:
+    """Return how many indices there are and the hash of them in ascending order."""
+    text = ",".join(map(str, sorted(indices)))
+    return {"count": len(indices), "hash": hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}
+
+
+def describe(registry: Registry, entry: object) -> dict[str, Any]:
+    """Return the registered name of an object's class and its options, its public attributes of plain types."""
+    kind = type(entry)
+    name = next((name for name in registry.names() if registry.get(name) is kind), f"{kind.__module__}.{kind.__qualname__}")
+    options = {key: _plain(value) for key, value in vars(entry).items() if not key.startswith("_") and _is_plain(value)}
+    return {"name": name, **options}
+
+
+def make_identity(
+    classifier: nn.Module,
+    certifier: Certifier,
+    corruption: Corruption,
+    *,
+    indices: Sequence[int],
+    num_classes: int,
+    shape: tuple[int, ...],
+    batch_size: int,
+    precision: str,
+    seed: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Return the identity of a certification, of plain types.
+
+    The type of the device stands beside the version of the noise: one address gives other numbers on
+    a CPU than on a GPU.
+    """
+    statistics, noise = describe(CERTIFIERS, certifier), describe(CORRUPTIONS, corruption)
+    geometry, sigma = smoothing_noise(corruption)
+    return {
+        "sigma": noise.pop("sigma"),
+        **{key: statistics.pop(key, None) for key in ("alpha", "n0", "n")},
+        "certifier": statistics,
+        "corruption": noise,
+        "norm": geometry.norm,
+        "fp_sound": geometry.fp_sound,
+        "tau": geometry.tau(sigma, math.prod(shape)),
+        "seed": seed,
+        "subset": subset(indices),
+        "shape": list(shape),
+        "classes": num_classes,
+        "weights": weights_hash(classifier),
+        "precision": precision,
+        "batch_shape": [batch_size, *shape],
+        "noise": f"{NOISE_VERSION}-{device.type}",
+    }
+
+
+def make_context(device: torch.device) -> dict[str, Any]:
+    """Return what is recorded but does not decide: the command, versions, device and host."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {"command": sys.argv, "python": platform.python_version(), "torch": torch.__version__, "device": name, "host": platform.node()}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _plain(value: Any) -> Any:
+    """Return the value as JSON will give it back, so that it compares equal to a header that was read."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,109 @@
+"""Noisy samples of one image by address: the same sample for any batch, order, shard or restart."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmaelab.corruptions import Corruption
+from dmaelab.stats.geometry import Geometry
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.random import Draw
+
+CHUNK_NUMBERS = 2**20
+CHUNK_SAMPLES = 256
+NOISE_VERSION = 1
+"""Goes up when the same address gives other noise: logs of two versions are not to be mixed."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the noise of one image lives.
+
+    ``purpose`` is ``"certify"`` with the index of the image in its data set, or ``"call"`` with the
+    number of the call, for images that have no index.
+    """
+
+    seed: int
+    purpose: str
+    index: int
+
+    def draw(self, stream: str, chunk: int, device: torch.device) -> Draw:
+        """Return the draw of one chunk of a stream."""
+        return Draw(self.seed, self.purpose, stream, self.index, chunk, device=device)
+
+    def random(self, name: str) -> np.random.Generator:
+        """Return a certifier's own random numbers; the text at the end keeps them apart from chunks."""
+        return Draw(self.seed, self.purpose, "random", self.index, name).host()
+
+
+def chunk_size(numel: int) -> int:
+    """Return the samples of one chunk for images of ``numel`` numbers.
+
+    The largest power of two between 1 and 256 whose samples have at most 2^20 numbers together. A
+    function of the image's shape alone, because the noise of a sample depends on it.
+    """
+    return min(CHUNK_SAMPLES, 1 << max(0, (CHUNK_NUMBERS // numel).bit_length() - 1))
+
+
+def smoothing_noise(corruption: Corruption) -> tuple[Geometry, float]:
+    """Return the geometry and the one sigma of a corruption; ``UserError`` if it certifies nothing."""
+    geometry, sigma = corruption.geometry, corruption.sigma
+    if geometry is None:
+        name = type(corruption).__name__
+        raise UserError(f"corruption {name} has no geometry: it can be trained with, but no radius follows from it; certify with another")
+    if isinstance(sigma, tuple):
+        raise UserError(f"corruption.sigma is the range {sigma}: a certificate is for one level, set corruption.sigma=")
+    if sigma == 0:
+        raise UserError("corruption.sigma is 0: without noise there is nothing to certify, give a level > 0 in [0,1] pixel units")
+    return geometry, sigma
+
+
+def check_image(image: Tensor, name: str) -> Tensor:
+    """Return ``image`` as float32 [C,H,W]; ``UserError`` naming it unless it is float in [0,1] of that shape."""
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        kind = f"a {image.dtype} tensor" if isinstance(image, Tensor) else type(image).__name__
+        raise UserError(f"{name} is {kind}: give a float tensor [C,H,W] with values in [0,1] (bytes: divide by 255)")
+    if image.ndim != 3:
+        raise UserError(f"{name} has the shape {list(image.shape)}: give one image [C,H,W], without a batch dimension")
+    low, high = image.aminmax()
+    if not (low >= 0 and high <= 1):
+        raise UserError(
+            f"{name} has values from {low:.4g} to {high:.4g}: give [0,1] pixel values; sigma and the radius are in these units,"
+            " so scaling and normalisation belong inside the classifier"
+        )
+    return image.detach().float()
+
+
+class NoisyImage:
+    """One image and its streams of noisy samples.
+
+    Args:
+        image: float32 [C,H,W] in [0,1].
+        corruption: the noise, with one sigma.
+        address: of its random numbers.
+        device: where the samples are made.
+    """
+
+    def __init__(self, image: Tensor, corruption: Corruption, address: Address, device: torch.device) -> None:
+        self.shape = tuple(image.shape)
+        self._corruption, self._address, self._device = corruption, address, device
+        self._chunk = chunk_size(image.numel())
+        self._images = image.to(device).expand(self._chunk, -1, -1, -1)
+        self._sigma = torch.full((self._chunk,), smoothing_noise(corruption)[1], device=device)
+        self._cached: tuple[str, int] | None = None
+        self._samples = torch.empty(0)
+
+    def samples(self, stream: str, start: int, limit: int) -> Tensor:
+        """Return samples ``start, start + 1, ...`` of ``stream``: up to the end of a chunk, at most ``limit``.
+
+        Float tensor [M,C,H,W], 1 <= M <= limit, not clamped. A chunk is made whole and kept until
+        another one is asked for, so batches that end inside it cost nothing twice.
+        """
+        chunk, offset = divmod(start, self._chunk)
+        if self._cached != (stream, chunk):
+            draw = self._address.draw(stream, chunk, self._device)
+            self._samples = self._corruption.apply(self._images, self._sigma, draw)
+            self._cached = (stream, chunk)
+        return self._samples[offset : offset + limit]

@@ -1,0 +1,160 @@
+"""The front door: a smoothed classifier around anyone's module."""
+
+import contextlib
+import itertools
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from dmaelab.corruptions import build_corruption
+from dmaelab.smoothing.build import ABSTAIN, Certificate, Certifier, build_certifier
+from dmaelab.smoothing.noise import Address, smoothing_noise
+from dmaelab.smoothing.precision import check_precision
+from dmaelab.smoothing.runner import Row, certify_images, device_of, make_flight
+from dmaelab.smoothing.votes import VotePool
+from dmaelab.utils.errors import UserError
+
+
+class SmoothedClassifier:
+    """The classifier ``g(x) = argmax_c P(f(x + noise) = c)`` of a base classifier f (Cohen et al., 2019).
+
+    ::
+
+        smoothed = SmoothedClassifier(model, num_classes=10, sigma=0.25)
+        prediction, radius = smoothed.certify(image, 100, 10_000, 0.001, 256)
+        if prediction != SmoothedClassifier.ABSTAIN: ...
+
+    Args:
+        base_classifier: any module, [0,1] images [N,C,H,W] -> logits [N,K]; resizing and normalisation
+            belong inside it. It is put into eval mode.
+        num_classes: K.
+        sigma: level of the noise, in [0,1] pixel units (0.25 is 63.75 of 255).
+        seed: of the noise.
+        certifier: name, or ``{"name": ..., **options}``; n0, n and alpha come with the call.
+        corruption: name, or ``{"name": ..., **options}``; sigma comes from here.
+        precision: ``"fp32"`` (without TF32) or ``"bf16"`` (autocast). A certificate is for the network
+            as it is evaluated.
+        device: where to move the module; None leaves it.
+        compile: run the module through ``torch.compile``.
+
+    Raises:
+        UserError: bad options; in the methods, images that are not float [C,H,W] in [0,1], or logits
+            that are not [N, num_classes].
+
+    Calls without ``index`` draw noise of their own, numbered from 0: two objects of one seed repeat it.
+    Where images are split over processes, pass ``index``.
+    """
+
+    ABSTAIN = ABSTAIN
+
+    def __init__(
+        self,
+        base_classifier: nn.Module,
+        num_classes: int,
+        sigma: float,
+        *,
+        seed: int = 0,
+        certifier: str | Mapping[str, Any] = "cohen",
+        corruption: str | Mapping[str, Any] = "gaussian",
+        precision: str = "fp32",
+        device: torch.device | str | None = None,
+        compile: bool = False,
+    ) -> None:
+        if not isinstance(base_classifier, nn.Module):
+            raise UserError(f"base_classifier is a {type(base_classifier).__name__}: give a torch.nn.Module that maps images to logits")
+        if num_classes < 2:
+            raise UserError(f"num_classes is {num_classes}: give the number of logits of the classifier, at least 2")
+        check_precision(precision)
+        self.corruption = build_corruption(**_options(corruption), sigma=sigma)
+        _, self.sigma = smoothing_noise(self.corruption)
+        self.base_classifier = (base_classifier if device is None else base_classifier.to(device)).eval()
+        self.num_classes, self.seed, self.precision = num_classes, seed, precision
+        self.device = device_of(base_classifier)
+        self._certifier = _options(certifier)
+        self._forward = cast(nn.Module, torch.compile(base_classifier)) if compile else base_classifier
+        self._calls = itertools.count()
+
+    def __repr__(self) -> str:
+        return (
+            f"SmoothedClassifier({type(self.base_classifier).__name__}, num_classes={self.num_classes}, sigma={self.sigma:g}"
+            f" (= {self.sigma * 255:g}/255), corruption={type(self.corruption).__name__}, certifier={self._certifier['name']},"
+            f" precision={self.precision}, seed={self.seed})"
+        )
+
+    def certify(self, x: Tensor, n0: int, n: int, alpha: float, batch_size: int, index: int | None = None) -> Certificate:
+        """Certify one image; ``prediction, radius = smoothed.certify(...)``, prediction ABSTAIN if it cannot.
+
+        Args:
+            x: image, float [C,H,W] in [0,1].
+            n0: samples that select the class.
+            n: samples that estimate its probability.
+            alpha: probability with which the certificate may be wrong.
+            batch_size: rows of every batch; the last ones are padded.
+            index: gives the row of this image in a log of the same settings; None draws noise of its own.
+        """
+        return self._run(x, build_certifier(**self._certifier, n0=n0, n=n, alpha=alpha), batch_size, index)
+
+    def predict(self, x: Tensor, n: int, alpha: float, batch_size: int, index: int | None = None) -> int:
+        """Return the smoothed classifier's class for one image, wrong with probability at most alpha, or ABSTAIN.
+
+        Args as for :meth:`certify`, without a selection sample.
+        """
+        return self._run(x, build_certifier("predict", n=n, alpha=alpha), batch_size, index).prediction
+
+    def certify_dataset(
+        self,
+        dataset: Any,
+        n0: int,
+        n: int,
+        alpha: float,
+        batch_size: int,
+        *,
+        out: str | Path | None = None,
+        shard: tuple[int, int] = (0, 1),
+        indices: Sequence[int] | None = None,
+    ) -> list[Row]:
+        """Certify the images of a data set, restartable, and return the rows of the log.
+
+        Args:
+            dataset: ``dataset[index] -> (image, label)``, float images [C,H,W] in [0,1] of one shape.
+            n0, n, alpha, batch_size: as for :meth:`certify`.
+            out: folder of the log (``header.json`` and one file a shard); None keeps nothing but the result.
+            shard: ``(i, N)``: positions i, i + N, ... of ``indices``, for one process of N.
+            indices: of the images; None means all.
+        """
+        with contextlib.nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
+            return certify_images(
+                self._forward,
+                dataset.__getitem__,
+                range(len(dataset)) if indices is None else indices,
+                build_certifier(**self._certifier, n0=n0, n=n, alpha=alpha),
+                self.corruption,
+                num_classes=self.num_classes,
+                out=folder,
+                identity={"compile": self._forward is not self.base_classifier},
+                shard=shard,
+                batch_size=batch_size,
+                precision=self.precision,
+                seed=self.seed,
+            )
+
+    def _run(self, x: Tensor, certifier: Certifier, batch_size: int, index: int | None) -> Certificate:
+        address = Address(self.seed, "call", next(self._calls)) if index is None else Address(self.seed, "certify", index)
+        flight = make_flight(x, None, address, certifier, self.corruption, self.num_classes, self.device)
+        pool = VotePool(self._forward, self.num_classes, flight.noise.shape, batch_size, self.device, self.precision)
+        results: list[Certificate] = []
+        pool.run([flight], lambda _, certificate: results.append(certificate))
+        return results[0]
+
+
+def _options(entry: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``{"name": ..., **options}``."""
+    if isinstance(entry, str):
+        return {"name": entry}
+    if not isinstance(entry, Mapping) or "name" not in entry:
+        raise UserError(f"{entry!r} names nothing: give a registered name, or a mapping with 'name' and options")
+    return dict(entry)

@@ -1,0 +1,216 @@
+"""The pool: turns the vote requests of many images into batches of one fixed shape."""
+
+import heapq
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dmaelab.smoothing.build import Certificate, Votes
+from dmaelab.smoothing.noise import NoisyImage
+from dmaelab.smoothing.precision import autocast, check_precision, evaluation
+from dmaelab.utils.errors import UserError
+
+
+class Flight:
+    """One image in flight: its certifier's coroutine, its noise, and the votes it waits for.
+
+    Args:
+        index: of the image in its data set.
+        noise: its noisy samples.
+        coroutine: ``certifier.certify(case)``.
+    """
+
+    def __init__(self, index: int, noise: NoisyImage, coroutine: Generator[Votes, np.ndarray, Certificate]) -> None:
+        self.index, self.noise, self.coroutine = index, noise, coroutine
+        self.started = time.perf_counter()
+        self.order = 0  # of admission
+        self.sent: dict[str, int] = {}  # samples of each stream that are in some batch
+        self.counts: dict[str, np.ndarray] = {}  # votes of each stream that have come back
+        self.request = Votes("", 0)
+        self.missing = 0  # samples of the request whose votes have not come back
+
+    def advance(self, num_classes: int) -> Certificate | None:
+        """Answer the request and go on until the coroutine needs more samples (None), or to its end."""
+        while True:
+            try:
+                # A coroutine is begun with next(), and only afterwards are there counts.
+                self.request = self.coroutine.send(self.counts[self.request.stream].copy()) if self.counts else next(self.coroutine)
+            except StopIteration as end:
+                return _certificate(end.value, self.index)
+            stream, total = self.request
+            self.counts.setdefault(stream, np.zeros(num_classes + 1, np.int64))
+            self.missing = total - self.sent.setdefault(stream, 0)
+            if self.missing < 0:
+                raise ValueError(f"the certifier asked for {total} samples of '{stream}' after {self.sent[stream]}: totals may only grow")
+            if self.missing:
+                return None
+
+    @property
+    def wanted(self) -> int:
+        """Samples of the open request that are in no batch yet."""
+        return self.request.total - self.sent[self.request.stream]
+
+    def take(self, limit: int) -> Tensor:
+        """Return the next noisy samples of the open request, at most ``limit``."""
+        stream = self.request.stream
+        samples = self.noise.samples(stream, self.sent[stream], min(limit, self.wanted))
+        self.sent[stream] += len(samples)
+        return samples
+
+    def receive(self, votes: np.ndarray, rows: int) -> bool:
+        """Add the votes of ``rows`` samples; True when the request is complete."""
+        self.counts[self.request.stream] += votes
+        self.missing -= rows
+        return self.missing == 0
+
+
+class _Sent(NamedTuple):
+    """A batch whose votes have not been read."""
+
+    parts: list[tuple[Flight, int]]  # who the rows belong to, and how many
+    counts: Tensor  # int64 [len(parts), num_classes + 1] on the host, valid once `ready`
+    ready: Any  # a CUDA event, or None
+
+
+class VotePool:
+    """Counts the votes of a classifier on noisy images, in batches of one shape.
+
+    A batch is filled from the image that was admitted first of those with an open request, and
+    another image is admitted only when the batch would not be full. So there is neither a window
+    nor a fairness parameter, few images are in flight, and nearly nothing is padded. Which samples
+    share a batch never matters: noise has addresses, and a classifier treats rows one by one.
+
+    Args:
+        classifier: [0,1] images [N,C,H,W] (noisy, unclamped) -> logits [N, num_classes]; set to eval mode.
+        num_classes: K.
+        shape: ``(C, H, W)`` of all images.
+        batch_size: rows of every batch.
+        device: where the classifier is.
+        precision: ``"fp32"`` or ``"bf16"``.
+
+    Raises:
+        UserError: batch_size < 1, unknown precision; during the run, logits that are not [N, num_classes].
+    """
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        num_classes: int,
+        shape: tuple[int, ...],
+        batch_size: int,
+        device: torch.device,
+        precision: str = "fp32",
+    ) -> None:
+        check_precision(precision)
+        if batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}: give at least 1")
+        self.classifier, self.num_classes, self.batch_size = classifier.eval(), num_classes, batch_size
+        self.shape, self.device, self.precision = shape, device, precision
+        self.samples = 0  # rows counted so far, padding not among them
+        self._images = torch.zeros(batch_size, *shape, device=device)
+        self._offsets = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        self._ones = torch.ones(batch_size, dtype=torch.int64, device=device)
+
+    def run(self, flights: Iterable[Flight], deliver: Callable[[Flight, Certificate], None]) -> None:
+        """Carry every flight to its certificate and hand it to ``deliver``, in the order of completion.
+
+        ``flights`` is consumed lazily: an image is made when there is room for it.
+        """
+        self._waiting: Iterator[Flight] = iter(flights)
+        self._deliver = deliver
+        self._open: list[tuple[int, Flight]] = []  # heap of flights with wanted samples, by order of admission
+        self._admitted = 0
+        self._last: _Sent | None = None
+        with evaluation(self.device):
+            while parts := self._fill():
+                sent = self._send(parts)
+                self._read()  # the batch before, while this one runs
+                self._last = sent
+
+    def _fill(self) -> list[tuple[Flight, int]]:
+        """Write the next batch into the buffer; an empty list when all is done."""
+        parts: list[tuple[Flight, int]] = []
+        used = 0
+        while used < self.batch_size:
+            if not self._open:
+                # Reading comes last: it waits for the device. It comes before padding, for it may open requests.
+                if self._admit() or self._read():
+                    continue
+                break
+            flight = self._open[0][1]
+            start = used
+            while used < self.batch_size and flight.wanted:
+                samples = flight.take(self.batch_size - used)
+                self._images[used : used + len(samples)] = samples
+                used += len(samples)
+            self._offsets[start:used] = len(parts) * (self.num_classes + 1)
+            parts.append((flight, used - start))
+            if not flight.wanted:
+                heapq.heappop(self._open)
+        return parts
+
+    def _send(self, parts: list[tuple[Flight, int]]) -> _Sent:
+        """Queue the forward, the counting and the copy to the host, without waiting for any of them."""
+        with autocast(self.precision, self.device):
+            logits = self.classifier(self._images)
+        if logits.shape != (self.batch_size, self.num_classes):
+            raise UserError(
+                f"the classifier returns {list(logits.shape)} for {self.batch_size} images, but num_classes={self.num_classes}"
+                f" needs [{self.batch_size}, {self.num_classes}]"
+            )
+        rows = sum(rows for _, rows in parts)
+        entries = self.num_classes + 1
+        votes = torch.where(logits.isfinite().all(1), logits.argmax(1), self.num_classes)  # argmax: the lowest on ties
+        counts = torch.zeros(len(parts) * entries, dtype=torch.int64, device=self.device)
+        counts.index_add_(0, (self._offsets + votes)[:rows], self._ones[:rows])
+        self.samples += rows
+        host = counts.view(len(parts), entries).to("cpu", non_blocking=True)
+        ready = None
+        if self.device.type == "cuda":
+            ready = torch.cuda.Event()
+            ready.record()
+        return _Sent(parts, host, ready)
+
+    def _read(self) -> bool:
+        """Read the votes of the batch that was sent last, and let their coroutines go on; False if there is none."""
+        if self._last is None:
+            return False
+        parts, counts, ready = self._last
+        self._last = None
+        if ready is not None:
+            ready.synchronize()
+        for (flight, rows), votes in zip(parts, counts.numpy(), strict=True):
+            if flight.receive(votes, rows):
+                self._advance(flight)
+        return True
+
+    def _admit(self) -> bool:
+        """Take in the next image; False if there is none."""
+        flight = next(self._waiting, None)
+        if flight is None:
+            return False
+        if flight.noise.shape != self.shape:
+            raise UserError(
+                f"image {flight.index} has the shape {list(flight.noise.shape)}, not {list(self.shape)} as the first: crop or resize"
+            )
+        self._admitted += 1
+        flight.order = self._admitted
+        self._advance(flight)
+        return True
+
+    def _advance(self, flight: Flight) -> None:
+        certificate = flight.advance(self.num_classes)
+        if certificate is None:
+            heapq.heappush(self._open, (flight.order, flight))
+        else:
+            self._deliver(flight, certificate)
+
+
+def _certificate(value: object, index: int) -> Certificate:
+    if not isinstance(value, Certificate):
+        raise TypeError(f"the certifier returned {type(value).__name__} for image {index}: certify(case) must return a Certificate")
+    return value

@@ -1,0 +1,24 @@
+"""Optimizers on parameter groups."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from dmaelab.solver.param_groups import param_groups
+
+
+def build_adamw(
+    model: nn.Module,
+    lr: float,
+    weight_decay: float = 0.05,
+    betas: tuple[float, float] = (0.9, 0.999),
+    no_decay: Sequence[str] = (),
+    layer_decay: float = 1.0,
+) -> torch.optim.AdamW:
+    """Return AdamW over :func:`param_groups`; ``lr`` is the peak rate, before schedule and layer decay.
+
+    The fused kernel is used: one pass over the parameters on CPU and CUDA alike.
+    """
+    groups = param_groups(model, weight_decay, no_decay, layer_decay)
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)

@@ -1,0 +1,1 @@
+"""Statistics on integers: bounds, tests, intervals, and the geometry of radii. No torch here."""

@@ -1,0 +1,25 @@
+"""What every command-line tool does around its main function."""
+
+import sys
+import warnings
+from collections.abc import Callable
+
+from dmaelab.utils.errors import UserError
+
+
+def run_main(main: Callable[[], None]) -> None:
+    """Call ``main`` and end the process: errors of the user's input are one line, without a traceback.
+
+    Exit status 0; 2 after a ``UserError``, printed as ``error: ...`` on stderr; 130 after Ctrl-C.
+    Warnings are one line as well. Other exceptions keep their traceback: they are defects.
+    """
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # type: ignore[assignment]
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)

@@ -1,0 +1,60 @@
+"""Questions about the process group that also have an answer without one."""
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from dmaelab.utils.errors import UserError
+
+
+def world_size() -> int:
+    """Return the number of processes, 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this process, 0 without a process group."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def is_main() -> bool:
+    """Return whether this process writes files and prints."""
+    return rank() == 0
+
+
+def all_reduce(tensor: Tensor, op: str) -> Tensor:
+    """Reduce ``tensor`` in place over all processes with ``"sum"``, ``"min"`` or ``"max"``; return it."""
+    if world_size() > 1:
+        dist.all_reduce(tensor, getattr(dist.ReduceOp, op.upper()))
+    return tensor
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of this process: ``"auto"`` is its CUDA device where there is one, else the CPU.
+
+    Raises:
+        UserError: CUDA is asked for and not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(f"device is '{name}' and this machine has no usable CUDA device: set train.device=cpu, or auto")
+        if device.index is None:
+            device = torch.device("cuda", local_rank() % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+    return device
+
+
+def local_rank() -> int:
+    """Return the number of this process on its machine, as torchrun and submitit's export set it."""
+    return int(os.environ.get("LOCAL_RANK", "0"))

@@ -1,0 +1,39 @@
+import torch
+from torch import nn
+
+from dmaelab.corruptions import CORRUPTIONS, Gaussian
+from dmaelab.smoothing import CERTIFIERS, Cohen, weights_hash
+from dmaelab.smoothing.identity import describe, subset
+
+
+def test_weights_hash_sees_names_types_shapes_and_values():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    reference = weights_hash(module)
+    assert weights_hash(module) == reference
+    renamed = nn.Sequential(nn.Identity(), *module)
+    assert weights_hash(renamed) != reference
+    assert weights_hash(torch.compile(module)) == reference
+    module[1].running_mean[2] += 1e-6
+    assert weights_hash(module) != reference
+    module[1].running_mean[2] = 0
+    assert weights_hash(module) == reference
+    assert weights_hash(module.to(torch.bfloat16)) != reference
+
+
+def test_subset_is_the_set_of_indices():
+    assert subset([3, 1, 2]) == subset(range(1, 4))
+    assert subset([1, 2]) != subset([12])
+    assert subset([1, 2])["count"] == 2
+
+
+def test_describe_gives_name_and_plain_options():
+    certifier = Cohen(10, 100, 0.01)
+    certifier.radii, certifier.table, certifier._cache = (0.25, 0.5), object(), 3
+    assert describe(CERTIFIERS, certifier) == {"name": "cohen", "n0": 10, "n": 100, "alpha": 0.01, "radii": [0.25, 0.5]}
+
+    class Mine(Gaussian):
+        pass
+
+    assert describe(CORRUPTIONS, Gaussian((0.1, 0.5))) == {"name": "gaussian", "sigma": [0.1, 0.5]}
+    assert describe(CORRUPTIONS, Mine(0.5))["name"].endswith("Mine")

@@ -1,0 +1,96 @@
+import pytest
+import torch
+
+from dmaelab.corruptions import Corruption, Gaussian
+from dmaelab.smoothing.noise import Address, NoisyImage, check_image, chunk_size, smoothing_noise
+from dmaelab.utils.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("numel", "size"), [(3 * 224 * 224, 4), (3 * 32 * 32, 256), (64, 256), (4096, 256), (4097, 128), (2**20, 1), (2**20 + 1, 1), (2**19, 2)]
+)
+def test_chunk_size_is_the_largest_power_of_two(numel, size):
+    assert chunk_size(numel) == size
+
+
+class Counting(Gaussian):
+    """Counts its calls."""
+
+    def __init__(self, sigma):
+        super().__init__(sigma)
+        self.keys = []
+
+    def apply(self, images, sigma, draw):
+        self.keys.append(draw.key)
+        return super().apply(images, sigma, draw)
+
+
+def stream(noise, name, total, step):
+    pieces, start = [], 0
+    while start < total:
+        pieces.append(noise.samples(name, start, min(step, total - start)).clone())
+        start += len(pieces[-1])
+    return torch.cat(pieces)
+
+
+def test_samples_do_not_depend_on_how_they_are_asked_for():
+    image = torch.rand(1, 4, 4)
+    whole = stream(NoisyImage(image, Gaussian(0.5), Address(3, "certify", 7), CPU), "estimation", 700, 1000)
+    for step in (1, 37, 256):
+        corruption = Counting(0.5)
+        pieces = stream(NoisyImage(image, corruption, Address(3, "certify", 7), CPU), "estimation", 700, step)
+        assert torch.equal(pieces, whole)
+        assert corruption.keys == [(3, "certify", "estimation", 7, chunk) for chunk in range(3)]  # each chunk made once
+
+
+def test_every_part_of_the_address_changes_the_noise():
+    image = torch.full((1, 2, 2), 0.5)
+    seen = [
+        stream(NoisyImage(image, Gaussian(0.5), address, CPU), name, 512, 512)
+        for address in (Address(0, "certify", 1), Address(1, "certify", 1), Address(0, "certify", 2), Address(0, "call", 1))
+        for name in ("selection", "estimation")
+    ]
+    numbers = torch.cat(seen).flatten()
+    assert len(numbers.unique()) > 0.99 * len(numbers)
+    assert numbers.mean() == pytest.approx(0.5, abs=0.02)
+    assert numbers.std() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_certifiers_random_numbers_repeat_by_name():
+    address = Address(0, "certify", 1)
+    assert address.random("v").random() == address.random("v").random() != address.random("w").random()
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (torch.zeros(3, 4, 4, dtype=torch.uint8), "divide by 255"),
+        ([[0.0]], "list"),
+        (torch.zeros(1, 3, 4, 4), "without a batch dimension"),
+        (torch.full((3, 4, 4), 1.5), "values from 1.5 to 1.5"),
+        (torch.full((3, 4, 4), -0.1), "normalisation belong inside"),
+        (torch.full((3, 4, 4), float("nan")), "nan"),
+    ],
+)
+def test_images_that_cannot_be_certified_are_named(image, words):
+    with pytest.raises(UserError, match="image 7 ") as caught:
+        check_image(image, "image 7")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_float_types_become_float32():
+    assert check_image(torch.rand(3, 4, 4, dtype=torch.float64), "image 0").dtype == torch.float32
+
+
+def test_corruptions_that_certify_nothing_are_refused():
+    with pytest.raises(UserError, match="no geometry"):
+        smoothing_noise(Corruption(0.5))
+    with pytest.raises(UserError, match="range"):
+        smoothing_noise(Gaussian((0.1, 0.5)))
+    with pytest.raises(UserError, match="sigma is 0"):
+        smoothing_noise(Gaussian(0.0))
+    geometry, sigma = smoothing_noise(Gaussian(0.5))
+    assert (geometry.norm, sigma) == ("l2", 0.5)

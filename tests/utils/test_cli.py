@@ -1,0 +1,45 @@
+import warnings
+
+import pytest
+
+from dmaelab.utils.cli import run_main
+from dmaelab.utils.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _own_format(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [(ConfigError("sigma is -1: give a number"), 2, "error: sigma is -1: give a number\n"), (KeyboardInterrupt(), 130, "interrupted\n")],
+)
+def test_errors_of_the_user_are_one_line(capsys, error, status, text):
+    with pytest.raises(SystemExit) as end:
+        run_main(lambda: _raise(error))
+    assert end.value.code == status
+    assert capsys.readouterr().err == text
+
+
+def test_success_and_defects():
+    with pytest.raises(SystemExit) as end:
+        run_main(lambda: None)
+    assert end.value.code == 0
+    with pytest.raises(ZeroDivisionError):
+        run_main(lambda: 1 / 0)
+
+
+def test_warnings_are_one_line(capsys):
+    def main():
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            print(warnings.formatwarning("the log is incomplete", UserWarning, "file.py", 3), end="")
+
+    with pytest.raises(SystemExit):
+        run_main(main)
+    assert capsys.readouterr().out == "warning: the log is incomplete\n"

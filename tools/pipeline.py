@@ -1,0 +1,45 @@
+#!/usr/bin/env python
+"""Run a chain of stages (pre-train, fine-tune, certify) and print the table.
+
+    python tools/pipeline.py --config-file pipelines/digits
+    python tools/pipeline.py --config-file pipelines/digits --from rs pipeline.out_dir=runs/second
+
+Finished stages are skipped and a killed one continues, so the same command restarts a broken chain.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dmaelab.config import open_config
+from dmaelab.utils.cli import run_main
+
+
+def main() -> None:
+    """Read the config, run the stages, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="CONFIG", help="a file, or a name below configs/")
+    parser.add_argument("--from", dest="restart_at", metavar="STAGE", help="remove the results of this and all later stages, and redo them")
+    parser.add_argument("--dry-run", action="store_true", help="check all stages, run none")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    args = parser.parse_intermixed_args()
+
+    from dmaelab.launch.pipeline import Pipeline, PipelineSettings
+    from dmaelab.utils.logs import setup_logging
+
+    pipeline = Pipeline(open_config(args.config_file, args.overrides, {"pipeline": PipelineSettings}))
+    if args.dry_run:
+        print(f"{args.config_file}: the {len(pipeline.stages)} stages are fine")
+        return
+
+    from dmaelab.launch.report import write_report
+
+    setup_logging()
+    pipeline.run(args.restart_at)
+    print(write_report(pipeline))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,62 @@
+#!/usr/bin/env python
+"""Train or evaluate any training config: pre-training, continued pre-training, fine-tuning.
+
+    python tools/train_net.py --config-file configs/digits/pretrain.py train.max_iter=500
+    python tools/train_net.py --config-file digits/finetune_cr --dry-run
+    torchrun --nproc-per-node 2 tools/train_net.py --config-file digits/pretrain
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from omegaconf import OmegaConf
+
+from dmaelab.config import open_config
+from dmaelab.utils.cli import run_main
+
+PREEMPTED = 75  # EX_TEMPFAIL: try again
+
+
+def main() -> None:
+    """Read the config, apply the overrides, start."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="CONFIG", help="a file, or a name below configs/")
+    parser.add_argument("--resume", action="store_true", help="continue the run in train.out_dir from its newest checkpoint")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate the model of train.out_dir")
+    parser.add_argument("--weights", default="final", help="with --eval-only: 'final', 'best', or a checkpoint (default: final)")
+    parser.add_argument("--dry-run", action="store_true", help="check the whole config, build nothing")
+    parser.add_argument("--print-config", action="store_true", help="print the config as it would be frozen")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="also +new.key=value and ~key")
+    args = parser.parse_intermixed_args()
+
+    from dmaelab.engine.training import SECTIONS, check_training
+
+    cfg = open_config(args.config_file, args.overrides, SECTIONS)
+    if args.print_config:
+        print(OmegaConf.to_yaml(cfg), end="")
+    if args.dry_run:
+        check_training(cfg)
+        print(f"{args.config_file}: the config is fine")
+    if args.print_config or args.dry_run:
+        return
+
+    from dmaelab.engine.hooks import Preempted
+    from dmaelab.engine.training import run_evaluation, run_training
+    from dmaelab.launch.distributed import process_group
+
+    with process_group():
+        if args.eval_only:
+            run_evaluation(cfg, args.weights)
+            return
+        try:
+            run_training(cfg, args.resume)
+        except Preempted as stop:
+            print(f"{stop}; continue with the same command and --resume", file=sys.stderr)
+            sys.exit(PREEMPTED)
+
+
+if __name__ == "__main__":
+    run_main(main)
