@@ -1,6 +1,7 @@
 """Certified-accuracy curves of many logs in one picture."""
 
 import os
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,8 @@ def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.Path
         axes.fill_between(radii, 100 * low, 100 * high, step="pre", color=colour, alpha=0.13, linewidth=0)
     norms = {log.header["identity"].get("norm") for _, log in logs if log.header}
     norm = _NORMS.get(norms.pop(), "") + " " if len(norms) == 1 else ""
-    axes.set(xlabel=f"{norm}radius (pixels in [0, 1])", ylabel="certified accuracy (%)", title=title)
+    axes.set(xlabel=f"{norm}radius (pixels in [0, 1])", ylabel="certified accuracy (%)")
+    axes.set_title(textwrap.fill(title, 68), fontsize="medium")
     axes.set(xlim=(0, 1.03 * reach or 1), ylim=(0, 100))
     axes.grid(color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)

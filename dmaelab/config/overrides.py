@@ -2,7 +2,8 @@
 
 import ast
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from inspect import Parameter
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -26,8 +27,9 @@ def apply_overrides(cfg: Any, overrides: Sequence[str], *, sections: dict[str, A
 
     Args:
         cfg: the config.
-        overrides: ``key.path=value`` (the key must exist; list items by index; a dict replaces its
-            section), ``+key.path=value`` (the key must not exist, its parent must), ``~key.path``.
+        overrides: ``key.path=value`` (the key must exist, or be an argument of its target or section;
+            list items by index; a dict replaces its section), ``+key.path=value`` (the key must not
+            exist, its parent must), ``~key.path``.
         sections: section name -> dataclass or function whose annotations hold there, as for ``check``.
 
     Raises:
@@ -49,16 +51,17 @@ def _apply(tree: dict[str, Any], override: str, sections: dict[str, Any]) -> Non
         raise ConfigError(f"{override or repr(override)}: write key=value to change, +key=value to add, ~key to delete")
     parent, last = _parent(tree, key)
     at = _position(parent, last)
-    if sign == "+":
-        if at is not None:
-            raise ConfigError(f"{key}: exists already, write '{key}={raw}' to change it")
-        _add(parent, last, _fitting(tree, key, None, raw, _annotation(tree, key, parent, sections)), key)
+    accepted = _accepted(key, parent, sections)
+    if sign == "+" and at is not None:
+        raise ConfigError(f"{key}: exists already, write '{key}={raw}' to change it")
+    if at is None and (sign == "+" or (not sign and last in accepted)):
+        _add(parent, last, _fitting(tree, key, None, raw, _annotation(accepted, last)), key)
     elif at is None:
-        raise ConfigError(_unknown(parent, key, last) + (f"; write '+{override}' to add it" if not sign else ""))
+        raise ConfigError(_unknown(parent, key, last, accepted) + (f"; write '+{override}' to add it" if not sign else ""))
     elif sign == "~":
         del parent[at]
     else:
-        parent[at] = _fitting(tree, key, parent[at], raw, _annotation(tree, key, parent, sections))
+        parent[at] = _fitting(tree, key, parent[at], raw, _annotation(accepted, last))
 
 
 def parse(raw: str) -> Any:
@@ -94,10 +97,10 @@ def _position(node: Any, part: str) -> Any:
     return part if part in node else None
 
 
-def _unknown(node: Any, key: str, part: str) -> str:
+def _unknown(node: Any, key: str, part: str, accepted: Collection[str] = ()) -> str:
     if isinstance(node, list):
         return f"{key}: no such item, the list has {len(node)} (counted from 0)"
-    keys = [name for name in node if not name.startswith("_")]
+    keys = [name for name in {**node, **dict.fromkeys(accepted)} if not name.startswith("_")]
     return f"{key}: no such key{did_you_mean(part, keys) or '; there are: ' + (', '.join(keys) or 'none')}"
 
 
@@ -111,21 +114,22 @@ def _add(parent: Any, last: str, value: Any, key: str) -> None:
         raise ConfigError(f"+{key}: {hint}")
 
 
-def _annotation(tree: Any, key: str, parent: Any, sections: dict[str, Any]) -> Any:
-    """Return the annotation of the argument or field at ``key``, Any where there is none or it cannot be known yet."""
-    path, _, last = key.rpartition(".")
+def _accepted(key: str, parent: Any, sections: dict[str, Any]) -> dict[str, Parameter]:
+    """Return what the target or section that holds ``key`` accepts, by name; nothing where that cannot be known yet."""
+    path = key.rpartition(".")[0]
     if not isinstance(parent, dict):
-        return Any
+        return {}
     try:
         if "_target_" in parent:
-            signature = signature_for(parent, path)
-        elif path in sections:
-            signature = signature_of(sections[path], path)
-        else:
-            return Any
+            return signature_for(parent, path).parameters
+        return signature_of(sections[path], path).parameters if path in sections else {}
     except ConfigError:  # a broken target may be what the next override mends; check reports it
-        return Any
-    parameter = signature.parameters.get(last)
+        return {}
+
+
+def _annotation(accepted: dict[str, Parameter], name: str) -> Any:
+    """Return the annotation of an argument or field, Any where there is none."""
+    parameter = accepted.get(name)
     return Any if parameter is None or parameter.annotation is parameter.empty else parameter.annotation
 
 

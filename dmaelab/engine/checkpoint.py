@@ -8,6 +8,7 @@ import torch
 
 from dmaelab.modeling.weights import WeightsError, load_file
 from dmaelab.utils.distributed import barrier, is_main
+from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import atomic_write
 
 _STEP = re.compile(r"step_(\d+)\.pth")
@@ -61,5 +62,13 @@ class CheckpointFolder:
 
 
 def save_file(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values to ``path``, atomically."""
-    atomic_write(path, lambda file: torch.save(state, file))
+    """Write tensors and plain values to ``path``, atomically.
+
+    Raises:
+        UserError: the disk is full or cannot be written; what stood at ``path`` and beside it is intact.
+    """
+    try:
+        atomic_write(path, lambda file: torch.save(state, file))
+    except (OSError, RuntimeError) as error:  # torch's writer turns some write errors into RuntimeError
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{path} could not be written ({reason}); earlier checkpoints are intact: make room, then --resume") from error

@@ -35,7 +35,7 @@ class MAEDecoder(nn.Module):
         tokens = self.embed(latent)
         hidden = self.mask_token.expand(len(tokens), ids_restore.shape[1] - tokens.shape[1] + 1, -1).to(tokens.dtype)
         patches = take(torch.cat([tokens[:, 1:], hidden], dim=1), ids_restore)
-        tokens = torch.cat([tokens[:, :1], patches], dim=1) + self.pos_embed
+        tokens = torch.cat([tokens[:, :1], patches], dim=1) + self.pos_embed.to(tokens.dtype)
         for block in self.blocks:
             tokens = block(tokens)
         return self.pred(self.norm(tokens))[:, 1:]

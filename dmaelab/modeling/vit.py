@@ -75,11 +75,13 @@ class ViT(Backbone):
                 f"this ViT takes {self.input_size}x{self.input_size} images and got {height}x{width}:"
                 f" set image_size, or input_size={self.input_size} of the model to resize inside it"
             )
-        return self.patch_embed(images) + self.pos_embed[:, 1:]
+        tokens = self.patch_embed(images)
+        # In the tokens' type: under bf16 autocast the whole residual stream then is bf16, half the bytes.
+        return tokens + self.pos_embed[:, 1:].to(tokens.dtype)
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Return the class token and the tokens after all blocks [N,1+L,D]; after ``norm`` unless pool is "gap"."""
-        cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
+        cls = (self.cls_token + self.pos_embed[:, :1]).to(tokens.dtype).expand(len(tokens), -1, -1)
         tokens = torch.cat([cls, tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)

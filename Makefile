@@ -1,0 +1,44 @@
+# Two commands do everything on a fresh machine:  make demo  and  make test
+PYTHON ?= python3
+VENV   ?= .venv
+RUN    := $(VENV)/bin/python
+
+.PHONY: setup demo test test-fast lint format types bench clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: dmaelab needs Python >= 3.11 and '$(PYTHON)' is older: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "error: this Python has no ensurepip: install the package python3-venv (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[demo,tensorboard,dev]'
+	@touch $@
+
+demo: setup
+	$(RUN) tools/pipeline.py --config-file pipelines/digits
+
+test: setup
+	$(RUN) -m pytest
+
+test-fast: setup
+	$(RUN) -m pytest -m 'not slow and not gpu and not slurm'
+
+lint: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: setup
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+types: setup
+	$(RUN) -m mypy dmaelab
+
+bench: setup
+	$(RUN) benchmarks/attention.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,38 @@
+"""RS fine-tuning on CIFAR-10 at 32x32: cross-entropy on noisy images, from the pre-trained encoder.
+
+    python tools/train_net.py --config-file configs/cifar10/finetune_rs.py
+From scratch: train.init_from=None.
+"""
+
+from dmaelab.config import LazyCall as L
+from dmaelab.corruptions import build_corruption
+from dmaelab.data.transforms import HorizontalFlip, RandomCrop
+from dmaelab.losses import build_loss
+from dmaelab.modeling import Classifier, NoisyClassifier
+
+from ..common.train import optimizer, schedule, train
+from .pretrain import data
+from .pretrain import model as _pretrain
+
+_backbone = _pretrain.encoder
+_backbone.pool = "gap"
+
+model = L(NoisyClassifier)(
+    classifier=L(Classifier)(
+        backbone=_backbone, num_classes=10, pixel_mean=_pretrain.pixel_mean, pixel_std=_pretrain.pixel_std
+    ),
+    corruption=L(build_corruption)(name="gaussian", sigma=0.25),
+    loss=L(build_loss)(name="rs"),
+)
+data.augment = [L(HorizontalFlip)(), L(RandomCrop)(padding=4)]
+optimizer.update(lr=1e-3, betas=(0.9, 0.999), no_decay=["pos_embed", "cls_token"])
+train.update(
+    out_dir="runs/cifar10/rs",
+    init_from="runs/cifar10/pretrain",
+    max_iter=4500,
+    batch_size=128,
+    log_period=100,
+    eval_period=1500,
+    eval_images=1000,
+    checkpoint_period=500,
+)

@@ -1,0 +1,32 @@
+"""Data sets by name, and the loaders that turn them into micro-batches. Importing it loads no torchvision."""
+
+from dmaelab.data.batch import Batch, Samples, make_batch, to_float
+from dmaelab.data.build import DATASETS, Dataset, build_dataset
+from dmaelab.data.cifar10 import CIFAR10
+from dmaelab.data.digits import Digits
+from dmaelab.data.fashion_mnist import FashionMNIST
+from dmaelab.data.image_folder import ImageFolder
+from dmaelab.data.imagenet import ImageNet
+from dmaelab.data.loader import Loader, build_test_loader, build_train_loader
+from dmaelab.data.sampler import InfiniteSampler, MicroBatch, select_indices
+
+__all__ = [
+    "CIFAR10",
+    "DATASETS",
+    "Batch",
+    "Dataset",
+    "Digits",
+    "FashionMNIST",
+    "ImageFolder",
+    "ImageNet",
+    "InfiniteSampler",
+    "Loader",
+    "MicroBatch",
+    "Samples",
+    "build_dataset",
+    "build_test_loader",
+    "build_train_loader",
+    "make_batch",
+    "select_indices",
+    "to_float",
+]

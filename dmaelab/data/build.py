@@ -1,0 +1,68 @@
+"""The interface of data sets: native uint8 images and integer labels, by index."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dmaelab.registry import Registry, builder
+from dmaelab.utils.errors import UserError, did_you_mean
+
+DATASETS = Registry("dataset")
+build_dataset = builder(DATASETS)
+build_dataset.__module__ = __name__
+
+
+class Dataset:
+    """A map-style data set of uint8 images.
+
+    A small one passes all its images to the constructor and needs nothing else; one that reads
+    from disk writes :meth:`load`. Images come at the size at which they are evaluated and
+    certified; random transforms belong to the training loader.
+
+    Args:
+        targets: the labels, integers ``[N]``.
+        classes: a name for each of the K labels, in label order.
+        images: uint8 ``[N,C,H,W]`` held in memory, or None.
+        image_shape: ``(C, H, W)`` of every image; None if sizes vary. Follows from ``images``.
+    """
+
+    def __init__(
+        self,
+        targets: Tensor | Sequence[int],
+        classes: Sequence[str],
+        images: Tensor | None = None,
+        image_shape: tuple[int, int, int] | None = None,
+    ) -> None:
+        self.targets = torch.as_tensor(targets, dtype=torch.int64)
+        self.classes = list(classes)
+        self.images = images
+        self.image_shape = image_shape if images is None else tuple(images.shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        """The number K of classes."""
+        return len(self.classes)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def load(self, index: int) -> tuple[Tensor, int]:
+        """Return image ``index`` as uint8 ``[C,H,W]``, and its label.
+
+        Raises:
+            IndexError: if there is no such image.
+            UserError: if it cannot be read, with its file name.
+        """
+        if self.images is None:
+            raise NotImplementedError(f"{type(self).__name__} must define load(index), or pass images to Dataset.__init__")
+        return self.images[index].clone(), int(self.targets[index])  # a copy: a transform may work in place
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.load(index)
+
+
+def check_split(name: str, split: str, splits: Sequence[str]) -> None:
+    """Raise a ``UserError`` naming the splits that the data set ``name`` has, unless ``split`` is one."""
+    if split not in splits:
+        raise UserError(f"data set '{name}' has no split '{split}'{did_you_mean(split, splits)}; it has {', '.join(splits)}")

@@ -1,0 +1,34 @@
+"""CIFAR-10 in its original form."""
+
+import torch
+
+from dmaelab.data.build import DATASETS, Dataset, check_split
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.paths import data_root
+
+
+@DATASETS.register("cifar10")
+class CIFAR10(Dataset):
+    """CIFAR-10, 32x32 colour, as torchvision reads it (``cifar-10-batches-py``, checksums verified).
+
+    Args:
+        root: the folder that holds ``cifar-10-batches-py``; see :func:`dmaelab.utils.paths.data_root`.
+        split: ``train`` (50,000 images) or ``test`` (10,000).
+        download: let torchvision fetch it (170 MB) where it is missing.
+
+    Raises:
+        UserError: if the files are missing, damaged, or cannot be downloaded.
+    """
+
+    def __init__(self, root: str | None = None, split: str = "train", download: bool = False) -> None:
+        check_split("cifar10", split, ("train", "test"))
+        folder = data_root("cifar10", root, create=download)
+        from torchvision import datasets
+
+        try:
+            source = datasets.CIFAR10(str(folder), train=split == "train", download=download)
+        except (RuntimeError, OSError) as error:
+            problem = "the download failed" if download else "no intact cifar-10-batches-py there; set download=True to fetch it"
+            raise UserError(f"data set 'cifar10' in {folder}: {problem} ({str(error).splitlines()[0]})") from error
+        images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
+        super().__init__(source.targets, source.classes, images)

@@ -1,0 +1,155 @@
+"""Images in folders, one folder a class."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmaelab.data.build import DATASETS, Dataset
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.paths import data_root
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+logger = logging.getLogger(__name__)
+
+
+class ImageFiles(Dataset):
+    """Image files in a list, read as RGB. What ``image_folder`` and ``imagenet`` have in common.
+
+    Args:
+        files: the paths, ``targets`` and ``classes`` their labels as in :class:`Dataset`.
+        image_size: with it every image is resized (shorter side to ``resize``, PIL's bicubic) and
+            cropped at its centre to ``[3, image_size, image_size]``: the usual evaluation geometry.
+            Without it images keep their own size, as a training transform wants them.
+        resize: the shorter side before the crop, ``image_size`` by default (ImageNet: 256 for 224).
+        skip_corrupt: put the next readable image, with its label, in the place of one that cannot be
+            read, and log a warning. Meant for training; by default a corrupt image is an error.
+        in_memory: decode everything now and keep it (all images must have one size).
+    """
+
+    def __init__(
+        self,
+        files: Sequence[str],
+        targets: Sequence[int],
+        classes: Sequence[str],
+        image_size: int | None = None,
+        resize: int | None = None,
+        skip_corrupt: bool = False,
+        in_memory: bool = False,
+    ) -> None:
+        if resize is not None and (image_size is None or resize < image_size):
+            raise UserError(f"resize={resize} needs an image_size that is not larger, got image_size={image_size}")
+        if image_size is not None and image_size < 1:
+            raise UserError(f"image_size is {image_size}: give a number of pixels >= 1")
+        super().__init__(targets, classes, image_shape=None if image_size is None else (3, image_size, image_size))
+        self.files = list(files)
+        self.image_size = image_size
+        self.resize = resize or image_size
+        self.skip_corrupt = skip_corrupt
+        self.skipped: set[str] = set()  # what this process has replaced so far
+        if in_memory:
+            self._load_all()
+
+    def load(self, index: int) -> tuple[Tensor, int]:
+        """Return image ``index`` as uint8 ``[3,H,W]``, and its label; see :meth:`Dataset.load`."""
+        if self.images is not None:
+            return super().load(index)
+        while True:
+            file = self.files[index]
+            try:
+                return self._read(file), int(self.targets[index])
+            except UserError as error:
+                if not self.skip_corrupt:
+                    raise
+                self._skip(file, error)
+                index = (index + 1) % len(self)
+
+    def _skip(self, file: str, error: UserError) -> None:
+        if file in self.skipped:
+            return
+        self.skipped.add(file)
+        if len(self.skipped) == len(self.files):
+            raise UserError(f"none of the {len(self.files)} images can be read; the last: {error}") from error
+        logger.warning("%s; the next image stands in for it (%d so far in this process)", error, len(self.skipped))
+
+    def _read(self, file: str) -> Tensor:
+        from PIL import Image
+
+        try:
+            with Image.open(file) as opened:
+                image = opened.convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that PIL's decoders raise
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"cannot read image {file}: {reason}; mend or remove it, or set skip_corrupt=True") from error
+        if self.image_size is not None:
+            from torchvision.transforms.v2 import InterpolationMode, functional
+
+            image = functional.resize(image, [self.resize], interpolation=InterpolationMode.BICUBIC)
+            image = functional.center_crop(image, [self.image_size])
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+    def _load_all(self) -> None:
+        images: Tensor | None = None
+        targets = torch.empty_like(self.targets)
+        for index, file in enumerate(self.files):  # one thread: PIL on small files gets slower with more
+            image, targets[index] = self.load(index)
+            if images is None:
+                images = torch.empty((len(self), *image.shape), dtype=torch.uint8)
+            if image.shape != images.shape[1:]:
+                sizes = f"{tuple(image.shape)}, {self.files[0]} is {tuple(images.shape[1:])}"
+                raise UserError(f"in_memory needs images of one size, but {file} is {sizes}; set image_size")
+            images[index] = image
+        assert images is not None
+        self.images, self.targets, self.image_shape = images, targets, tuple(images.shape[1:])
+
+
+@DATASETS.register("image_folder")
+class ImageFolder(ImageFiles):
+    """Images in ``root/<split>/<class>/*.jpg`` (or png, webp, ...), sorted by class, then by name.
+
+    Args:
+        root: see :func:`dmaelab.utils.paths.data_root`.
+        split: the folder below ``root`` that holds the class folders.
+        classes: the class folders in label order; all of them, sorted, by default. Give it where the
+            folders of a split are only some of a model's classes.
+        image_size: this and the rest as in :class:`ImageFiles`.
+
+    Raises:
+        UserError: for a folder that is missing or holds no images, and for an image that cannot be read.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        split: str = "train",
+        classes: list[str] | None = None,
+        image_size: int | None = None,
+        resize: int | None = None,
+        skip_corrupt: bool = False,
+        in_memory: bool = False,
+    ) -> None:
+        folder = data_root("image_folder", root) / split
+        if not folder.is_dir():
+            raise UserError(f"data set 'image_folder' has no split '{split}': there is no folder {folder}")
+        found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        unknown = [name for name in found if classes is not None and name not in classes]
+        if unknown:
+            raise UserError(f"{folder / unknown[0]} is a class folder, but '{unknown[0]}' is not in classes=[...]")
+        names = found if classes is None else list(classes)
+        listing = {name: _image_files(folder / name) for name in found}
+        empty = [name for name in found if not listing[name]]
+        if empty or not found:
+            where = folder / empty[0] if empty else folder
+            raise UserError(f"no images in {where}: expected {split}/<class>/<image>, an image being one of {', '.join(SUFFIXES)}")
+        pairs = [(file, label) for label, name in enumerate(names) for file in listing.get(name, [])]
+        super().__init__([file for file, _ in pairs], [label for _, label in pairs], names, image_size, resize, skip_corrupt, in_memory)
+
+
+def _image_files(folder: Path) -> list[str]:
+    """Return the image files of one class folder, sorted by name."""
+    return sorted(entry.path for entry in os.scandir(folder) if entry.name.lower().endswith(SUFFIXES))

@@ -1,0 +1,44 @@
+"""ImageNet (ILSVRC 2012), prepared by torchvision."""
+
+from dmaelab.data.build import DATASETS, check_split
+from dmaelab.data.image_folder import ImageFiles
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.paths import data_root
+
+
+@DATASETS.register("imagenet")
+class ImageNet(ImageFiles):
+    """ImageNet-1k, unpacked by torchvision from the official archives on first use.
+
+    The archives cannot be downloaded without an account: put ``ILSVRC2012_devkit_t12.tar.gz`` and
+    ``ILSVRC2012_img_{train,val}.tar`` into the root. An ImageNet that lies unpacked without its
+    devkit is an ``image_folder``: the labels are the same, the classes are called by their wnid.
+
+    Args:
+        root: see :func:`dmaelab.utils.paths.data_root`.
+        split: ``train`` (1,281,167 images) or ``val`` (50,000, sorted by class).
+        image_size: this and the rest as in :class:`dmaelab.data.image_folder.ImageFiles`.
+
+    Raises:
+        UserError: if folder or archives are missing or damaged, and for an image that cannot be read.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        split: str = "train",
+        image_size: int | None = None,
+        resize: int | None = None,
+        skip_corrupt: bool = False,
+        in_memory: bool = False,
+    ) -> None:
+        check_split("imagenet", split, ("train", "val"))
+        folder = data_root("imagenet", root)
+        from torchvision import datasets
+
+        try:
+            source = datasets.ImageNet(str(folder), split=split)
+        except (RuntimeError, OSError) as error:
+            raise UserError(f"data set 'imagenet' in {folder}: {str(error).splitlines()[0]}") from error
+        files, targets = [file for file, _ in source.samples], source.targets
+        super().__init__(files, targets, [", ".join(names) for names in source.classes], image_size, resize, skip_corrupt, in_memory)

@@ -1,0 +1,149 @@
+"""What every certifier promises: votes in, and never more errors than alpha."""
+
+import itertools
+from collections.abc import Callable
+from math import isfinite, isnan
+
+import numpy as np
+from scipy.special import bdtrc
+
+from dmaelab.records.row import BASE_COLUMNS, format_row, make_row
+from dmaelab.smoothing import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes
+from dmaelab.stats.geometry import GaussianL2
+from dmaelab.testing.expect import Expect, check_options
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.random import Draw
+
+VoteSource = Callable[[str, int], np.ndarray]
+"""``(stream, total)`` -> counts [K+1] of the stream's first ``total`` samples, as for :class:`Votes`."""
+
+RUNS = 1000
+_PROBABILITIES = ((0.51, 0.49), (0.6, 0.4), (0.75, 0.25), (0.9, 0.1), (0.99, 0.01), (0.5, 0.3, 0.2))
+
+
+def check_certifier(certifier: Certifier) -> None:
+    """Check a certifier: abstains on a coin flip, grows with the votes, errs no more than alpha, fills its row.
+
+    Errors are counted on 1,000 simulated images at each of six probabilities. Build it with a large
+    alpha, such as 0.05, and n of some hundreds: at 0.001 only gross mistakes would show. A sound one
+    fails with probability below 1e-5.
+
+    Raises:
+        AssertionError: for the first promise that it breaks.
+    """
+    expect = Expect(certifier)
+    check_options(expect, certifier, CERTIFIERS)
+    case = _case(2)
+    ladder = [_certify(expect, certifier, case, _constant(share)) for share in np.linspace(0.5, 1, 51)]
+    expect(ladder[0].prediction == ABSTAIN, "it does not abstain on a coin flip")
+    if certifier.n >= certifier.smallest_n():
+        expect(ladder[-1].prediction == 0, "it does not answer with the class of a unanimous vote")
+    for fewer, more in itertools.pairwise(ladder):
+        expect(fewer.prediction == ABSTAIN or more.prediction == 0, "it abstains with more votes where it answered with fewer")
+        expect(fewer.n != more.n or fewer.radius <= more.radius, "its radius shrinks when the class gets more of as many votes")
+    broken = _certify(expect, certifier, case, lambda _, total: np.array([0, 0, total]))
+    expect(broken.prediction == ABSTAIN, "it answers although no output of the classifier was finite")
+    _certify(expect, certifier, _case(2, tau=0.6), _constant(1.0))  # a case in which no bound gives a radius
+    for probabilities in _PROBABILITIES:
+        errors = _count_errors(certifier, probabilities)
+        expect(
+            bdtrc(errors - 1, RUNS, certifier.alpha) > 1e-6,
+            f"it was wrong for {errors} of {RUNS} simulated images with probabilities {probabilities}; alpha is {certifier.alpha}",
+        )
+
+
+def drive(certifier: Certifier, case: Case, votes: VoteSource) -> Certificate:
+    """Run a certifier's coroutine on given votes and return its certificate.
+
+    Raises:
+        AssertionError: for requests that the vote pool would refuse, and for a certificate that tells
+            another number of samples than were asked for.
+    """
+    expect, drawn = Expect(certifier), dict[str, int]()
+    coroutine = certifier.certify(case)
+    counts = None
+    while True:
+        try:
+            request = coroutine.send(counts)
+        except StopIteration as end:
+            certificate = end.value
+            break
+        expect(isinstance(request, Votes), f"it yields {request!r}; ask for votes with Votes(stream, total)")
+        stream, total = request
+        before = drawn.get(stream, 0)
+        expect(total >= max(1, before), f"it asks for {total} samples of '{stream}' after {before}; totals only grow")
+        drawn[stream] = total
+        counts = np.asarray(votes(stream, total), np.int64)
+    expect(isinstance(certificate, Certificate), f"it returns {certificate!r}; certify(case) must return a Certificate")
+    expect(certificate.samples == sum(drawn.values()), f"its certificate has n0 + n = {certificate.samples}, but it drew {drawn}")
+    return certificate
+
+
+def _certify(expect: Expect, certifier: Certifier, case: Case, votes: VoteSource) -> Certificate:
+    """Drive a certifier on votes that can be repeated, and check all that holds for any votes."""
+    certificate = drive(certifier, case, votes)
+    prediction, radius = certificate
+    expect(repr(drive(certifier, case, votes)) == repr(certificate), "the same votes gave two different certificates")
+    expect(prediction == ABSTAIN or 0 <= prediction < case.num_classes, f"it predicts {prediction}, which is no class")
+    expect(isfinite(radius) and radius >= 0, f"its radius is {radius}")
+    expect(prediction != ABSTAIN or radius == 0, f"it abstains with a radius of {radius}")
+    _check_row(expect, certifier, certificate)
+    if prediction != ABSTAIN and not isnan(certificate.p_lower):
+        upper = None if isnan(certificate.p_upper) else certificate.p_upper
+        possible = max(case.radius(certificate.p_lower), case.radius(certificate.p_lower, upper))
+        expect(radius <= possible + 1e-9, f"its radius {radius} is above {possible}, which case.radius gives for the bounds in its row")
+    return certificate
+
+
+def _check_row(expect: Expect, certifier: Certifier, certificate: Certificate) -> None:
+    columns = (*BASE_COLUMNS, *certifier.columns)
+    expect(len(set(columns)) == len(columns), f"a column of the log stands twice in {columns}")
+    try:
+        values = {name: certificate.column(name) for name in certifier.columns}
+        format_row(columns, make_row(0, 0, *certificate, 0.0, values))
+    except (AttributeError, UserError) as error:
+        raise AssertionError(f"{expect.who}: its row of the log cannot be written: {error}") from error
+    if isinstance(certificate.look_a, str):
+        count, total = map(int, certificate.look_a.split("/"))
+        p_lower = certificate.p_lower
+        expect(p_lower <= count / total, f"p_lower {p_lower} is above the share of votes {count}/{total} in look_a")
+
+
+def _count_errors(certifier: Certifier, probabilities: tuple[float, ...]) -> int:
+    """Return for how many simulated images the certificate claims more than is true."""
+    rng = np.random.default_rng(0)
+    case = _case(len(probabilities))
+    errors = 0
+    for _ in range(RUNS):
+        prediction, radius = drive(certifier, case, _Simulated(probabilities, rng))
+        if prediction != ABSTAIN:
+            others = probabilities[:prediction] + probabilities[prediction + 1 :]
+            errors += radius > case.radius(probabilities[prediction], max(others)) + 1e-9
+    return errors
+
+
+class _Simulated:
+    """The votes of one image whose class probabilities are known; streams are independent."""
+
+    def __init__(self, probabilities: tuple[float, ...], rng: np.random.Generator) -> None:
+        self.probabilities, self.rng = probabilities, rng
+        self.counts: dict[str, np.ndarray] = {}
+
+    def __call__(self, stream: str, total: int) -> np.ndarray:
+        counts = self.counts.setdefault(stream, np.zeros(len(self.probabilities) + 1, np.int64))
+        counts[:-1] += self.rng.multinomial(total - counts.sum(), self.probabilities)
+        return counts.copy()
+
+
+def _constant(share: float) -> VoteSource:
+    """Return the votes of two classes of which the first has this share of any number, rounded up."""
+
+    def votes(stream: str, total: int) -> np.ndarray:
+        first = int(np.ceil(share * total - 1e-9))
+        return np.array([first, total - first, 0])
+
+    return votes
+
+
+def _case(num_classes: int, tau: float = 0.0) -> Case:
+    return Case(num_classes, GaussianL2(), 0.25, tau=tau, random=lambda name: Draw(0, "call", name).host())

@@ -1,0 +1,44 @@
+"""What every data set promises."""
+
+import torch
+
+from dmaelab.data import Dataset
+from dmaelab.testing.expect import Expect
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Check a data set: uint8 [C,H,W] images and integer labels within its classes, the same at each reading.
+
+    Reads its first, middle and last image.
+
+    Raises:
+        AssertionError: for the first promise that it breaks.
+    """
+    expect, count, targets = Expect(dataset), len(dataset), dataset.targets
+    expect(count > 0, "it is empty")
+    expect(len(set(dataset.classes)) == dataset.num_classes >= 2, "classes are not the different names of at least 2 classes")
+    expect(
+        targets.shape == (count,) and targets.dtype == torch.int64,
+        f"targets are {targets.dtype} {list(targets.shape)}, not int64 [{count}]",
+    )
+    expect(((targets >= 0) & (targets < dataset.num_classes)).all(), f"there are targets outside its {dataset.num_classes} classes")
+    for index in sorted({0, count // 2, count - 1}):
+        _check_image(expect, dataset, index)
+    try:
+        dataset.load(count)
+    except IndexError:
+        return
+    expect(False, f"it has {count} images and returns one at index {count}; raise IndexError")
+
+
+def _check_image(expect: Expect, dataset: Dataset, index: int) -> None:
+    with expect.isolation():
+        image, label = dataset.load(index)
+        first = image.clone()
+        image.zero_()  # a transform may work in place
+        again, _ = dataset.load(index)
+    name, shape = f"image {index}", tuple(first.shape)
+    expect(first.dtype == torch.uint8 and first.ndim == 3, f"{name} is {first.dtype} {list(shape)}, not uint8 [C,H,W]")
+    expect(dataset.image_shape in (None, shape), f"{name} has the shape {list(shape)}, image_shape says {dataset.image_shape}")
+    expect(isinstance(label, int) and label == dataset.targets[index], f"{name} comes with the label {label!r}, which is not its target")
+    expect(torch.equal(first, again), f"{name} is another one when it is read again; return the same each time, as a copy")

@@ -1,0 +1,66 @@
+"""What all checks use: expectations that name their subject, and a block in which code must behave."""
+
+import inspect
+import pickle
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dmaelab.registry import Registry
+from dmaelab.smoothing.identity import describe
+
+
+class Expect:
+    """``expect(condition, broken)`` raises ``AssertionError("<Class>: <broken>")`` unless the condition holds."""
+
+    def __init__(self, entry: object) -> None:
+        self.who = type(entry).__name__
+
+    def __call__(self, condition: Any, broken: str) -> None:
+        if not condition:
+            raise AssertionError(f"{self.who}: {broken}")
+
+    @contextmanager
+    def isolation(self, *tensors: Tensor) -> Iterator[None]:
+        """Refuse global randomness and changes of ``tensors`` inside the block."""
+        before, copies = _global_states(), [tensor.detach().clone() for tensor in tensors]
+        yield
+        self(_global_states() == before, "it uses a global random generator; take all numbers from the draw")
+        self(all(map(torch.equal, tensors, copies)), "it changes what it is given; write to a copy")
+
+    def on_device(self) -> TorchDispatchMode:
+        """Refuse values read back to the host inside the block: on a GPU each waits for all queued work."""
+        return _NoHostReads(self)
+
+
+def check_options(expect: Expect, entry: object, registry: Registry) -> None:
+    """Check that the header of a log will tell entries apart that were built with different options."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    options = [name for name, parameter in inspect.signature(type(entry)).parameters.items() if parameter.kind in kinds]
+    recorded = describe(registry, entry)
+    for name in options:
+        expect(name in recorded, f"its option {name} is not recorded in the header of a log; keep it as a public attribute of a plain type")
+
+
+def _global_states() -> bytes:
+    numpy_state = np.random.get_state()  # noqa: NPY002 - the global one is meant
+    return pickle.dumps((torch.get_rng_state().tolist(), random.getstate(), numpy_state[1].tolist(), numpy_state[2:]))
+
+
+class _NoHostReads(TorchDispatchMode):
+    def __init__(self, expect: Expect) -> None:
+        super().__init__()
+        self.expect = expect
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        masked = name == "index" and any(index is not None and index.dtype == torch.bool for index in args[1])
+        reads = masked or name in ("_local_scalar_dense", "bincount", "masked_select", "nonzero")
+        self.expect(not reads, "it reads values back to the host (.item(), if, a boolean index); stay on the device, as with torch.where")
+        return func(*args, **(kwargs or {}))

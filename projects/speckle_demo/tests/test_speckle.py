@@ -1,0 +1,174 @@
+"""The demo project keeps the contracts, its certifier is sound, and its configs run with the ordinary tools."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+
+from dmaelab import CERTIFIERS, CORRUPTIONS
+from dmaelab.config import LazyConfig, check, load_plugins, open_config
+from dmaelab.engine.training import check_training
+from dmaelab.records.log import read_header
+from dmaelab.records.readers import read_log
+from dmaelab.smoothing import ABSTAIN, Case, SmoothedClassifier
+from dmaelab.stats.geometry import GaussianL2
+from dmaelab.testing import check_certifier, check_corruption, drive
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.random import Draw
+
+PROJECT = Path(__file__).resolve().parents[1]
+ROOT = PROJECT.parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plugin():
+    load_plugins({"plugins": ["projects.speckle_demo"]})
+
+
+def two_looks(**options):
+    return CERTIFIERS.build("cohen_two_looks", **{"n0": 5, "n": 60, "alpha": 0.05, "n_first": 20, "target": 0.05, **options})
+
+
+@pytest.mark.parametrize("sigma", [0.5, (0.1, 0.5)], ids=["one sigma", "a range"])
+def test_contract_of_the_corruption(sigma):
+    check_corruption(CORRUPTIONS.build("speckle", sigma=sigma))
+
+
+def test_contract_of_the_certifier():
+    check_certifier(two_looks(n0=20, n=400, n_first=100))
+
+
+def test_noise_grows_with_the_signal():
+    images = torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 1, 3).expand(1, 1, 20_000, 3)
+    noise = CORRUPTIONS.build("speckle", sigma=0.2)(images, Draw(0, "call", 0)).images - images
+    assert noise.mean(dim=(0, 1, 2)).abs().max() < 0.01
+    torch.testing.assert_close(noise.std(dim=(0, 1, 2)), torch.tensor([0.0, 0.1, 0.2]), rtol=0.03, atol=0)
+
+
+def test_speckle_certifies_nothing():
+    with pytest.raises(UserError, match="Speckle has no geometry"):
+        SmoothedClassifier(torch.nn.Flatten(), num_classes=2, sigma=0.5, corruption="speckle")
+
+
+def wrong_certificates(certifier, p):
+    """Return the exact probability of a wrong certificate where class 0 of two has probability ``p`` per sample.
+
+    All outcomes of the selection, of the first look, and of the samples that the second look adds.
+    """
+    case, first, added = Case(2, GaussianL2(), 0.25), certifier.n_first, certifier.n - certifier.n_first
+    wrong = 0.0
+    for top, p_top in ((0, p), (1, 1 - p)):
+        selected = binom.sf(certifier.n0 // 2, certifier.n0, p_top)
+        for early in range(first + 1):
+            for late in range(added + 1):
+
+                def votes(stream, total, top=top, early=early, late=late):
+                    count = total if stream == "selection" else early if total == first else early + late
+                    return np.array([count, total - count, 0] if top == 0 else [total - count, count, 0])
+
+                prediction, radius = drive(certifier, case, votes)
+                if prediction != ABSTAIN and radius > case.radius(p_top):
+                    wrong += selected * binom.pmf(early, first, p_top) * binom.pmf(late, added, p_top)
+    return wrong
+
+
+@pytest.mark.parametrize("p", [0.5, 0.6, 0.75, 0.9])
+def test_wrong_certificates_are_rarer_than_alpha(p):
+    assert 0 < wrong_certificates(two_looks(), p) <= 0.05
+
+
+def test_two_looks_at_a_level_each_err_more_than_that_level():
+    """So the split of alpha is needed: at alpha 0.1 each look has 0.05, and together they exceed it."""
+    assert 0.05 < wrong_certificates(two_looks(alpha=0.1, share=0.5, target=0.0), 0.535) <= 0.1
+
+
+def test_the_first_look_stops_where_the_target_is_reached():
+    certifier, case = two_looks(n0=10, n=1000, n_first=100, alpha=0.001, target=0.25), Case(2, GaussianL2(), 0.25)
+
+    def votes(stream, total):
+        return np.array([total - total // 20 * hard, total // 20 * hard, 0])
+
+    hard = 0
+    easy = drive(certifier, case, votes)
+    assert (easy.stop_reason, easy.n, easy.look_a, easy.column("alpha_look")) == ("first_look", 100, "100/100", pytest.approx(0.0002))
+    assert easy.radius >= 0.25
+    hard = 4
+    late = drive(certifier, case, votes)
+    assert (late.stop_reason, late.n, late.look_a, late.column("alpha_look")) == ("n", 1000, "800/1000", pytest.approx(0.0008))
+    assert 0 < late.radius < 0.25
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"n_first": 60}, "n_first is 60: the first look takes at least 1 and fewer than n = 60"),
+        ({"share": 1.0}, "share is 1.0"),
+        ({"target": -0.1}, "target is -0.1"),
+        ({"alpha": 2}, "alpha is 2"),
+    ],
+)
+def test_bad_options(options, complaint):
+    with pytest.raises(UserError, match=complaint):
+        two_looks(**options)
+
+
+def test_too_few_samples_ever_to_answer():
+    with pytest.warns(UserWarning, match="use n >= 11"):  # CERTIFY itself needs 10
+        two_looks(n=9, n_first=3, alpha=0.001, share=0.5)
+
+
+@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+def test_training_configs(name, tmp_path):
+    cfg = open_config(PROJECT / "configs" / f"{name}.py")
+    check_training(cfg)
+    LazyConfig.save(cfg, tmp_path / "frozen.yaml")
+    assert LazyConfig.load(tmp_path / "frozen.yaml") == cfg
+
+
+def test_certification_config(tmp_path):
+    cfg = open_config(PROJECT / "configs" / "certify.py")
+    cfg.corruption.sigma = 0.25  # comes from the run that is certified
+    check(cfg)
+    LazyConfig.save(cfg, tmp_path / "frozen.yaml")
+    assert LazyConfig.load(tmp_path / "frozen.yaml") == cfg
+
+
+def run_tool(name, *arguments):
+    command = [sys.executable, str(ROOT / "tools" / name), *map(str, arguments)]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=one_thread, check=False)
+
+
+@pytest.mark.slow
+def test_pretrain_finetune_certify_with_the_ordinary_tools(tmp_path):
+    """Twenty steps each; then two images by the certifier of the config."""
+    pretrain, finetune = tmp_path / "pretrain", tmp_path / "rs"
+    steps = ["train.max_iter=20", "train.eval_images=10"]
+    samples = ["certify.subset=[3, 5]", "certifier.n=300", "certifier.n_first=100"]
+    configs = PROJECT / "configs"
+    for arguments in (
+        ("train_net.py", "--config-file", configs / "pretrain.py", f"train.out_dir={pretrain}", *steps),
+        ("train_net.py", "--config-file", configs / "finetune.py", f"train.out_dir={finetune}", f"train.init_from={pretrain}", *steps),
+        ("certify.py", configs / "certify.py", f"certify.run={finetune}", *samples),
+    ):
+        done = run_tool(*arguments)
+        assert done.returncode == 0, done.stderr
+    folder = finetune / "certify" / "two_looks"
+    assert str(folder) in done.stdout
+    identity = read_header(folder)["identity"]
+    assert identity["certifier"] == {"name": "cohen_two_looks", "n_first": 100, "share": 0.2, "target": 0.25}
+    assert (identity["sigma"], identity["plugins"]) == (0.25, ["projects.speckle_demo"])
+    log = read_log(folder)
+    assert log.index.tolist() == [3, 5]
+    assert set(log.extra["n"]) <= {100, 300}
+    assert set(log.extra["stop_reason"]) <= {"first_look", "n"}
+
+    # The same run by its directory: its frozen config brings the plug-in along; and speckle itself is refused.
+    refused = run_tool("certify.py", finetune, "corruption.name=speckle", "certify.name=refused", "certify.subset=[3]")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "Speckle has no geometry" in refused.stderr

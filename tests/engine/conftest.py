@@ -1,0 +1,49 @@
+"""A training of seconds: the real digits, the real engine, a very small model."""
+
+import pytest
+
+from dmaelab.config import open_config
+from dmaelab.engine import run_training
+from dmaelab.engine.training import SECTIONS
+
+SMALL = [
+    "model.encoder.width=16",
+    "model.encoder.depth=1",
+    "model.decoder.width=16",
+    "train.precision=fp32",
+    "train.device=cpu",
+    "train.log_period=4",
+    "train.eval_period=0",
+    "train.eval_images=40",
+]
+SMALL_CLASSIFIER = [text.replace("model.encoder", "model.classifier.backbone") for text in SMALL if "decoder" not in text]
+
+
+@pytest.fixture
+def pretrain_config(tmp_path):
+    """Return a function of further overrides that gives a small pre-training config."""
+
+    def make(*overrides, out="pretrain"):
+        return open_config("digits/pretrain", [*SMALL, f"train.out_dir={tmp_path / out}", "train.max_iter=8", *overrides], SECTIONS)
+
+    return make
+
+
+@pytest.fixture
+def finetune_config(tmp_path):
+    """Return a function of further overrides that gives a small fine-tuning config, from scratch."""
+
+    def make(*overrides, out="rs", name="digits/finetune_rs"):
+        base = [*SMALL_CLASSIFIER, f"train.out_dir={tmp_path / out}", "train.init_from=None", "train.max_iter=8"]
+        return open_config(name, [*base, *overrides], SECTIONS)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def classifier_run(tmp_path_factory):
+    """Return the run directory of a small trained classifier."""
+    out = tmp_path_factory.mktemp("shared") / "rs"
+    overrides = [*SMALL_CLASSIFIER, f"train.out_dir={out}", "train.init_from=None", "train.max_iter=400", "train.log_period=400", "train.ema_decay=0.9", "optimizer.lr=5e-3"]
+    run_training(open_config("digits/finetune_rs", overrides, SECTIONS))
+    return out

@@ -1,0 +1,137 @@
+import json
+import logging
+import shutil
+
+import pytest
+
+from dmaelab.config import LazyConfig, open_config
+from dmaelab.engine import certification_config, run_certification, run_training
+from dmaelab.records.readers import read_log
+from dmaelab.utils.errors import UserError
+
+QUICK = ["certify.device=cpu", "certifier.n=200", "certifier.n0=50", "certify.batch_size=128", 'certify.subset={"count": 12}']
+
+
+@pytest.fixture
+def run(classifier_run, tmp_path):
+    """Return a copy of the trained run, without logs."""
+    return shutil.copytree(classifier_run, tmp_path / "run")
+
+
+def rows(folder):
+    """Return the rows of a log by index, without their time."""
+    found = {}
+    for path in sorted(folder.glob("shard-*.tsv")):
+        header, *lines = path.read_text().splitlines()
+        names = header.split("\t")
+        for line in lines:
+            row = dict(zip(names, line.split("\t"), strict=True))
+            row.pop("time")
+            found[row["idx"]] = row
+    return found
+
+
+def certify(run, name, *overrides, shard=(0, 1)):
+    return run_certification(certification_config(run, [*QUICK, f"certify.name={name}", *overrides]), shard, progress=False)
+
+
+def test_a_bare_run_directory_is_enough(run):
+    cfg = certification_config(run, QUICK)
+    assert cfg.corruption.sigma == 0.25
+    assert cfg.dataset.name == "digits"
+    folder = run_certification(cfg, progress=False)
+    assert folder == run / "certify/default"
+    header = json.loads((folder / "header.json").read_text())
+    assert header["identity"]["sigma"] == 0.25
+    assert header["identity"]["attention"] in ("matmul", "sdpa")
+    assert header["context"]["versions"]["torch"]
+    log = read_log(folder)
+    assert len(log) == 12
+    assert log.correct.mean() > 0.2
+
+
+def test_shards_add_up_to_the_unsharded_log(run):
+    whole = rows(certify(run, "whole"))
+    for part in (2, 0, 1):
+        folder = certify(run, "parts", shard=(part, 3))
+    assert len(list(folder.glob("shard-*.tsv"))) == 3
+    assert rows(folder) == whole
+
+
+def test_another_batch_shape_sees_the_same_votes_in_fp32(run):
+    counts = []
+    for size in (64, 200, 1000):
+        found = rows(certify(run, f"batch{size}", f"certify.batch_size={size}"))
+        counts.append({index: (row["top"], row["count_a"], row["count_b"], row["runner_up"]) for index, row in found.items()})
+    assert counts[0] == counts[1] == counts[2]
+
+
+def test_predict_writes_its_own_columns(run):
+    cfg = ["certifier.name=predict", "~certifier.n0", "certify.name=predict", "certifier.n=100", "certify.device=cpu", 'certify.subset={"count": 5}']
+    folder = run_certification(certification_config(run, cfg), progress=False)
+    header = (folder / "shard-000-of-001.tsv").read_text().splitlines()[0].split("\t")
+    assert header == "idx label predict radius correct time top count_a n count_b runner_up p_value".split()
+
+
+def test_another_certification_does_not_mix_into_a_log(run):
+    certify(run, "log")
+    with pytest.raises(UserError, match="alpha"):
+        certify(run, "log", "certifier.alpha=0.01")
+
+
+def test_another_sigma_than_the_trained_one_is_warned_of(run, caplog):
+    logging.getLogger("dmaelab").propagate = True  # setup_logging turns it off; caplog listens at the root
+    certify(run, "half", "corruption.sigma=0.5")
+    assert "certifying at sigma 0.5 a model trained at 0.25" in caplog.text
+
+
+def test_a_range_of_sigma_needs_a_choice(finetune_config, tmp_path):
+    run_training(finetune_config("model.corruption.sigma=(0.0, 0.5)", "train.max_iter=1"))
+    with pytest.raises(UserError, match=r"trained with sigma in \[0.0, 0.5\]: choose one with corruption.sigma="):
+        certification_config(tmp_path / "rs", QUICK)
+    certification_config(tmp_path / "rs", [*QUICK, "corruption.sigma=0.25"])
+
+
+def test_what_cannot_be_certified_is_said_in_one_line(pretrain_config, tmp_path, run):
+    run_training(pretrain_config("train.max_iter=1"))
+    with pytest.raises(UserError, match="DenoisingMAE, which is no classifier: certify a fine-tuned run"):
+        run_certification(certification_config(tmp_path / "pretrain", QUICK), progress=False)
+    with pytest.raises(UserError, match="no certification config .* and no run directory"):
+        certification_config("digits/pretrain")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="is not a run directory: it has no config.yaml"):
+        certification_config(tmp_path / "empty")
+    (run / "model_final.pth").unlink()
+    with pytest.raises(UserError, match="the training has not finished"):
+        certify(run, "log")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("corruption.sigma=-1.0", "sigma"),
+        ("certifier.n0=0", "n0"),
+        ("certifier.n=0", "n is 0"),
+        ("certifier.alpha=1.5", "alpha"),
+        ("certify.batch_size=0", "batch_size"),
+        ("certify.precision=fp8", "precision"),
+        ("certifier.name=cohn", "did you mean 'cohen'"),
+        ("certify.weights=bset", "bset: there is no such file of weights"),
+    ],
+)
+def test_bad_settings_are_named(run, override, message):
+    with pytest.raises(UserError, match=message) as caught:
+        certify(run, "bad", override)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_few_samples_to_ever_certify_are_warned_of(run):
+    with pytest.warns(UserWarning, match=r"n=5 samples can never certify at alpha=0.001.*use n >= 10"):
+        certify(run, "few", "certifier.n=5")
+
+
+def test_a_certification_config_can_name_the_run(run, tmp_path):
+    path = tmp_path / "mine.yaml"
+    cfg = open_config("certify/default", [f"certify.run={run}", "certify.name=mine"])
+    LazyConfig.save(cfg, path)
+    assert certification_config(path).certify.name == "mine"

@@ -1,0 +1,147 @@
+import json
+
+import pytest
+import torch
+
+from dmaelab.config import LazyConfig
+from dmaelab.engine import run_evaluation, run_training
+from dmaelab.engine.defaults import DefaultTrainer
+from dmaelab.engine.hooks import NaNGuard
+from dmaelab.engine.run_dir import load_model
+from dmaelab.engine.training import check_training
+from dmaelab.utils.errors import ConfigError, UserError
+
+
+def test_a_run_leaves_what_the_next_stage_needs(pretrain_config, tmp_path):
+    cfg = pretrain_config("train.milestones={'early': 4}")
+    run_training(cfg)
+    out = tmp_path / "pretrain"
+    frozen = LazyConfig.load(out / "config.yaml")
+    assert frozen == cfg
+    assert frozen.model.encoder.attention in ("matmul", "sdpa")
+    assert json.loads((out / "run.json").read_text())["starts"][0]["versions"]["torch"]
+    steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [4, 8]
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["early.pth", "step_0000008.pth"]
+    state = torch.load(out / "model_final.pth", weights_only=True)
+    assert state["weights"] == "raw"
+    assert "encoder.blocks.0.attn.qkv.weight" in state["model"]
+
+
+def test_evaluation_of_a_finished_run_gives_its_last_numbers(finetune_config):
+    cfg = finetune_config("train.ema_decay=0.5")
+    result = run_training(cfg)
+    assert run_evaluation(cfg) == pytest.approx(result, abs=1e-6)
+
+
+def test_the_final_model_is_the_average_where_there_is_one(finetune_config, tmp_path):
+    run_training(finetune_config("train.ema_decay=0.5"))
+    final = torch.load(tmp_path / "rs/model_final.pth", weights_only=True)
+    raw = torch.load(tmp_path / "rs/checkpoints/step_0000008.pth", weights_only=True)
+    assert final["weights"] == "ema"
+    assert not torch.equal(final["model"]["head.bias"], raw["model"]["classifier.head.bias"])
+    assert torch.equal(final["model"]["head.bias"], raw["hooks"]["EMAHook"]["module.classifier.head.bias"])
+
+
+def test_an_occupied_directory_is_refused(pretrain_config):
+    run_training(pretrain_config("train.max_iter=1"))
+    with pytest.raises(UserError, match=r"already holds a run: continue it with --resume"):
+        run_training(pretrain_config("train.max_iter=1"))
+
+
+def test_fine_tuning_starts_from_the_encoder(pretrain_config, finetune_config, tmp_path):
+    run_training(pretrain_config())
+    cfg = finetune_config(f"train.init_from={tmp_path / 'pretrain'}", "train.max_iter=1", "optimizer.lr=0.0")
+    run_training(cfg)
+    encoder = torch.load(tmp_path / "pretrain/model_final.pth", weights_only=True)["model"]
+    classifier = load_model(tmp_path / "rs", "final", torch.device("cpu")).export().state_dict()
+    key = "blocks.0.mlp.fc1.weight"
+    assert torch.equal(classifier[f"backbone.{key}"], encoder[f"encoder.{key}"])
+
+
+def test_cr_trains_on_two_copies(finetune_config, tmp_path):
+    run_training(finetune_config(name="digits/finetune_cr"))
+    record = json.loads((tmp_path / "rs/metrics.jsonl").read_text().splitlines()[-1])
+    assert record["loss"] == pytest.approx(record["loss_ce"] + record["loss_consistency"] + record["loss_entropy"])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_classifier_learns(finetune_config, precision):
+    result = run_training(finetune_config("train.max_iter=400", "optimizer.lr=5e-3", f"train.precision={precision}", "train.eval_images=None"))
+    assert result["noisy_accuracy"] > 0.5  # chance is 0.1
+
+
+def test_accumulation_is_one_large_batch(finetune_config, tmp_path):
+    for accum in (1, 4):
+        run_training(finetune_config(f"train.accum_steps={accum}", "train.max_iter=3", "train.clip_grad=1.0", out=f"accum{accum}"))
+    one, four = (torch.load(tmp_path / f"accum{a}/model_final.pth", weights_only=True)["model"] for a in (1, 4))
+    for name, value in one.items():
+        torch.testing.assert_close(four[name], value, atol=2e-4, rtol=0)
+
+
+def test_nan_stops_the_run_before_anything_is_saved(finetune_config, tmp_path, monkeypatch):
+    monkeypatch.setattr("dmaelab.losses.classification.cross_entropy", lambda logits, *_: logits.sum() * float("nan"))
+    with pytest.raises(UserError, match=r"became nan or inf at step 1 .*lower optimizer.lr"):
+        run_training(finetune_config("train.checkpoint_period=3"))
+    assert not list((tmp_path / "rs").glob("checkpoints/*"))
+
+
+def test_the_guard_names_the_first_bad_step(finetune_config):
+    trainer = DefaultTrainer(finetune_config())
+    guard = next(hook for hook in trainer.hooks if isinstance(hook, NaNGuard))
+    guard.before_train()
+    for trainer.step, value in enumerate([0.1, float("inf"), 0.2, float("nan")]):
+        trainer.losses = {"loss": torch.tensor(value)}
+        guard.after_backward()
+    with pytest.raises(UserError, match="at step 2"):
+        guard.check()
+
+
+def test_best_and_newest_checkpoints_are_kept(finetune_config, tmp_path):
+    cfg = finetune_config(
+        "train.checkpoint_period=2", "train.keep_checkpoints=2", "train.eval_period=2", "train.best_metric=noisy_loss", "train.best_mode=min"
+    )
+    run_training(cfg)
+    names = sorted(path.name for path in (tmp_path / "rs/checkpoints").iterdir())
+    assert names == ["best.pth", "step_0000006.pth", "step_0000008.pth"]
+    records = [json.loads(line) for line in (tmp_path / "rs/metrics.jsonl").read_text().splitlines()]
+    losses = {record["step"]: record["eval_noisy_loss"] for record in records}
+    best = torch.load(tmp_path / "rs/checkpoints/best.pth", weights_only=True)
+    assert best["step"] == min(losses, key=losses.get)
+
+
+def test_tensorboard_gets_the_records(finetune_config, tmp_path):
+    pytest.importorskip("tensorboard", reason="the extra 'tensorboard' is not installed")
+    run_training(finetune_config("train.tensorboard=True"))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "rs/tb")).Reload()
+    assert [event.step for event in events.Scalars("loss_ce")] == [4, 8]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.best_metric=accuracy", r"train.best_metric 'accuracy' is not evaluated .*clean_accuracy"),
+        ("train.batch_size=127 train.accum_steps=2", r"127 is not divisible by 1 processes x 2 accum_steps"),
+        ("train.device=cuda", r"no usable CUDA device"),
+        ("model.classifier.backbone.patch_size=3", r"image_size 8 is not divisible by patch_size 3"),
+        ("model.corruption.sigma=-0.1", r"corruption.sigma is -0.1"),
+        ("train.init_from=/nowhere/at/all", r"/nowhere/at/all: there is no such file of weights"),
+    ],
+)
+def test_bad_input_is_one_clear_line(finetune_config, override, message):
+    if "cuda" in override and torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(UserError, match=message) as caught:
+        run_training(finetune_config(*override.split()))
+    assert "\n" not in str(caught.value)
+
+
+def test_other_kinds_of_config_name_their_tool():
+    from dmaelab.config import get_config
+
+    with pytest.raises(ConfigError, match="a certification: use tools/certify.py"):
+        check_training(get_config("certify/default"))
+    with pytest.raises(ConfigError, match="a pipeline: use tools/pipeline.py"):
+        check_training(get_config("pipelines/digits"))

@@ -1,0 +1,69 @@
+"""The whole main job, from pixels to the table, with a budget of seconds."""
+
+import json
+import logging
+
+import pytest
+
+from dmaelab.config import open_config
+from dmaelab.launch.pipeline import Pipeline, PipelineSettings
+from dmaelab.launch.report import write_report
+from dmaelab.utils.errors import ConfigError
+
+SMALL = ["train.max_iter=5", "train.batch_size=32", "train.device=cpu", "train.eval_images=20"]
+QUICK = ["certifier.n=50", "certifier.n0=10", "certify.batch_size=64", "certify.device=cpu", 'certify.subset={"count": 4}']
+
+
+def pipeline(out, *overrides, small=SMALL):
+    cfg = open_config("pipelines/digits", [f"pipeline.out_dir={out}", *overrides], {"pipeline": PipelineSettings})
+    for stage in cfg.stages:
+        stage.overrides = [*stage.get("overrides", []), *(QUICK if "certify" in stage else small)]
+    return Pipeline(cfg)
+
+
+@pytest.mark.slow
+def test_the_main_job_end_to_end_and_again(tmp_path, caplog):
+    pipeline(tmp_path).run()
+    text = write_report(pipeline(tmp_path))
+    assert "DMAE + CR" in text
+    assert "RS from scratch" in text
+    assert "no evidence for the method" in text
+    for name in ("table.md", "table.json", "curves.png", "reconstruction_pretrain.png", "reconstruction_pretrain.json"):
+        assert (tmp_path / name).stat().st_size > 0
+    assert [record["rows"] for record in json.loads((tmp_path / "table.json").read_text())] == [4, 4, 4]
+
+    # Nothing is done twice, a lost stage is made again alone, and a changed one is refused.
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/model_final.pth")}
+    (tmp_path / "cr/model_final.pth").unlink()
+    pipeline(tmp_path).run()
+    changed = [path.parent.name for path, before in times.items() if path.stat().st_mtime_ns != before]
+    assert changed == ["cr"]
+    with pytest.raises(ConfigError, match=r"stage 'pretrain' has finished with another config \(train.batch_size: 32 -> 16\).*--from pretrain"):
+        pipeline(tmp_path, small=[*SMALL, "train.batch_size=16"]).run()
+
+    logging.getLogger("dmaelab").propagate = True
+    with caplog.at_level(logging.INFO):
+        pipeline(tmp_path).run(restart_at="certify_scratch")
+    assert f"removing {tmp_path / 'scratch/certify/certify_scratch'}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stages.1.init_from=pretran", r"stages.1.init_from: there is no earlier training stage 'pretran' \(did you mean 'pretrain'\?\)"),
+        ("stages.4.certify=certify_rs", r"no earlier training stage 'certify_rs'"),
+        ("stages.2.name=rs", r"two stages are called 'rs'"),
+        ("stages.0.config=digits/pretran", r"no config 'digits/pretran' \(did you mean 'digits/pretrain'\?\)"),
+        ("+stages.0.overides=[]", r"a stage has no key 'overides' \(did you mean 'overrides'\?\)"),
+        ("+stages.0.overrides=['train.max_itr=1']", r"stage 'pretrain': train.max_itr: no such key \(did you mean 'max_iter'\?\)"),
+        ("pipeline.outdir=x", r"pipeline.outdir: no such key \(did you mean 'out_dir'\?\)"),
+    ],
+)
+def test_a_pipeline_is_checked_before_it_starts(override, message):
+    with pytest.raises(ConfigError, match=message):
+        Pipeline(open_config("pipelines/digits", [override], {"pipeline": PipelineSettings}))
+
+
+def test_an_unknown_stage_to_restart_at_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"there is no stage 'certfy_rs' \(did you mean 'certify_rs'\?\)"):
+        pipeline(tmp_path).run(restart_at="certfy_rs")
