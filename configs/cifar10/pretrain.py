@@ -33,4 +33,4 @@ data = dict(
     augment=[L(HorizontalFlip)()],
 )
 optimizer.lr = 1.5e-3
-train.update(out_dir="runs/cifar10/pretrain", max_iter=7000, batch_size=256, log_period=100, eval_images=1000, checkpoint_period=1000)
+train.update(out_dir="runs/cifar10/pretrain", max_iter=4000, batch_size=256, log_period=100, eval_images=1000, checkpoint_period=1000)
