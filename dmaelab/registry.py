@@ -37,7 +37,8 @@ class Registry(_Registry):
         def add(entry: Any) -> Any:
             known = self._obj_map.get(name)
             if known is not None and (known.__module__, known.__qualname__) != (entry.__module__, entry.__qualname__):
-                raise ConfigError(f"{self.kind} '{name}' is registered already, by {known.__module__}.{known.__qualname__}; choose another name")
+                owner = f"{known.__module__}.{known.__qualname__}"
+                raise ConfigError(f"{self.kind} '{name}' is registered already, by {owner}; choose another name")
             self._obj_map[name] = entry
             return entry
 

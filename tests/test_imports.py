@@ -63,14 +63,15 @@ def modules_of(room: str) -> list[str]:
 
 def loaded_by(*modules: str) -> set[str]:
     """Return the top-level packages that a fresh interpreter has loaded after importing ``modules``."""
-    code = f"import sys, importlib\nfor name in {modules!r}: importlib.import_module(name)\nprint(*{{m.split('.')[0] for m in sys.modules}})"
+    code = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
+    code += "print(*{name.split('.')[0] for name in sys.modules})"
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=ROOT.parent, check=False)
     assert result.returncode == 0, result.stderr
     return set(result.stdout.split())
 
 
 def test_reader_of_imports():
-    source = "import torch\nfrom dmaelab.stats import bounds\ndef f():\n    from dmaelab import engine\n    import dmaelab.data.batch\nimport dmaelab"
+    source = "import torch, dmaelab\nfrom dmaelab.stats import bounds\ndef f():\n from dmaelab import engine\n import dmaelab.data.batch"
     assert imported_rooms(source) == {"stats", "engine", "data", "dmaelab"}
     with pytest.raises(AssertionError, match="relative"):
         imported_rooms("from . import x")
@@ -140,5 +141,6 @@ def test_exported_classes_explain_their_methods(package):
     for name in getattr(module, "__all__", []):
         entry = getattr(module, name)
         if inspect.isclass(entry) and entry.__module__.startswith("dmaelab"):
-            methods = [m for key, m in vars(entry).items() if not key.startswith("_") and (inspect.isfunction(m) or isinstance(m, property))]
-            assert not [method for method in methods if not method.__doc__], name
+            public = {key: value for key, value in vars(entry).items() if not key.startswith("_")}
+            methods = {key: value for key, value in public.items() if inspect.isfunction(value) or isinstance(value, property)}
+            assert not [key for key, method in methods.items() if not method.__doc__], name

@@ -17,9 +17,6 @@ from omegaconf import OmegaConf
 from dmaelab.config import open_config
 from dmaelab.utils.cli import run_main
 
-PREEMPTED = 75  # EX_TEMPFAIL: try again
-
-
 def main() -> None:
     """Read the config, apply the overrides, start."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -43,19 +40,14 @@ def main() -> None:
     if args.print_config or args.dry_run:
         return
 
-    from dmaelab.engine.hooks import Preempted
     from dmaelab.engine.training import run_evaluation, run_training
     from dmaelab.launch.distributed import process_group
 
     with process_group():
         if args.eval_only:
             run_evaluation(cfg, args.weights)
-            return
-        try:
+        else:
             run_training(cfg, args.resume)
-        except Preempted as stop:
-            print(f"{stop}; continue with the same command and --resume", file=sys.stderr)
-            sys.exit(PREEMPTED)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ optimizer.update(lr=1e-3, betas=(0.9, 0.999), no_decay=["pos_embed", "cls_token"
 train.update(
     out_dir="runs/cifar10/rs",
     init_from="runs/cifar10/pretrain",
-    max_iter=4000,
+    max_iter=2500,
     batch_size=128,
     log_period=100,
-    eval_period=1000,
+    eval_period=0,
     eval_images=1000,
     checkpoint_period=500,
 )

@@ -68,5 +68,5 @@ class Corruption:
         """
         raise NotImplementedError(f"{type(self).__name__} must define apply(images, sigma, draw)")
 
-    def check(self, image: Tensor) -> None:  # noqa: B027 - most noises have nothing to check
+    def check(self, image: Tensor) -> None:
         """Check one image [C,H,W] that is to be certified, on the host; raise UserError if it cannot be."""

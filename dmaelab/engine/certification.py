@@ -27,14 +27,12 @@ DEFAULT = "certify/default"
 
 
 def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
-    """Return a checked certification config from a run directory or a config file, with overrides.
+    """Return a complete, checked certification config from a run directory or a config file, with overrides.
 
-    A run directory takes the config :data:`DEFAULT`. What the config leaves open comes from the run
-    that it certifies: ``corruption.sigma`` from the noise it was trained with, ``dataset`` from its
-    ``data.test``.
+    A run directory takes the config :data:`DEFAULT`. See :func:`complete` for what the run fills in.
 
     Raises:
-        UserError: there is no such run; or it was trained on a range of sigma and none is given.
+        UserError: there is no such run or config, or :func:`complete` refuses.
     """
     source = Path(source)
     run = [f"certify.run={source}"] if source.is_dir() else []
@@ -43,14 +41,30 @@ def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> D
         raise ConfigError(f"{source} is no certification config (it has no section 'certify'), and no run directory")
     if cfg.certify.get("run") is None:
         raise ConfigError("certify.run: name the run directory to certify")
-    run_cfg = run_dir.load_run(cfg.certify.run)
-    if cfg.corruption.sigma is None:
-        cfg.corruption.sigma = _trained_sigma(run_cfg)
+    return complete(cfg, run_dir.load_run(cfg.certify.run))
+
+
+def complete(cfg: DictConfig, run_cfg: DictConfig) -> DictConfig:
+    """Return ``cfg`` with what it leaves open taken from the config of the run that it certifies, and check it.
+
+    ``corruption.sigma`` comes from the noise of the training, ``dataset`` from its ``data.test``; the
+    plug-ins of both are needed.
+
+    Raises:
+        UserError: the run was trained on a range of sigma, or without a corruption, and no sigma is given.
+    """
+    if cfg.corruption.get("sigma") is None:
+        trained = _trained_sigma(run_cfg)
+        if isinstance(trained, Sequence):
+            raise UserError(f"the run was trained with sigma in {list(trained)}: choose one with corruption.sigma=")
+        if trained is None:
+            raise UserError("the run was trained without a corruption: give its noise with corruption.sigma=")
+        cfg.corruption.sigma = trained
     if "dataset" not in cfg:
         cfg.dataset = run_cfg.data.test
-    for plugin in run_cfg.get("plugins", []):
-        if plugin not in cfg.setdefault("plugins", []):
-            cfg.plugins.append(plugin)
+    plugins = [*cfg.get("plugins", []), *run_cfg.get("plugins", [])]
+    if plugins:
+        cfg.plugins = list(dict.fromkeys(plugins))
     check_certification(cfg)
     return cfg
 
@@ -110,16 +124,13 @@ def _images(dataset: Dataset) -> Any:
     return load
 
 
-def _trained_sigma(run_cfg: DictConfig) -> float:
-    sigma = instantiate(run_cfg.model).corruption.sigma
-    if isinstance(sigma, tuple):
-        raise UserError(f"the run was trained with sigma in [{sigma[0]}, {sigma[1]}]: choose one with corruption.sigma=")
-    return sigma
+def _trained_sigma(run_cfg: DictConfig) -> float | Sequence[float] | None:
+    """Return the level of noise of a training as its config has it: a number, a pair, or None without a corruption."""
+    return (run_cfg.model.get("corruption") or {}).get("sigma")
 
 
 def _warn_of_sigma(cfg: DictConfig) -> None:
-    trained = run_dir.load_run(cfg.certify.run).model.get("corruption", {}).get("sigma")
-    sigma = cfg.corruption.sigma
+    trained, sigma = _trained_sigma(run_dir.load_run(cfg.certify.run)), cfg.corruption.sigma
     low, high = trained if isinstance(trained, Sequence) else (trained, trained)
     if trained is not None and not low <= sigma <= high:
         logger.warning("warning: certifying at sigma %s a model trained at %s: expect it to abstain", sigma, trained)

@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,8 +92,19 @@ class Pipeline:
             if source is not None and source not in trainings:
                 raise ConfigError(f"{where}.{key}: there is no earlier training stage '{source}'{did_you_mean(source, trainings)}")
         self.stages.append(stage)
-        if stage.certify is None:
-            training.check_training(self._training_config(stage))
+        self._check(stage)
+
+    def _check(self, stage: Stage) -> None:
+        """Check the config of a stage, a certification against the config of the training that it will find."""
+        try:
+            if stage.certify is None:
+                training.check_training(self._training_config(stage))
+            else:
+                source = next(earlier for earlier in self.stages if earlier.name == stage.certify)
+                cfg = open_config(stage.config, self._certify_overrides(stage), certification.SECTIONS)
+                certification.complete(cfg, self._training_config(source))
+        except ConfigError as error:
+            raise ConfigError(f"stage '{stage.name}': {error}") from error
 
     def run(self, restart_at: str | None = None) -> None:
         """Run the stages in order; finished ones are skipped, a killed one continues.
@@ -109,7 +119,7 @@ class Pipeline:
             if stage.certify is None:
                 self._train(stage)
             else:
-                certification.run_certification(self._certification_config(stage))
+                certification.run_certification(certification.certification_config(stage.config, self._certify_overrides(stage)))
 
     def logs(self) -> list[tuple[str, Path]]:
         """Return (label, folder of the log) of the certification stages."""
@@ -129,17 +139,10 @@ class Pipeline:
     def _training_config(self, stage: Stage) -> DictConfig:
         start = [f"train.init_from={self.out / stage.init_from}"] if stage.init_from else []
         overrides = [*start, *stage.overrides, f"train.out_dir={self.out / stage.name}"]
-        return self._open(stage, overrides, training.SECTIONS)
+        return open_config(stage.config, overrides, training.SECTIONS)
 
-    def _certification_config(self, stage: Stage) -> DictConfig:
-        place = [f"certify.run={self.out / stage.certify}", f"certify.name={stage.name}"]
-        return certification.certification_config(stage.config, [*place, *stage.overrides])
-
-    def _open(self, stage: Stage, overrides: Sequence[str], sections: dict[str, Any]) -> DictConfig:
-        try:
-            return open_config(stage.config, overrides, sections)
-        except ConfigError as error:
-            raise ConfigError(f"stage '{stage.name}': {error}") from error
+    def _certify_overrides(self, stage: Stage) -> list[str]:
+        return [f"certify.run={self.out / stage.certify}", f"certify.name={stage.name}", *stage.overrides]
 
     def _discard(self, name: str) -> None:
         names = [stage.name for stage in self.stages]

@@ -73,7 +73,8 @@ class DenoisingMAE(nn.Module):
     ) -> None:
         super().__init__()
         if not (hasattr(encoder, "embed") and hasattr(encoder, "encode")) or getattr(encoder, "pool", None) is not None:
-            raise ConfigError(f"{type(encoder).__name__} cannot be the encoder of a DenoisingMAE: it needs embed(), encode() and pool=None, like 'vit'")
+            name = type(encoder).__name__
+            raise ConfigError(f"{name} cannot be the encoder of a DenoisingMAE: it needs embed(), encode() and pool=None, like 'vit'")
         if not 0 <= mask_ratio < 1:
             raise ConfigError(f"mask_ratio is {mask_ratio}: give the hidden share of the patches, in [0, 1)")
         self.preprocess = Preprocess(pixel_mean, pixel_std, input_size)

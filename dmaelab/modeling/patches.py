@@ -42,7 +42,7 @@ class Masking(NamedTuple):
 
 def random_masking(scores: Tensor, mask_ratio: float) -> Masking:
     """Keep the ``int(L * (1 - mask_ratio))`` patches with the smallest ``scores`` [N,L] of each image."""
-    count, length = scores.shape
+    length = scores.shape[1]
     ids_shuffle = scores.argsort(dim=1, stable=True)
     ids_restore = ids_shuffle.argsort(dim=1)
     num_kept = int(length * (1 - mask_ratio))

@@ -31,7 +31,9 @@ def load_file(path: str | os.PathLike) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0]
         if "Unsupported global" in str(error) or "GLOBAL" in str(error):
-            raise WeightsError(f"{path}: holds pickled Python objects, which could run code, and is not loaded; save tensors and plain values only") from None
+            raise WeightsError(
+                f"{path}: holds pickled Python objects, which could run code, and is not loaded; save tensors and plain values only"
+            ) from None
         raise WeightsError(f"{path}: not a readable checkpoint ({reason})") from None
     except Exception as error:  # of any type: the reader meets arbitrary bytes
         reason = str(error).split("\n")[0]
@@ -111,6 +113,5 @@ def check_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source:
     """Raise WeightsError naming the first tensor whose shape differs."""
     for name, value in own.items():
         if name in given and given[name].shape != value.shape:
-            raise WeightsError(
-                f"{source}: weights of another architecture: {name} is {list(given[name].shape)} in the file and {list(value.shape)} in the model"
-            )
+            shapes = f"{list(given[name].shape)} in the file and {list(value.shape)} in the model"
+            raise WeightsError(f"{source}: weights of another architecture: {name} is {shapes}")

@@ -4,13 +4,16 @@ import sys
 import warnings
 from collections.abc import Callable
 
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import Preempted, UserError
+
+PREEMPTED = 75  # EX_TEMPFAIL: try again
 
 
 def run_main(main: Callable[[], None]) -> None:
     """Call ``main`` and end the process: errors of the user's input are one line, without a traceback.
 
-    Exit status 0; 2 after a ``UserError``, printed as ``error: ...`` on stderr; 130 after Ctrl-C.
+    Exit status 0; 2 after a ``UserError``, printed as ``error: ...`` on stderr; 75 when a
+    signal stopped a run that can be resumed; 130 after Ctrl-C.
     Warnings are one line as well. Other exceptions keep their traceback: they are defects.
     """
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # type: ignore[assignment]
@@ -19,6 +22,9 @@ def run_main(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Preempted as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(PREEMPTED)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -12,6 +12,10 @@ class ConfigError(UserError):
     """A config that cannot be run: names the place and, where there is one, the nearest right name."""
 
 
+class Preempted(Exception):
+    """A run that was asked to stop and has saved its state. The tools print it and exit with status 75 (try again)."""
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest of ``options``, or an empty string."""
     close = difflib.get_close_matches(str(name), [str(o) for o in options], n=1, cutoff=0.6)

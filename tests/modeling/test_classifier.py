@@ -53,5 +53,5 @@ def test_layers_are_the_backbones():
 
 @pytest.mark.parametrize("num_classes", [1, 0, -3])
 def test_fewer_than_two_classes(num_classes):
-    with pytest.raises(ConfigError, match="num_classes is .*: a classifier needs at least 2"):
+    with pytest.raises(ConfigError, match=r"num_classes is .*: a classifier needs at least 2"):
         Classifier(ViT(24, 1, 3, image_size=8, patch_size=4), num_classes, MEAN, STD)

@@ -85,5 +85,6 @@ def test_classifiers(reference, pool, attention):
 
 
 def test_the_comparison_sees_a_difference(autoencoder, io):
-    result = autoencoder.reconstruct(io["images"], noise=io["noise"] + 1e-3 * Draw(0, "data").normal(io["noise"].shape), mask_noise=io["mask_u"])
+    noise = io["noise"] + 1e-3 * Draw(0, "data").normal(io["noise"].shape)
+    result = autoencoder.reconstruct(io["images"], noise=noise, mask_noise=io["mask_u"])
     assert (result.pred - io["pred"]).abs().max() > 1e-5

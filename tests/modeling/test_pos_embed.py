@@ -29,7 +29,8 @@ def test_every_entry_follows_the_formula():
     frequencies = torch.tensor([10000 ** (-k / quarter) for k in range(quarter)], dtype=torch.float64)
     for row in range(grid):
         for col in range(grid):
-            expected = torch.cat([(col * frequencies).sin(), (col * frequencies).cos(), (row * frequencies).sin(), (row * frequencies).cos()])
+            across, down = col * frequencies, row * frequencies
+            expected = torch.cat([across.sin(), across.cos(), down.sin(), down.cos()])
             torch.testing.assert_close(table[row * grid + col], expected, atol=1e-7, rtol=0)
 
 

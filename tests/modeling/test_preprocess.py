@@ -53,7 +53,7 @@ def test_resizing_is_bicubic_with_a_of_minus_three_quarters():
     for row in (3, 10, 17):
         torch.testing.assert_close(matrix[row], F.one_hot(torch.tensor(row // 7), 32).float(), atol=1e-6, rtol=0)
     spread = matrix.square().sum(dim=1).mean()  # pixels of one row and column are independent: the mean over both is the square
-    assert abs(spread - 0.863) < 1e-2
+    assert abs(spread - 0.863) < 2e-3
 
 
 def test_resizing_is_linear_so_noise_keeps_its_dimension():

@@ -126,7 +126,8 @@ def test_a_deeper_file_and_a_classifier_for_an_autoencoder(pretrained):
 
 def test_other_classes_are_another_architecture():
     state = Classifier(vit("gap"), 7, *OWN).state_dict()
-    assert "head.weight is [7, 24] in the file and [4, 24] in the model" in refused(load_pretrained, noisy_classifier(vit("gap")), state, "file")
+    message = refused(load_pretrained, noisy_classifier(vit("gap")), state, "file")
+    assert "head.weight is [7, 24] in the file and [4, 24] in the model" in message
 
 
 def test_exact_loading_takes_everything_statistics_included():
@@ -172,7 +173,7 @@ def test_a_truncated_file_is_named(saved, share):
     assert "truncated or not a checkpoint" in message
 
 
-@pytest.mark.parametrize("content", [b"hello\n", b"\x94\x97\x07\xed]a\xc2", b"t.", b"u.", b"G1.", bytes(range(256)), b"PK\x03\x04 but no archive"])
+@pytest.mark.parametrize("content", [b"hello\n", b"t.", b"u.", b"G1.", b"0.", bytes(range(256)), b"PK\x03\x04 but no archive"])
 def test_other_files_are_no_checkpoints(saved, content):
     saved.write_bytes(content)
     assert "not a " in refused(load_file, saved)

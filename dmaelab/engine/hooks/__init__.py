@@ -5,7 +5,7 @@ from dmaelab.engine.hooks.ema import EMAHook
 from dmaelab.engine.hooks.evaluation import EvalHook
 from dmaelab.engine.hooks.guard import NaNGuard
 from dmaelab.engine.hooks.logging import LogHook
-from dmaelab.engine.hooks.preemption import Preempted, PreemptionHook
+from dmaelab.engine.hooks.preemption import PreemptionHook
 from dmaelab.engine.hooks.schedule import ScheduleHook
 from dmaelab.engine.hooks.throughput import ThroughputHook
 
@@ -16,7 +16,6 @@ __all__ = [
     "EvalHook",
     "LogHook",
     "NaNGuard",
-    "Preempted",
     "PreemptionHook",
     "ScheduleHook",
     "ThroughputHook",

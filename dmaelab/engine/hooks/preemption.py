@@ -9,16 +9,13 @@ import torch.distributed as dist
 
 from dmaelab.engine.trainer import Hook
 from dmaelab.utils.distributed import world_size
+from dmaelab.utils.errors import Preempted
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
 
 
-class Preempted(Exception):
-    """The run was asked to stop and has saved its state; ``--resume`` continues it."""
-
-
 class PreemptionHook(Hook):
-    """A signal sets a flag; after the step all processes agree on it, save, and raise :class:`Preempted`.
+    """A signal sets a flag; after the step all processes agree on it, save, and raise ``Preempted``.
 
     Args:
         save: saves a checkpoint of this step.
@@ -44,7 +41,10 @@ class PreemptionHook(Hook):
         if flag.item() and self.trainer.step < self.trainer.max_iter:
             self.save()
             self.after_train()
-            raise Preempted(f"stopped at step {self.trainer.step} of {self.trainer.max_iter} by a signal; the state is saved")
+            raise Preempted(
+                f"stopped at step {self.trainer.step} of {self.trainer.max_iter} by a signal; the state is saved:"
+                " continue with --resume (a pipeline: with the same command)"
+            )
 
     def after_train(self) -> None:
         """Give the signals back."""

@@ -1,0 +1,87 @@
+"""What the documents promise: links lead somewhere, commands run, the shown error is the one that comes."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("projects/**/*.md")])
+README = (ROOT / "README.md").read_text()
+BUDGET = {
+    "tools/train_net.py": ["train.max_iter=3", "train.batch_size=32", "train.device=cpu", "train.eval_images=20"],
+    "tools/certify.py": ["certifier.n=50", "certifier.n0=10", "certify.batch_size=64", "certify.device=cpu", 'certify.subset={"count": 4}'],
+}
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def commands(text):
+    """Return the `python ...` lines of the bash blocks, each with the comment line below it if there is one."""
+    found = []
+    for block in blocks(text, "bash"):
+        lines = block.splitlines()
+        for line, below in zip(lines, [*lines[1:], ""], strict=True):
+            if line.startswith("python tools/") or line.startswith("python -m dmaelab"):
+                found.append((line.split("#")[0].strip(), below.removeprefix("# ") if below.startswith("# ") else None))
+    return found
+
+
+def run(command, folder, *extra):
+    words = shlex.split(command)[1:]
+    words = [str(ROOT / word) if word.startswith("tools/") else word for word in words]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    return subprocess.run([sys.executable, *words, *extra], cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_readme_step_by_step_with_a_small_budget(tmp_path):
+    steps = [command for command, error in commands(README) if error is None]
+    assert len(steps) >= 10
+    for command in steps:
+        tool = command.split()[1]
+        result = run(command, tmp_path, *([] if "--dry-run" in command else BUDGET.get(tool, [])))
+        assert result.returncode == 0, f"{command}\n{result.stderr}"
+    assert (tmp_path / "runs/digits/pretrain/reconstruction.png").exists()
+    assert (tmp_path / "runs/digits/curves.png").exists()
+
+
+def test_the_readme_shows_the_error_that_comes(tmp_path):
+    shown = [(command, error) for command, error in commands(README) if error is not None]
+    assert shown
+    for command, error in shown:
+        result = run(command, tmp_path)
+        assert result.returncode == 2
+        assert result.stderr.strip() == error
+
+
+def test_the_readme_example_of_any_classifier():
+    (example,) = blocks(README, "python")
+    names = {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 10)), "image": torch.rand(3, 4, 4)}
+    exec(example.replace("10_000", "200"), names)
+    assert names["prediction"] in range(-1, 10)
+
+
+def test_the_readme_names_targets_of_the_makefile():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"make ([a-z-]+)", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_package_is_in_the_wheel():
+    listed = re.search(r"packages =\n((?:    \S+\n)+)", (ROOT / "setup.cfg").read_text())[1].split()
+    there = [".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("dmaelab/**/__init__.py")]
+    assert sorted(listed) == sorted([*there, "dmaelab._configs"])
