@@ -1,9 +1,10 @@
 """``python -m dmaelab list [PLUGIN...]``: what is registered, one line each."""
 
 import argparse
-import importlib
 
 import dmaelab
+from dmaelab.config import load_plugins
+from dmaelab.utils.cli import run_main
 
 REGISTRIES = ("BACKBONES", "CORRUPTIONS", "LOSSES", "CERTIFIERS", "DATASETS")
 
@@ -13,8 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dmaelab", description=__doc__)
     parser.add_argument("command", choices=["list"])
     parser.add_argument("plugins", nargs="*", help="modules of your own to import first, such as projects.speckle_demo")
-    for plugin in parser.parse_args().plugins:
-        importlib.import_module(plugin)
+    load_plugins({"plugins": parser.parse_args().plugins})
     for name in REGISTRIES:
         entries = getattr(dmaelab, name).describe()
         print(f"{name} ({len(entries)})")
@@ -24,4 +24,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -9,4 +9,4 @@ from dmaelab.losses import build_loss
 from .finetune_rs import data, model, optimizer, schedule, train
 
 model.loss = L(build_loss)(name="cr", lam=2.0, mu=0.5, copies=2)
-train.update(out_dir="runs/cifar10/cr", max_iter=1600)
+train.update(out_dir="runs/cifar10/cr", max_iter=1200)

@@ -42,7 +42,7 @@ def open_config(source: str | os.PathLike, overrides: Sequence[str] = (), sectio
     Raises:
         ConfigError: for a config that is not there or cannot be read, and for a bad override.
     """
-    is_file = Path(source).is_file() or Path(source).suffix in (".yaml", ".yml")
+    is_file = Path(source).is_file() or Path(source).suffix in (".py", ".yaml", ".yml")
     cfg = LazyConfig.load(source) if is_file else get_config(str(source))
     load_plugins(cfg)
     return LazyConfig.apply_overrides(cfg, overrides, sections=sections)

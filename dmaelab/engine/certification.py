@@ -95,7 +95,7 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
     dataset = instantiate(cfg.dataset)
     if dataset.num_classes != classifier.num_classes:
         raise UserError(f"the classifier has {classifier.num_classes} classes and the data set {dataset.num_classes}: set another dataset")
-    _warn_of_sigma(cfg)
+    _warn_of_noise(cfg)
     out = Path(settings.run) / "certify" / settings.name
     certify_images(
         classifier,
@@ -129,11 +129,18 @@ def _trained_sigma(run_cfg: DictConfig) -> float | Sequence[float] | None:
     return (run_cfg.model.get("corruption") or {}).get("sigma")
 
 
-def _warn_of_sigma(cfg: DictConfig) -> None:
-    trained, sigma = _trained_sigma(run_dir.load_run(cfg.certify.run)), cfg.corruption.sigma
+def _warn_of_noise(cfg: DictConfig) -> None:
+    """Warn where the noise of the certification is not what the model was trained with."""
+    run_cfg = run_dir.load_run(cfg.certify.run)
+    trained, sigma = _trained_sigma(run_cfg), cfg.corruption.sigma
+    if trained is None:
+        return
     low, high = trained if isinstance(trained, Sequence) else (trained, trained)
-    if trained is not None and not low <= sigma <= high:
+    if not low <= sigma <= high:
         logger.warning("warning: certifying at sigma %s a model trained at %s: expect it to abstain", sigma, trained)
+    names = cfg.corruption.get("name"), run_cfg.model.corruption.get("name")
+    if names[0] != names[1]:
+        logger.warning("warning: certifying with %s noise a model trained with %s", *names)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Certification of any classifier by randomized smoothing."""
 
-from dmaelab.smoothing.build import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes, build_certifier
+from dmaelab.smoothing.build import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes, build_certifier, runner_up, select
 from dmaelab.smoothing.cohen import Cohen
 from dmaelab.smoothing.identity import weights_hash
 from dmaelab.smoothing.predict import Predict
@@ -8,6 +8,18 @@ from dmaelab.smoothing.runner import certify_images
 from dmaelab.smoothing.smoothed import SmoothedClassifier
 
 __all__ = [
-    "ABSTAIN", "CERTIFIERS", "Case", "Certificate", "Certifier", "Cohen", "Predict", "SmoothedClassifier", "Votes",
-    "build_certifier", "certify_images", "weights_hash",
-]  # fmt: skip
+    "ABSTAIN",
+    "CERTIFIERS",
+    "Case",
+    "Certificate",
+    "Certifier",
+    "Cohen",
+    "Predict",
+    "SmoothedClassifier",
+    "Votes",
+    "build_certifier",
+    "certify_images",
+    "runner_up",
+    "select",
+    "weights_hash",
+]

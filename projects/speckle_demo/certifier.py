@@ -5,8 +5,7 @@ from collections.abc import Generator
 import numpy as np
 
 from dmaelab.records.row import CERTIFY_COLUMNS
-from dmaelab.smoothing import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes
-from dmaelab.smoothing.build import runner_up, select
+from dmaelab.smoothing import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes, runner_up, select
 from dmaelab.stats.bounds import clopper_pearson_lower, smallest_n
 from dmaelab.utils.errors import UserError
 
