@@ -8,7 +8,6 @@ Prints, per shape and precision, the median over rounds of (time of matmul) / (t
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -85,7 +84,9 @@ def main() -> None:
     print("time of matmul / time of SDPA (above 1: SDPA is faster)")
     print(tabulate(records, headers="keys"))
     if args.output:
-        write_json(args.output, {"environment": environment(), "device": str(device), "threads": torch.get_num_threads(), "records": records})
+        write_json(
+            args.output, {"environment": environment(), "device": str(device), "threads": torch.get_num_threads(), "records": records}
+        )
 
 
 if __name__ == "__main__":

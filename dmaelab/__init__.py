@@ -22,7 +22,7 @@ _NAMES = {
     "instantiate": "dmaelab.config",
 }
 
-__all__ = ["__version__", *_NAMES]  # noqa: PLE0604
+__all__ = ["__version__", *_NAMES]
 
 
 def __getattr__(name: str) -> Any:

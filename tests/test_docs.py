@@ -37,7 +37,8 @@ def commands(text):
 def run(command, folder, *extra):
     words = shlex.split(command)[1:]
     words = [str(ROOT / word) if word.startswith("tools/") else word for word in words]
-    return subprocess.run([sys.executable, *words, *extra], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *words, *extra], cwd=folder, env=env, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

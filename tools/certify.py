@@ -15,7 +15,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dmaelab.utils.cli import run_main
-from dmaelab.utils.errors import UserError
 
 
 def main() -> None:
@@ -50,7 +49,7 @@ def _shard(text: str) -> tuple[int, int]:
     try:
         part, parts = map(int, text.split("/"))
     except ValueError:
-        raise UserError(f"--shard {text}: write i/N, such as 0/4") from None
+        raise argparse.ArgumentTypeError(f"'{text}': write i/N, such as 0/4") from None
     return part, parts
 
 

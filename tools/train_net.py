@@ -4,6 +4,8 @@
     python tools/train_net.py --config-file configs/digits/pretrain.py train.max_iter=500
     python tools/train_net.py --config-file digits/finetune_cr --dry-run
     torchrun --nproc-per-node 2 tools/train_net.py --config-file digits/pretrain
+
+A run that was killed continues with the same command and --resume.
 """
 
 import argparse
@@ -16,6 +18,7 @@ from omegaconf import OmegaConf
 
 from dmaelab.config import open_config
 from dmaelab.utils.cli import run_main
+
 
 def main() -> None:
     """Read the config, apply the overrides, start."""

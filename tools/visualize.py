@@ -3,6 +3,8 @@
 
     python tools/visualize.py reconstruct runs/digits/pretrain
     python tools/visualize.py curves runs/digits/rs runs/digits/cr --labels RS CR --output curves.png
+
+LOG is a run directory, a folder certify/<name> of one, or a TSV file of another tool.
 """
 
 import argparse

@@ -1,6 +1,8 @@
 """CR fine-tuning on CIFAR-10 at 32x32: consistency between two noisy copies (Eq. 8), from the pre-trained encoder.
 
     python tools/train_net.py --config-file configs/cifar10/finetune_cr.py
+
+After cifar10/pretrain has run; from scratch: train.init_from=None.
 """
 
 from dmaelab.config import LazyCall as L

@@ -1,6 +1,8 @@
 """CR fine-tuning on digits: consistency between two noisy copies (Eq. 8), from the pre-trained encoder.
 
     python tools/train_net.py --config-file configs/digits/finetune_cr.py
+
+After digits/pretrain has run; from scratch: train.init_from=None.
 """
 
 from dmaelab.config import LazyCall as L

@@ -1,6 +1,8 @@
 """DMAE pre-training on scikit-learn's digits, 8x8 at native size.
 
     python tools/train_net.py --config-file configs/digits/pretrain.py
+
+Evaluation uses the split "val"; "test" is kept for certification.
 """
 
 from dmaelab.config import LazyCall as L

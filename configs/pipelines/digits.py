@@ -12,7 +12,7 @@ pipeline = dict(
     pictures=["pretrain"],
     note=(
         "This shows that the machinery works; it is no evidence for the method. The images are 8x8, the budget is"
-        " minutes, and with several times the steps training from scratch catches up."
+        " minutes, and in a trial with five times the steps training from scratch caught up."
     ),
 )
 

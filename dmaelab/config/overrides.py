@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dmaelab.config.plain import plain, to_config
-from dmaelab.config.targets import signature_for, signature_of
+from dmaelab.config.targets import Signature, signature_for, signature_of
 from dmaelab.config.typecheck import describe, fits, kind_of
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
@@ -51,13 +51,15 @@ def _apply(tree: dict[str, Any], override: str, sections: dict[str, Any]) -> Non
         raise ConfigError(f"{override or repr(override)}: write key=value to change, +key=value to add, ~key to delete")
     parent, last = _parent(tree, key)
     at = _position(parent, last)
-    accepted = _accepted(key, parent, sections)
+    signature = _signature(key, parent, sections)
+    accepted = signature.parameters if signature is not None else {}
     if sign == "+" and at is not None:
         raise ConfigError(f"{key}: exists already, write '{key}={raw}' to change it")
     if at is None and (sign == "+" or (not sign and last in accepted)):
         _add(parent, last, _fitting(tree, key, None, raw, _annotation(accepted, last)), key)
     elif at is None:
-        raise ConfigError(_unknown(parent, key, last, accepted) + (f"; write '+{override}' to add it" if not sign else ""))
+        addable = not sign and (signature is None or signature.accepts_all)
+        raise ConfigError(_unknown(parent, key, last, accepted) + (f"; write '+{override}' to add it" if addable else ""))
     elif sign == "~":
         del parent[at]
     else:
@@ -114,17 +116,17 @@ def _add(parent: Any, last: str, value: Any, key: str) -> None:
         raise ConfigError(f"+{key}: {hint}")
 
 
-def _accepted(key: str, parent: Any, sections: dict[str, Any]) -> dict[str, Parameter]:
-    """Return what the target or section that holds ``key`` accepts, by name; nothing where that cannot be known yet."""
+def _signature(key: str, parent: Any, sections: dict[str, Any]) -> Signature | None:
+    """Return what the target or section that holds ``key`` accepts; None where there is none or it cannot be known yet."""
     path = key.rpartition(".")[0]
     if not isinstance(parent, dict):
-        return {}
+        return None
     try:
         if "_target_" in parent:
-            return signature_for(parent, path).parameters
-        return signature_of(sections[path], path).parameters if path in sections else {}
+            return signature_for(parent, path)
+        return signature_of(sections[path], path) if path in sections else None
     except ConfigError:  # a broken target may be what the next override mends; check reports it
-        return {}
+        return None
 
 
 def _annotation(accepted: dict[str, Parameter], name: str) -> Any:

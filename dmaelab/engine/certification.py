@@ -9,15 +9,16 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from dmaelab.config import check, instantiate, open_config
+from dmaelab.config import check, instantiate, list_configs, open_config
 from dmaelab.data import Dataset, select_indices, to_float
 from dmaelab.engine import run_dir
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.modeling import attention_rule
 from dmaelab.smoothing import certify_images
+from dmaelab.smoothing.noise import smoothing_noise
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.env import environment
-from dmaelab.utils.errors import ConfigError, UserError
+from dmaelab.utils.errors import ConfigError, UserError, did_you_mean
 
 logger = logging.getLogger("dmaelab")
 
@@ -35,6 +36,8 @@ def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> D
         UserError: there is no such run or config, or :func:`complete` refuses.
     """
     source = Path(source)
+    if not (source.is_dir() or source.suffix in (".py", ".yaml", ".yml")) and str(source) not in (known := list_configs()):
+        raise ConfigError(f"{source}: there is no such run directory, and no config of that name{did_you_mean(str(source), known)}")
     run = [f"certify.run={source}"] if source.is_dir() else []
     cfg = open_config(DEFAULT if source.is_dir() else source, [*run, *overrides], SECTIONS)
     if "certify" not in cfg:
@@ -95,18 +98,26 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
     dataset = instantiate(cfg.dataset)
     if dataset.num_classes != classifier.num_classes:
         raise UserError(f"the classifier has {classifier.num_classes} classes and the data set {dataset.num_classes}: set another dataset")
-    _warn_of_noise(cfg)
+    corruption = instantiate(cfg.corruption)
+    _, sigma = smoothing_noise(corruption)
+    _warn_of_noise(cfg, sigma)
     out = Path(settings.run) / "certify" / settings.name
     certify_images(
         classifier,
         _images(dataset),
         select_indices(len(dataset), settings.subset),
         instantiate(cfg.certifier),
-        instantiate(cfg.corruption),
+        corruption,
         num_classes=classifier.num_classes,
         out=out,
         identity={"attention": attention_rule(device.type), "dataset": _plain(cfg.dataset), "plugins": _plain(cfg.get("plugins", []))},
-        context={"run": settings.run, "weights_file": settings.weights, "labels": dict(settings.labels), **environment(), "threads": torch.get_num_threads()},
+        context={
+            "run": settings.run,
+            "weights_file": settings.weights,
+            "labels": settings.labels,
+            **environment(),
+            "threads": torch.get_num_threads(),
+        },
         shard=shard,
         batch_size=settings.batch_size,
         precision=settings.precision,
@@ -129,10 +140,10 @@ def _trained_sigma(run_cfg: DictConfig) -> float | Sequence[float] | None:
     return (run_cfg.model.get("corruption") or {}).get("sigma")
 
 
-def _warn_of_noise(cfg: DictConfig) -> None:
+def _warn_of_noise(cfg: DictConfig, sigma: float) -> None:
     """Warn where the noise of the certification is not what the model was trained with."""
     run_cfg = run_dir.load_run(cfg.certify.run)
-    trained, sigma = _trained_sigma(run_cfg), cfg.corruption.sigma
+    trained = _trained_sigma(run_cfg)
     if trained is None:
         return
     low, high = trained if isinstance(trained, Sequence) else (trained, trained)

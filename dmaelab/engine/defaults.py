@@ -1,6 +1,7 @@
 """DefaultTrainer: from a config to a trainer with the usual hooks."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dmaelab.engine.trainer import Hook, Trainer
 from dmaelab.engine.writers import ConsoleWriter, JSONWriter, TensorBoardWriter, Writer
 from dmaelab.modeling import load_file, load_pretrained
 from dmaelab.utils.distributed import is_main, pick_device, rank, world_size
-from dmaelab.utils.errors import ConfigError
+from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.random import Draw
 
 logger = logging.getLogger("dmaelab")
@@ -47,7 +48,7 @@ class DefaultTrainer(Trainer):
 
         model = self.build_model().to(device)
         if settings.init_from is not None and state is None:
-            self.load_pretrained(model)
+            self.load_pretrained(model, Path(settings.init_from))
         train_set, self.test_set = instantiate(cfg.data.train), instantiate(cfg.data.test)
         super().__init__(
             model=self.wrap(model, device),
@@ -67,7 +68,7 @@ class DefaultTrainer(Trainer):
             logger.info("resumed at step %d of %d", self.step, self.max_iter)
 
     @property
-    def final_model(self) -> nn.Module:
+    def final_model(self) -> Any:
         """The module that evaluation uses and that is kept: the average where there is one."""
         return self.ema.model if self.ema is not None else self.inner
 
@@ -77,9 +78,8 @@ class DefaultTrainer(Trainer):
             torch.manual_seed(Draw(self.settings.seed, "init").seed())
             return instantiate(self.cfg.model)
 
-    def load_pretrained(self, model: nn.Module) -> None:
-        """Start from the weights that ``train.init_from`` names: a run directory or a file."""
-        source = Path(self.settings.init_from)
+    def load_pretrained(self, model: nn.Module, source: Path) -> None:
+        """Start from the weights of a run directory or a file."""
         path = weights_file(source, "final") if source.is_dir() else source
         logger.info("%s: %s", path, load_pretrained(model, load_file(path)["model"], str(path)))
 
@@ -126,8 +126,15 @@ class DefaultTrainer(Trainer):
         # Records before checkpoints: a checkpoint at a log step then starts a new record, as the unbroken run does.
         chosen.append(hooks.LogHook(self.build_writers(start) if is_main() else [], settings.log_period))
         if settings.best_metric is not None:
+            self._check_best_metric(settings.best_metric)
             chosen.append(hooks.BestHook(self.folder, evaluation, guard.check, settings.best_metric, settings.best_mode))
         return [*chosen, checkpoint, hooks.PreemptionHook(checkpoint.save)]
+
+    def _check_best_metric(self, metric: str) -> None:
+        """Evaluate one image to see the names: the first evaluation may come with the last step, too late to refuse."""
+        known = sorted(evaluate(self.final_model, self.test_set, replace(self.settings, eval_images=1), self.device))
+        if metric not in known:
+            raise ConfigError(f"train.best_metric '{metric}' is not evaluated{did_you_mean(metric, known)}; there are: {', '.join(known)}")
 
     def build_writers(self, start: int) -> list[Writer]:
         """Return where log records go."""

@@ -58,7 +58,7 @@ def _errors(model: Any, batch: Any, mean_image: Tensor) -> dict[str, Tensor]:
 
 
 def _mean_image(model: Any, dataset: Dataset, device: torch.device) -> Tensor:
-    total: Tensor | float = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=device)
     for samples in build_test_loader(dataset, range(len(dataset)), batch_size=1024):
         images = make_batch(samples, device, Draw(0, "eval", device=device), progress=1.0).images
         total = total + model.preprocess.resize(images).double().sum(dim=0)

@@ -1,7 +1,8 @@
 """Evaluation: the mean of a model's own metrics over test images."""
 
+from typing import Any
+
 import torch
-from torch import nn
 
 from dmaelab.data import Dataset, build_test_loader, make_batch, select_indices
 from dmaelab.engine.settings import TrainSettings
@@ -9,18 +10,21 @@ from dmaelab.utils.distributed import all_reduce, rank, world_size
 from dmaelab.utils.random import Draw
 
 
-def evaluate(model: nn.Module, dataset: Dataset, settings: TrainSettings, device: torch.device) -> dict[str, float]:
+def evaluate(model: Any, dataset: Dataset, settings: TrainSettings, device: torch.device) -> dict[str, float]:
     """Return the mean over the test images of what ``model.evaluate(batch)`` returns, exact over processes.
 
     Images are ``settings.eval_images`` evenly spaced ones; noise and masks come from (seed, "eval", first
-    image of the batch), the same at every evaluation, so that values can be compared along a run.
+    image of the batch), the same at every evaluation, so that values can be compared along a run. Processes
+    share whole batches, so that their number changes no noise either.
     """
     subset = None if settings.eval_images is None else {"count": min(settings.eval_images, len(dataset))}
     indices = select_indices(len(dataset), subset)
-    share = indices[rank() :: world_size()]
-    if not share:
-        share = indices  # fewer images than processes: everyone counts all of them
-    loader = build_test_loader(dataset, share, settings.eval_batch_size)
+    size = settings.eval_batch_size
+    batches = [indices[begin : begin + size] for begin in range(0, len(indices), size)]
+    if len(batches) >= world_size():  # otherwise everyone counts all of them
+        batches = batches[rank() :: world_size()]
+    share = [index for batch in batches for index in batch]  # only the last batch of all may be smaller
+    loader = build_test_loader(dataset, share, size)
     training = model.training
     model.eval()
     sums: dict[str, torch.Tensor] = {}

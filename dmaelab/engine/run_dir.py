@@ -2,7 +2,7 @@
 
 import json
 import logging
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ CONFIG, RUN, FINAL = "config.yaml", "run.json", "model_final.pth"
 
 
 def prepare(cfg: DictConfig, resume: bool) -> Path:
-    """Make the run directory ``train.out_dir`` with the frozen config and the record of this start.
+    """Make the run directory ``train.out_dir``, still without what :func:`freeze` writes.
 
     Raises:
         UserError: the directory holds a run and ``resume`` is not asked for.
@@ -36,11 +36,18 @@ def prepare(cfg: DictConfig, resume: bool) -> Path:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"train.out_dir {out} cannot be made: {error.strerror}") from None
+    return out
+
+
+def freeze(cfg: DictConfig, resume: bool) -> None:
+    """Write the frozen config and the record of this start: when everything is built, so that a start that
+    fails neither occupies a directory nor gives a run the config of another.
+    """
+    out = Path(cfg.train.out_dir)
     LazyConfig.save(cfg, out / CONFIG)
     starts = json.loads((out / RUN).read_text())["starts"] if (out / RUN).exists() else []
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(out / RUN, {"starts": [*starts, {"time": now, "resume": resume, **environment()}]})
-    return out
 
 
 def set_attention(node: DictConfig, device: torch.device, only_auto: bool) -> None:
@@ -71,7 +78,7 @@ def weights_file(run: str | Path, weights: str) -> Path:
     run = Path(run)
     if weights == "final":
         if not (run / FINAL).is_file():
-            raise UserError(f"{run} has no {FINAL}: the training has not finished (continue it with --resume), or name a checkpoint as weights")
+            raise UserError(f"{run} has no {FINAL}: the training has not finished (continue it with --resume), or name a checkpoint")
         return run / FINAL
     named = run / "checkpoints" / f"{weights}.pth"
     return named if named.is_file() else Path(weights)

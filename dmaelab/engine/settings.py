@@ -1,7 +1,7 @@
 """The plain sections of a config, ``train`` and ``certify``: their keys, types and defaults."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from dmaelab.utils.errors import ConfigError
 
@@ -31,7 +31,7 @@ class TrainSettings:
         eval_batch_size: images per forward in evaluation.
         checkpoint_period: steps between checkpoints; 0 writes one at the end only.
         keep_checkpoints: periodic checkpoints kept, the newest.
-        milestones: name -> step: further checkpoints, kept for good.
+        milestones: name -> step: further checkpoints ``<name>.pth``, kept for good.
         best_metric: evaluation metric whose best checkpoint is kept as ``best``; ``None`` keeps none.
         best_mode: whether a larger (``"max"``) or a smaller value is better.
         tensorboard: also write TensorBoard files, to ``tb/``.
@@ -54,7 +54,7 @@ class TrainSettings:
     eval_batch_size: int = 256
     checkpoint_period: int = 0
     keep_checkpoints: int = 2
-    milestones: dict = field(default_factory=dict)
+    milestones: dict[str, int] = field(default_factory=dict)
     best_metric: str | None = None
     best_mode: Literal["max", "min"] = "max"
     tensorboard: bool = False
@@ -66,8 +66,17 @@ class TrainSettings:
         for name in ("eval_period", "checkpoint_period", "num_workers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}: it must not be negative")
+        for name in ("clip_grad", "eval_images"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"train.{name} is {value}: it must be more than 0, or None")
         if self.precision not in ("fp32", "bf16"):
             raise ConfigError(f"train.precision is '{self.precision}': choose 'fp32' or 'bf16'")
+        for name, step in self.milestones.items():
+            if not _is_file_name(name) or name == "best" or name.startswith("step_"):
+                raise ConfigError(f"train.milestones has the name '{name}': give a file name, and neither 'best' nor 'step_...'")
+            if step < 1:
+                raise ConfigError(f"train.milestones.{name} is {step}: give the step to save it at, at least 1")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(f"train.ema_decay is {self.ema_decay}: give a number in (0, 1), or None")
 
@@ -97,10 +106,17 @@ class CertifySettings:
     batch_size: int = 1000
     precision: Precision = "fp32"
     device: str = "auto"
-    labels: dict = field(default_factory=dict)
+    labels: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not _is_file_name(self.name):
+            raise ConfigError(f"certify.name is '{self.name}': give the name of a folder, without a path")
         if self.batch_size < 1:
             raise ConfigError(f"certify.batch_size is {self.batch_size}: it must be at least 1")
         if self.precision not in ("fp32", "bf16"):
             raise ConfigError(f"certify.precision is '{self.precision}': choose 'fp32' or 'bf16'")
+
+
+def _is_file_name(text: str) -> bool:
+    """Whether the text names something in a folder: a path, or nothing, would write elsewhere."""
+    return text not in ("", ".", "..") and "/" not in text

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dmaelab.data.batch import make_batch
+from dmaelab.modeling.weights import load_state
 from dmaelab.utils.distributed import rank, world_size
+from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
 
@@ -132,7 +134,8 @@ class Trainer:
             for name, value in losses.items():
                 share = value.detach() / self.accum_steps
                 self.losses[name] = self.losses[name] + share if name in self.losses else share
-        self.grad_norm = self._clip() if self.clip_grad is not None else None
+        parameters = self.model.parameters()
+        self.grad_norm = None if self.clip_grad is None else nn.utils.clip_grad_norm_(parameters, self.clip_grad)
         self._call("after_backward")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -146,12 +149,10 @@ class Trainer:
         torch.manual_seed(draw.child("global").seed())
         return make_batch(raw, self.device, draw, progress=self.step / self.max_iter)
 
-    def _clip(self) -> Tensor:
-        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_grad)
-
     def _no_sync(self, skip: bool) -> contextlib.AbstractContextManager:
-        wrapped = isinstance(self.model, DistributedDataParallel)
-        return self.model.no_sync() if skip and wrapped else contextlib.nullcontext()
+        if skip and isinstance(self.model, DistributedDataParallel):
+            return self.model.no_sync()
+        return contextlib.nullcontext()
 
     def _call(self, moment: str) -> None:
         for hook in self.hooks:
@@ -167,9 +168,22 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`; a hook that the file does not know keeps its initial state."""
-        self.inner.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Continue from :meth:`state_dict`; a hook that the file does not know keeps its initial state.
+
+        The optimizer's options (weight decay, betas, ...) are those that it was built with, as the learning
+        rate is; its moments come from the file.
+
+        Raises:
+            UserError: the state is one of another architecture, or of other parameter groups.
+        """
+        load_state(self.inner, state["model"], "the checkpoint")
+        options = [{name: value for name, value in group.items() if name != "params"} for group in self.optimizer.param_groups]
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise UserError(f"the checkpoint is of another optimizer ({error}): resume with the options that the run began with") from None
+        for group, own in zip(self.optimizer.param_groups, options, strict=True):
+            group.update(own)
         self.step = state["step"]
         for hook in self.hooks:
             if hook.name in state["hooks"]:

@@ -44,8 +44,10 @@ def check_training(cfg: DictConfig) -> None:
     """Check a whole training config without building anything; ConfigError, one line, for the first fault."""
     for name in (*_NODES, *SECTIONS):
         if name not in cfg:
-            what = "a certification: use tools/certify.py" if "certify" in cfg else "a pipeline: use tools/pipeline.py" if "stages" in cfg else None
-            raise ConfigError(f"this config is {what}" if what else f"{name}: a training config needs this section")
+            for section, what in (("certify", "a certification: use tools/certify.py"), ("stages", "a pipeline: use tools/pipeline.py")):
+                if section in cfg:
+                    raise ConfigError(f"this config is {what}")
+            raise ConfigError(f"{name}: a training config needs this section")
     check(cfg, sections=SECTIONS, allowed=_NODES, extra={"optimizer": ["model"]})
     TrainSettings(**instantiate(cfg.train))
 
@@ -64,6 +66,8 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
         setup_logging(run_dir.prepare(cfg, resume))
     barrier()
     trainer = DefaultTrainer(cfg, resume)
+    if is_main():
+        run_dir.freeze(cfg, resume)
     trainer.train()
     result = trainer.evaluation.latest or trainer.evaluate()
     logger.info("finished %s: %s", trainer.out_dir, "  ".join(f"{name} {value:.4g}" for name, value in result.items()))

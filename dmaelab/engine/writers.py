@@ -36,7 +36,7 @@ class ConsoleWriter(Writer):
 
 
 class JSONWriter(Writer):
-    """Appends one JSON object per record to ``metrics.jsonl``, flushed at once.
+    """Appends one JSON object per record to ``metrics.jsonl``; the file is open only while a record is written.
 
     Records after ``first_step`` stem from an attempt that was killed before its checkpoint: they are
     removed, since this process will write them again.
@@ -50,16 +50,12 @@ class JSONWriter(Writer):
             temporary = path.with_suffix(".tmp")
             temporary.write_text("".join(kept))
             os.replace(temporary, path)
-        self.file = open(path, "a")  # noqa: SIM115 - open as long as the run
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Append the record."""
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
-        self.file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
 
 
 class TensorBoardWriter(Writer):

@@ -31,7 +31,7 @@ class Stage:
 
     name: str
     config: str = certification.DEFAULT
-    overrides: list = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
     init_from: str | None = None
     certify: str | None = None
     label: str | None = None
@@ -51,8 +51,8 @@ class PipelineSettings:
 
     out_dir: str
     title: str = ""
-    radii: list = field(default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0])
-    pictures: list = field(default_factory=list)
+    radii: list[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0])
+    pictures: list[str] = field(default_factory=list)
     note: str = ""
 
 
@@ -75,6 +75,10 @@ class Pipeline:
             self._add(node, f"stages.{number}")
         if not self.stages:
             raise ConfigError("stages: a pipeline needs at least one")
+        trainings = [stage.name for stage in self.stages if stage.certify is None]
+        for name in self.settings.pictures:
+            if name not in trainings:
+                raise ConfigError(f"pipeline.pictures: there is no training stage '{name}'{did_you_mean(name, trainings)}")
 
     def _add(self, node: dict[str, Any], where: str) -> None:
         known = list(Stage.__dataclass_fields__)
@@ -100,9 +104,9 @@ class Pipeline:
             if stage.certify is None:
                 training.check_training(self._training_config(stage))
             else:
-                source = next(earlier for earlier in self.stages if earlier.name == stage.certify)
-                cfg = open_config(stage.config, self._certify_overrides(stage), certification.SECTIONS)
-                certification.complete(cfg, self._training_config(source))
+                trained = next(earlier for earlier in self.stages if earlier.name == stage.certify)
+                cfg = open_config(stage.config, self._certify_overrides(stage, stage.certify), certification.SECTIONS)
+                certification.complete(cfg, self._training_config(trained))
         except ConfigError as error:
             raise ConfigError(f"stage '{stage.name}': {error}") from error
 
@@ -119,7 +123,8 @@ class Pipeline:
             if stage.certify is None:
                 self._train(stage)
             else:
-                certification.run_certification(certification.certification_config(stage.config, self._certify_overrides(stage)))
+                overrides = self._certify_overrides(stage, stage.certify)
+                certification.run_certification(certification.certification_config(stage.config, overrides))
 
     def logs(self) -> list[tuple[str, Path]]:
         """Return (label, folder of the log) of the certification stages."""
@@ -141,8 +146,8 @@ class Pipeline:
         overrides = [*start, *stage.overrides, f"train.out_dir={self.out / stage.name}"]
         return open_config(stage.config, overrides, training.SECTIONS)
 
-    def _certify_overrides(self, stage: Stage) -> list[str]:
-        return [f"certify.run={self.out / stage.certify}", f"certify.name={stage.name}", *stage.overrides]
+    def _certify_overrides(self, stage: Stage, source: str) -> list[str]:
+        return [f"certify.run={self.out / source}", f"certify.name={stage.name}", *stage.overrides]
 
     def _discard(self, name: str) -> None:
         names = [stage.name for stage in self.stages]

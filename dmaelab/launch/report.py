@@ -11,6 +11,7 @@ from dmaelab.engine.pictures import reconstruction_grid
 from dmaelab.launch.pipeline import Pipeline
 from dmaelab.records.readers import read_log
 from dmaelab.utils.distributed import pick_device
+from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json, write_text
 
 
@@ -34,6 +35,8 @@ def describe_reconstruction(run: Path, picture: Path, weights: str = "final") ->
     cfg = run_dir.load_run(run)
     device = pick_device("auto")
     model = run_dir.load_model(run, weights, device)
+    if not hasattr(model, "reconstruct"):
+        raise UserError(f"{run} trained a {type(model).__name__}, which reconstructs nothing: name a pre-training run")
     test_set = instantiate(cfg.data.test)
     reconstruction_grid(model, test_set, picture)
     lines = [f"reconstructions: {picture}"]

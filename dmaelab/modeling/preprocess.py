@@ -21,6 +21,9 @@ class Preprocess(nn.Module):
     wrong ones.
     """
 
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
     def __init__(self, pixel_mean: Sequence[float], pixel_std: Sequence[float], input_size: int | None = None) -> None:
         super().__init__()
         if len(pixel_mean) != len(pixel_std) or not all(std > 0 for std in pixel_std):

@@ -59,7 +59,7 @@ class LoadReport:
         return f"loaded {len(self.loaded)} tensors, new {count(self.new)}, dropped {count(self.dropped)}"
 
 
-def load_pretrained(model: nn.Module, state: Mapping[str, Tensor], source: str) -> LoadReport:
+def load_pretrained(model: Any, state: Mapping[str, Tensor], source: str) -> LoadReport:
     """Start ``model`` (a module with ``export()``) from the weights of an earlier stage.
 
     A classifier takes the encoder of an autoencoder: the decoder (and the final norm under average
@@ -95,7 +95,12 @@ def load_pretrained(model: nn.Module, state: Mapping[str, Tensor], source: str) 
 
 def load_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load ``state`` into ``module``, every name and shape the same, statistics included; else WeightsError."""
-    own, given = module.state_dict(), plain_state(state)
+    load_state(module, plain_state(state), source)
+
+
+def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str) -> None:
+    """As :func:`load_exact`, for a state with the module's own names, wrapper included."""
+    own = module.state_dict()
     for name in [*(n for n in own if n not in given), *(n for n in given if n not in own)]:
         where = "the model and not in the file" if name in own else "the file and not in the model"
         raise WeightsError(f"{source}: weights of another architecture: {name} is in {where}")

@@ -24,18 +24,19 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 
 @contextmanager
 def evaluation(device: torch.device) -> Iterator[None]:
-    """Switch off gradients, TF32 and any surrounding autocast, for a whole run; put everything back after.
+    """Switch off gradients, TF32, cuDNN's timing of kernels (which may choose others in the next process) and any
+    surrounding autocast, for a whole run; put everything back after.
 
     ``no_grad`` and not ``inference_mode``, which would poison tensors that a module caches in its
     first forward. The autocast that is open but disabled lets those of the single forwards inside
     keep their copies of the weights, which are freed only when the outermost one ends.
     """
-    matmul, conv = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    matmul, conv, timing = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
     torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
     try:
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             yield
     finally:
         torch.set_float32_matmul_precision(matmul)
-        torch.backends.cudnn.allow_tf32 = conv
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = conv, timing

@@ -3,14 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from dmaelab.utils.errors import ConfigError
 
 
-def param_groups(
-    model: nn.Module, weight_decay: float, no_decay: Sequence[str] = (), layer_decay: float = 1.0
-) -> list[dict[str, Any]]:
+def param_groups(model: Any, weight_decay: float, no_decay: Sequence[str] = (), layer_decay: float = 1.0) -> list[dict[str, Any]]:
     """Return optimizer groups of the trainable parameters, each with ``weight_decay`` and ``lr_scale``.
 
     Vectors (biases, norms) and parameters whose last name is in ``no_decay`` are not decayed. Layer
@@ -32,8 +28,6 @@ def param_groups(
             continue
         decayed = parameter.ndim > 1 and name.split(".")[-1] not in no_decay
         scale = scales.get(id(parameter), 1.0)
-        group = groups.setdefault(
-            (scale, decayed), {"params": [], "weight_decay": weight_decay if decayed else 0.0, "lr_scale": scale}
-        )
+        group = groups.setdefault((scale, decayed), {"params": [], "weight_decay": weight_decay if decayed else 0.0, "lr_scale": scale})
         group["params"].append(parameter)
     return list(groups.values())

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from math import isfinite, isnan
+from typing import Any
 
 import numpy as np
 from scipy.special import bdtrc
@@ -60,7 +61,7 @@ def drive(certifier: Certifier, case: Case, votes: VoteSource) -> Certificate:
             another number of samples than were asked for.
     """
     expect, drawn = Expect(certifier), dict[str, int]()
-    coroutine = certifier.certify(case)
+    coroutine: Any = certifier.certify(case)
     counts = None
     while True:
         try:
@@ -100,7 +101,8 @@ def _check_row(expect: Expect, certifier: Certifier, certificate: Certificate) -
     expect(len(set(columns)) == len(columns), f"a column of the log stands twice in {columns}")
     try:
         values = {name: certificate.column(name) for name in certifier.columns}
-        format_row(columns, make_row(0, 0, *certificate, 0.0, values))
+        prediction, radius = certificate
+        format_row(columns, make_row(0, 0, prediction, radius, 0.0, values))
     except (AttributeError, UserError) as error:
         raise AssertionError(f"{expect.who}: its row of the log cannot be written: {error}") from error
     if isinstance(certificate.look_a, str):

@@ -49,7 +49,7 @@ def check_options(expect: Expect, entry: object, registry: Registry) -> None:
 
 
 def _global_states() -> bytes:
-    numpy_state = np.random.get_state()  # noqa: NPY002 - the global one is meant
+    numpy_state: Any = np.random.get_state()  # noqa: NPY002 - the global one is meant
     return pickle.dumps((torch.get_rng_state().tolist(), random.getstate(), numpy_state[1].tolist(), numpy_state[2:]))
 
 

@@ -1,6 +1,7 @@
 """Questions about the process group that also have an answer without one."""
 
 import os
+import re
 
 import torch
 import torch.distributed as dist
@@ -41,14 +42,18 @@ def pick_device(name: str) -> torch.device:
     """Return the device of this process: ``"auto"`` is its CUDA device where there is one, else the CPU.
 
     Raises:
-        UserError: CUDA is asked for and not there.
+        UserError: another kind of device, or a CUDA device that is not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"device is '{name}': choose 'auto', 'cpu', 'cuda' or 'cuda:N'")
     device = torch.device(name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise UserError(f"device is '{name}' and this machine has no usable CUDA device: set train.device=cpu, or auto")
+            raise UserError(f"device is '{name}' and this machine has no usable CUDA device: choose 'cpu', or 'auto'")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise UserError(f"device is '{name}' and this machine has {torch.cuda.device_count()} CUDA devices, counted from 0")
         if device.index is None:
             device = torch.device("cuda", local_rank() % torch.cuda.device_count())
         torch.cuda.set_device(device)

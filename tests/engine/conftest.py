@@ -44,6 +44,7 @@ def finetune_config(tmp_path):
 def classifier_run(tmp_path_factory):
     """Return the run directory of a small trained classifier."""
     out = tmp_path_factory.mktemp("shared") / "rs"
-    overrides = [*SMALL_CLASSIFIER, f"train.out_dir={out}", "train.init_from=None", "train.max_iter=400", "train.log_period=400", "train.ema_decay=0.9", "optimizer.lr=5e-3"]
+    length = ["train.max_iter=400", "train.log_period=400", "train.ema_decay=0.9", "optimizer.lr=5e-3"]
+    overrides = [*SMALL_CLASSIFIER, f"train.out_dir={out}", "train.init_from=None", *length]
     run_training(open_config("digits/finetune_rs", overrides, SECTIONS))
     return out

@@ -67,10 +67,11 @@ def test_another_batch_shape_sees_the_same_votes_in_fp32(run):
 
 
 def test_predict_writes_its_own_columns(run):
-    cfg = ["certifier.name=predict", "~certifier.n0", "certify.name=predict", "certifier.n=100", "certify.device=cpu", 'certify.subset={"count": 5}']
-    folder = run_certification(certification_config(run, cfg), progress=False)
-    header = (folder / "shard-000-of-001.tsv").read_text().splitlines()[0].split("\t")
-    assert header == "idx label predict radius correct time top count_a n count_b runner_up p_value".split()
+    predict = ["certifier.name=predict", "~certifier.n0", "certifier.n=100"]
+    cfg = certification_config(run, [*predict, "certify.name=predict", "certify.device=cpu", 'certify.subset={"count": 5}'])
+    folder = run_certification(cfg, progress=False)
+    header = (folder / "shard-000-of-001.tsv").read_text().splitlines()[0]
+    assert header.replace("\t", " ") == "idx label predict radius correct time top count_a n count_b runner_up p_value"
 
 
 def test_another_certification_does_not_mix_into_a_log(run):
@@ -96,10 +97,12 @@ def test_what_cannot_be_certified_is_said_in_one_line(pretrain_config, tmp_path,
     run_training(pretrain_config("train.max_iter=1"))
     with pytest.raises(UserError, match="DenoisingMAE, which is no classifier: certify a fine-tuned run"):
         run_certification(certification_config(tmp_path / "pretrain", QUICK), progress=False)
-    with pytest.raises(UserError, match="no certification config .* and no run directory"):
+    with pytest.raises(UserError, match=r"no certification config .* and no run directory"):
         certification_config("digits/pretrain")
+    with pytest.raises(UserError, match="nowhere: there is no such run directory, and no config of that name"):
+        certification_config(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="is not a run directory: it has no config.yaml"):
+    with pytest.raises(UserError, match=r"is not a run directory: it has no config.yaml"):
         certification_config(tmp_path / "empty")
     (run / "model_final.pth").unlink()
     with pytest.raises(UserError, match="the training has not finished"):
@@ -110,6 +113,10 @@ def test_what_cannot_be_certified_is_said_in_one_line(pretrain_config, tmp_path,
     ("override", "message"),
     [
         ("corruption.sigma=-1.0", "sigma"),
+        ("corruption.sigma=0", "without noise there is nothing to certify"),
+        ("corruption.sigma=[0.1, 0.2]", "sigma is the range"),
+        ("certify.name=../elsewhere", "without a path"),
+        ("certify.device=gpu", "device is 'gpu': choose"),
         ("certifier.n0=0", "n0"),
         ("certifier.n=0", "n is 0"),
         ("certifier.alpha=1.5", "alpha"),

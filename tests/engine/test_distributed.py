@@ -48,3 +48,7 @@ def test_two_processes_resume_exactly(tmp_path):
     train(tmp_path / "parts", 2, "train.accum_steps=2", "--resume")
     whole, parts = (torch.load(tmp_path / name / "model_final.pth", weights_only=True)["model"] for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    # The checkpoint of step 4 lies inside the record of step 6: it keeps the sums of both processes.
+    whole, parts = (json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1]) for name in ("whole", "parts"))
+    assert parts["step"] == 6
+    assert [parts[name] for name in whole if "loss" in name] == pytest.approx([whole[name] for name in whole if "loss" in name], rel=1e-6)

@@ -126,7 +126,8 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
 
     command = [sys.executable, "-c", RUNNER, *SETTINGS, f"train.out_dir={out}"]
-    result = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, preexec_fn=limit)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, preexec_fn=limit)
     assert "could not be written" in result.stderr
     assert "earlier checkpoints are intact" in result.stderr
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["step_0000003.pth"]

@@ -38,7 +38,8 @@ def test_the_main_job_end_to_end_and_again(tmp_path, caplog):
     pipeline(tmp_path).run()
     changed = [path.parent.name for path, before in times.items() if path.stat().st_mtime_ns != before]
     assert changed == ["cr"]
-    with pytest.raises(ConfigError, match=r"stage 'pretrain' has finished with another config \(train.batch_size: 32 -> 16\).*--from pretrain"):
+    message = r"stage 'pretrain' has finished with another config \(train.batch_size: 32 -> 16\).*--from pretrain"
+    with pytest.raises(ConfigError, match=message):
         pipeline(tmp_path, small=[*SMALL, "train.batch_size=16"]).run()
 
     logging.getLogger("dmaelab").propagate = True
@@ -56,6 +57,7 @@ def test_the_main_job_end_to_end_and_again(tmp_path, caplog):
         ("stages.0.config=digits/pretran", r"no config 'digits/pretran' \(did you mean 'digits/pretrain'\?\)"),
         ("+stages.0.overides=[]", r"a stage has no key 'overides' \(did you mean 'overrides'\?\)"),
         ("+stages.0.overrides=['train.max_itr=1']", r"stage 'pretrain': train.max_itr: no such key \(did you mean 'max_iter'\?\)"),
+        ("pipeline.pictures=['certify_rs']", r"pipeline.pictures: there is no training stage 'certify_rs'"),
         ("pipeline.outdir=x", r"pipeline.outdir: no such key \(did you mean 'out_dir'\?\)"),
     ],
 )

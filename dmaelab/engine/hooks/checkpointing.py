@@ -6,7 +6,6 @@ from typing import Any
 from dmaelab.engine.checkpoint import CheckpointFolder
 from dmaelab.engine.hooks.evaluation import EvalHook
 from dmaelab.engine.trainer import Hook
-from dmaelab.utils.errors import ConfigError, did_you_mean
 
 
 class CheckpointHook(Hook):
@@ -20,9 +19,7 @@ class CheckpointHook(Hook):
         milestones: name -> step: saved under that name too, and kept.
     """
 
-    def __init__(
-        self, folder: CheckpointFolder, check: Callable[[], None], period: int, keep: int, milestones: Mapping[str, int]
-    ) -> None:
+    def __init__(self, folder: CheckpointFolder, check: Callable[[], None], period: int, keep: int, milestones: Mapping[str, int]) -> None:
         self.folder, self.check, self.period, self.keep = folder, check, period, keep
         self.milestones = dict(milestones)
 
@@ -62,9 +59,6 @@ class BestHook(Hook):
         """Save where the metric has just improved."""
         if not self.evaluation.latest:
             return
-        if self.metric not in self.evaluation.latest:
-            known = sorted(self.evaluation.latest)
-            raise ConfigError(f"train.best_metric '{self.metric}' is not evaluated{did_you_mean(self.metric, known)}; there are: {', '.join(known)}")
         value = self.evaluation.latest[self.metric]
         if self.best is None or (value > self.best if self.mode == "max" else value < self.best):
             self.best = value

@@ -15,7 +15,8 @@ class NaNGuard(Hook):
     """Notes on the device the first step with a non-finite loss or gradient norm; looks at it every ``period`` steps.
 
     All processes look at the same steps and agree on the earliest, so none is left waiting. A
-    checkpoint asks :meth:`check` first, so that no spoiled weights are ever saved.
+    checkpoint asks :meth:`check` first, so that no spoiled weights are ever saved. A look takes in the
+    weights as well: without clipping, a gradient that is no number shows in no loss before the next step.
 
     Args:
         period: steps between looks.
@@ -44,7 +45,9 @@ class NaNGuard(Hook):
 
     def check(self) -> None:
         """Raise UserError on every process if any of them saw a non-finite step; waits for the device."""
-        first_bad = int(all_reduce(self.first_bad.clone(), "min"))
+        finite = torch.stack([parameter.detach().isfinite().all() for parameter in self.trainer.inner.parameters()]).all()
+        step = torch.full_like(self.first_bad, self.trainer.step)
+        first_bad = int(all_reduce(torch.where(finite, self.first_bad, torch.minimum(self.first_bad, step)), "min"))
         if first_bad == _NEVER:
             return
         losses = ", ".join(f"{name} {float(value):.4g}" for name, value in self.trainer.losses.items())

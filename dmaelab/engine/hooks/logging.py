@@ -26,7 +26,7 @@ class LogHook(Hook):
     def after_step(self) -> None:
         """Add this step; write if it is time or another hook has something to say."""
         trainer = self.trainer
-        values = dict(trainer.losses)
+        values: dict[str, Any] = dict(trainer.losses)
         if len(values) > 1:
             values["loss"] = sum(values.values())
         if trainer.grad_norm is not None:
@@ -54,8 +54,8 @@ class LogHook(Hook):
             writer.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sums of the record that is not yet written."""
-        return {"sums": {name: total.clone() for name, total in self.sums.items()}, "count": self.count}
+        """Return the sums of the record that is not yet written, averaged over the processes, which all call it."""
+        return {"sums": {name: all_reduce(total.clone(), "sum") / world_size() for name, total in self.sums.items()}, "count": self.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the sums."""

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -27,7 +28,7 @@ class PreemptionHook(Hook):
 
     def before_train(self) -> None:
         """Listen to SIGTERM and SIGUSR2, and open a group on the host: the flag must not wait for the device."""
-        self._group = dist.new_group(backend="gloo") if world_size() > 1 else None
+        self._group: Any = dist.new_group(backend="gloo") if world_size() > 1 else None
         self._before = {number: signal.signal(number, self._raise_flag) for number in SIGNALS}
 
     def _raise_flag(self, number: int, frame: FrameType | None) -> None:

@@ -1,6 +1,8 @@
 """RS fine-tuning from the encoder that was pre-trained under speckle, with the Gaussian noise that certifies.
 
     python tools/train_net.py --config-file projects/speckle_demo/configs/finetune.py
+
+After pretrain.py has run.
 """
 
 from dmaelab.config import get_config

@@ -1,6 +1,8 @@
 """Pre-training on digits under speckle instead of Gaussian noise.
 
     python tools/train_net.py --config-file projects/speckle_demo/configs/pretrain.py
+
+From the top of the checkout, where Python finds the plug-in.
 """
 
 from dmaelab.config import get_config
