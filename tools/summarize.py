@@ -10,10 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dmaelab.analysis.tables import FORMATS, default_label, make_table
-from dmaelab.records.readers import find_logs, read_log
+from dmaelab.analysis.tables import FORMATS, labelled_logs, make_table
 from dmaelab.utils.cli import run_main
-from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_text
 
 
@@ -28,11 +26,7 @@ def main() -> None:
     parser.add_argument("--output", metavar="FILE", help="write the table there instead of printing it")
     args = parser.parse_args()
 
-    logs = [read_log(path) for argument in args.logs for path in find_logs(argument)]
-    labels = args.labels or [default_label(log) for log in logs]
-    if len(labels) != len(logs):
-        raise UserError(f"--labels has {len(labels)} names for {len(logs)} logs: {', '.join(str(log.path) for log in logs)}")
-    table = make_table(list(zip(labels, logs, strict=True)), args.format, args.radii, args.intervals)
+    table = make_table(labelled_logs(args.logs, args.labels), args.format, args.radii, args.intervals)
     if args.output:
         write_text(args.output, table + "\n")
     else:

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--eval-only", action="store_true", help="evaluate the model of train.out_dir")
     parser.add_argument("--weights", default="final", help="with --eval-only: 'final', 'best', or a checkpoint (default: final)")
     parser.add_argument("--dry-run", action="store_true", help="check the whole config, build nothing")
-    parser.add_argument("--print-config", action="store_true", help="print the config as it would be frozen")
+    parser.add_argument("--print-config", action="store_true", help="print the config with the overrides applied")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="also +new.key=value and ~key")
     args = parser.parse_intermixed_args()
 

@@ -14,7 +14,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dmaelab.utils.cli import run_main
-from dmaelab.utils.errors import UserError
 
 
 def main() -> None:
@@ -45,14 +44,9 @@ def _reconstruct(args: argparse.Namespace) -> None:
 
 def _curves(args: argparse.Namespace) -> None:
     from dmaelab.analysis.plots import plot_certified_accuracy
-    from dmaelab.analysis.tables import default_label
-    from dmaelab.records.readers import find_logs, read_log
+    from dmaelab.analysis.tables import labelled_logs
 
-    logs = [read_log(path) for argument in args.logs for path in find_logs(argument)]
-    labels = args.labels or [default_label(log) for log in logs]
-    if len(labels) != len(logs):
-        raise UserError(f"--labels has {len(labels)} names for {len(logs)} logs: {', '.join(str(log.path) for log in logs)}")
-    plot_certified_accuracy(list(zip(labels, logs, strict=True)), args.output, args.title)
+    plot_certified_accuracy(labelled_logs(args.logs, args.labels), args.output, args.title)
     print(f"curves: {args.output}")
 
 

@@ -3,7 +3,8 @@
     export DMAELAB_DATA=/path/to/data        # holds cifar10-jpeg/{train,test}/<class>/*.jpg
     python tools/train_net.py --config-file configs/cifar10/pretrain.py
 
-The original files work as well: data.train.name=cifar10 data.test.name=cifar10, without root and in_memory.
+The original files (in $DMAELAB_DATA/cifar10) work as well: add data.train.name=cifar10 data.test.name=cifar10
+and ~data.train.root ~data.train.in_memory ~data.test.root ~data.test.in_memory.
 """
 
 from dmaelab.config import LazyCall as L

@@ -16,7 +16,7 @@ pipeline = dict(
     ),
 )
 
-_certify = ["+dataset={'_target_': 'dmaelab.data.build.build_dataset', 'name': 'digits', 'split': 'test'}", "certify.precision=bf16"]
+_certify = ["dataset.split=test", "certify.precision=bf16"]
 
 stages = [
     dict(name="pretrain", config="digits/pretrain"),

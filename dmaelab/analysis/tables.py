@@ -1,13 +1,14 @@
 """Tables of many logs, one row each: text, Markdown or JSON."""
 
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from tabulate import tabulate
 
 from dmaelab.analysis.summary import RADII, Summary, summarize
-from dmaelab.records.readers import Log
+from dmaelab.records.readers import Log, find_logs, read_log
 from dmaelab.utils.errors import UserError
 
 _STYLES = {"text": "simple", "markdown": "pipe"}
@@ -21,6 +22,19 @@ def default_label(log: Log) -> str:
     parts = log.path.resolve().parts
     name = "/".join((parts[-3], parts[-1])) if parts[-2:-1] == ("certify",) else parts[-1]
     return str(log.header["context"].get("label", name))
+
+
+def labelled_logs(paths: Sequence[str | os.PathLike], labels: Sequence[str] | None = None) -> list[tuple[str, Log]]:
+    """Return (label, log) for every log that is found at ``paths``, in their order; without ``labels`` the default ones.
+
+    Raises:
+        UserError: there is no log at a path, or another number of labels than of logs.
+    """
+    logs = [read_log(found) for path in paths for found in find_logs(path)]
+    labels = labels or [default_label(log) for log in logs]
+    if len(labels) != len(logs):
+        raise UserError(f"--labels has {len(labels)} names for {len(logs)} logs: {', '.join(str(log.path) for log in logs)}")
+    return list(zip(labels, logs, strict=True))
 
 
 def make_table(logs: Sequence[tuple[str, Log]], style: str = "text", radii: Sequence[float] | None = None, intervals: bool = False) -> str:

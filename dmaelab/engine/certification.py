@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from dmaelab.config import check, instantiate, list_configs, open_config
+from dmaelab.config import LazyConfig, check, instantiate, list_configs, load_plugins, open_config
 from dmaelab.data import Dataset, select_indices, to_float
 from dmaelab.engine import run_dir
 from dmaelab.engine.settings import CertifySettings
@@ -38,24 +38,31 @@ def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> D
     source = Path(source)
     if not (source.is_dir() or source.suffix in (".py", ".yaml", ".yml")) and str(source) not in (known := list_configs()):
         raise ConfigError(f"{source}: there is no such run directory, and no config of that name{did_you_mean(str(source), known)}")
-    run = [f"certify.run={source}"] if source.is_dir() else []
-    cfg = open_config(DEFAULT if source.is_dir() else source, [*run, *overrides], SECTIONS)
+    run = [f"certify.run={source}"] if source.is_dir() else [text for text in overrides if text.startswith("certify.run=")]
+    cfg = open_config(DEFAULT if source.is_dir() else source, run, SECTIONS)
     if "certify" not in cfg:
         raise ConfigError(f"{source} is no certification config (it has no section 'certify'), and no run directory")
     if cfg.certify.get("run") is None:
         raise ConfigError("certify.run: name the run directory to certify")
-    return complete(cfg, run_dir.load_run(cfg.certify.run))
+    return complete(cfg, run_dir.load_run(cfg.certify.run), overrides)
 
 
-def complete(cfg: DictConfig, run_cfg: DictConfig) -> DictConfig:
+def complete(cfg: DictConfig, run_cfg: DictConfig, overrides: Sequence[str] = ()) -> DictConfig:
     """Return ``cfg`` with what it leaves open taken from the config of the run that it certifies, and check it.
 
-    ``corruption.sigma`` comes from the noise of the training, ``dataset`` from its ``data.test``; the
-    plug-ins of both are needed.
+    ``dataset`` comes from the run's ``data.test``, and the plug-ins of both are needed; then the overrides
+    are applied, and ``corruption.sigma`` comes from the noise of the training if it is still open.
 
     Raises:
         UserError: the run was trained on a range of sigma, or without a corruption, and no sigma is given.
     """
+    if "dataset" not in cfg:
+        cfg.dataset = run_cfg.data.test
+    plugins = [*cfg.get("plugins", []), *run_cfg.get("plugins", [])]
+    if plugins:
+        cfg.plugins = list(dict.fromkeys(plugins))
+        load_plugins(cfg)
+    cfg = LazyConfig.apply_overrides(cfg, overrides, sections=SECTIONS)
     if cfg.corruption.get("sigma") is None:
         trained = _trained_sigma(run_cfg)
         if isinstance(trained, Sequence):
@@ -63,11 +70,6 @@ def complete(cfg: DictConfig, run_cfg: DictConfig) -> DictConfig:
         if trained is None:
             raise UserError("the run was trained without a corruption: give its noise with corruption.sigma=")
         cfg.corruption.sigma = trained
-    if "dataset" not in cfg:
-        cfg.dataset = run_cfg.data.test
-    plugins = [*cfg.get("plugins", []), *run_cfg.get("plugins", [])]
-    if plugins:
-        cfg.plugins = list(dict.fromkeys(plugins))
     check_certification(cfg)
     return cfg
 
@@ -110,7 +112,7 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
         corruption,
         num_classes=classifier.num_classes,
         out=out,
-        identity={"attention": attention_rule(device.type), "dataset": _plain(cfg.dataset), "plugins": _plain(cfg.get("plugins", []))},
+        identity=_identity(cfg, device),
         context={
             "run": settings.run,
             "weights_file": settings.weights,
@@ -125,6 +127,22 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
         progress=progress,
     )
     return out
+
+
+def _identity(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
+    """Return what determines the rows besides noise, statistics and the tensors of the weights.
+
+    The model's config stands for what no tensor shows (heads, input size); where the data lie does not matter.
+    """
+    model = run_dir.load_run(cfg.certify.run).model
+    run_dir.set_attention(model, device, only_auto=False)
+    places = ("root", "in_memory", "download")
+    return {
+        "attention": attention_rule(device.type),
+        "model": _plain(model.get("classifier", model)),
+        "dataset": {key: value for key, value in _plain(cfg.dataset).items() if key not in places},
+        "plugins": _plain(cfg.get("plugins", [])),
+    }
 
 
 def _images(dataset: Dataset) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from dmaelab.config import LazyConfig, diff, instantiate, load_plugins
+from dmaelab.engine.settings import TrainSettings
 from dmaelab.modeling import attention_rule, load_exact, load_file
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
@@ -48,6 +50,14 @@ def freeze(cfg: DictConfig, resume: bool) -> None:
     starts = json.loads((out / RUN).read_text())["starts"] if (out / RUN).exists() else []
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(out / RUN, {"starts": [*starts, {"time": now, "resume": resume, **environment()}]})
+
+
+def resolve(cfg: DictConfig, device: torch.device) -> None:
+    """Write into a training config, in place, what it leaves to defaults and rules, so that the frozen one tells."""
+    for field in fields(TrainSettings):
+        if field.name not in cfg.train:
+            cfg.train[field.name] = field.default_factory() if field.default_factory is not MISSING else field.default
+    set_attention(cfg.model, device, only_auto=True)
 
 
 def set_attention(node: DictConfig, device: torch.device, only_auto: bool) -> None:
@@ -94,5 +104,13 @@ def load_model(run: str | Path, weights: str, device: torch.device) -> Any:
     set_attention(cfg.model, device, only_auto=False)
     model = instantiate(cfg.model)
     path = weights_file(run, weights)
-    load_exact(model.export(), load_file(path)["model"], str(path))
+    load_exact(model.export(), _state(load_file(path), weights), str(path))
     return model.eval().to(device)
+
+
+def _state(content: dict[str, Any], weights: str) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint; of ``best`` the moving average where there is one, which its metric was measured on."""
+    average = content.get("hooks", {}).get("EMAHook")
+    if weights != "best" or average is None:
+        return content["model"]
+    return {name.removeprefix("module."): value for name, value in average.items() if name.startswith("module.")}

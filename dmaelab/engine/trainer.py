@@ -46,6 +46,9 @@ class Hook:
     def after_train(self) -> None:
         """Run once, after the last step."""
 
+    def on_data_error(self) -> None:
+        """Run when the data of a step cannot be read; the state is that of the step before."""
+
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values to save."""
         return {}
@@ -125,7 +128,7 @@ class Trainer:
         """Run forward and backward on each micro-batch, then one optimizer step."""
         self.losses, self.data_seconds = {}, 0.0
         for micro in range(self.accum_steps):
-            batch = self._next_batch(micro)
+            batch = self._next_batch(micro)  # raises before anything of this step has changed
             last = micro == self.accum_steps - 1
             with self._no_sync(not last), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 losses = self.model(batch)
@@ -142,7 +145,11 @@ class Trainer:
 
     def _next_batch(self, micro: int) -> Any:
         started = time.perf_counter()
-        raw = next(self.micro_batches)
+        try:
+            raw = next(self.micro_batches)
+        except UserError:
+            self._call("on_data_error")
+            raise
         self.data_seconds += time.perf_counter() - started
         draw = Draw(self.seed, "train", self.step, micro * world_size() + rank(), device=self.device)
         # The one global generator that a module may use (drop path, a user's dropout).

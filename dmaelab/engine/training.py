@@ -60,7 +60,7 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
         Preempted: a signal asked the run to stop; its state is saved.
     """
     check_training(cfg)
-    run_dir.set_attention(cfg.model, pick_device(cfg.train.get("device", "auto")), only_auto=True)
+    run_dir.resolve(cfg, pick_device(cfg.train.get("device", "auto")))
     if is_main():
         setup_logging()
         setup_logging(run_dir.prepare(cfg, resume))

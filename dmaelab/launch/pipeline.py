@@ -105,8 +105,8 @@ class Pipeline:
                 training.check_training(self._training_config(stage))
             else:
                 trained = next(earlier for earlier in self.stages if earlier.name == stage.certify)
-                cfg = open_config(stage.config, self._certify_overrides(stage, stage.certify), certification.SECTIONS)
-                certification.complete(cfg, self._training_config(trained))
+                cfg = open_config(stage.config, sections=certification.SECTIONS)
+                certification.complete(cfg, self._training_config(trained), self._certify_overrides(stage, stage.certify))
         except ConfigError as error:
             raise ConfigError(f"stage '{stage.name}': {error}") from error
 
@@ -136,7 +136,7 @@ class Pipeline:
         if not (folder / run_dir.FINAL).exists():
             training.run_training(cfg, resume=True)
             return
-        run_dir.set_attention(cfg.model, pick_device(cfg.train.get("device", "auto")), only_auto=True)
+        run_dir.resolve(cfg, pick_device(cfg.train.get("device", "auto")))
         changed = diff(LazyConfig.load(folder / run_dir.CONFIG), cfg)
         if changed:
             raise ConfigError(f"stage '{stage.name}' has finished with another config ({changed[0]}): redo it with --from {stage.name}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -77,9 +77,10 @@ class DenoisingMAE(nn.Module):
             raise ConfigError(f"{name} cannot be the encoder of a DenoisingMAE: it needs embed(), encode() and pool=None, like 'vit'")
         if not 0 <= mask_ratio < 1:
             raise ConfigError(f"mask_ratio is {mask_ratio}: give the hidden share of the patches, in [0, 1)")
-        self.encoder: Any = encoder
-        if int(self.encoder.grid**2 * (1 - mask_ratio)) == 0:
-            raise ConfigError(f"mask_ratio {mask_ratio} leaves none of the {self.encoder.grid**2} patches visible")
+        self.encoder = cast(Any, encoder)
+        patches = self.encoder.grid**2
+        if int(patches * (1 - mask_ratio)) == 0:
+            raise ConfigError(f"mask_ratio {mask_ratio} leaves none of the {patches} patches visible")
         self.preprocess = Preprocess(pixel_mean, pixel_std, input_size)
         self.decoder = decoder(encoder)
         self.corruption, self.loss = corruption, loss

@@ -64,8 +64,9 @@ def make_identity(
     """
     statistics, noise = describe(CERTIFIERS, certifier), describe(CORRUPTIONS, corruption)
     geometry, sigma = smoothing_noise(corruption)
+    noise.pop("sigma", None)
     return {
-        "sigma": noise.pop("sigma"),
+        "sigma": sigma,
         **{key: statistics.pop(key, None) for key in ("alpha", "n0", "n")},
         "certifier": statistics,
         "corruption": noise,

@@ -108,7 +108,8 @@ def make_flight(
     image = check_image(image, f"image {address.index}" if address.purpose == "certify" else "the image")
     corruption.check(image)
     geometry, sigma = smoothing_noise(corruption)
-    case = Case(num_classes, geometry, sigma, tau=geometry.tau(sigma, image.numel()), label=label, random=address.random)
+    exact = min(sigma, float(torch.tensor(sigma)))  # the noise is scaled in float32: claim no more than that
+    case = Case(num_classes, geometry, exact, tau=geometry.tau(sigma, image.numel()), label=label, random=address.random)
     return Flight(address.index, NoisyImage(image, corruption, address, device), certifier.certify(case))
 
 

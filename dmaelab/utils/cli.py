@@ -19,7 +19,7 @@ def run_main(main: Callable[[], None]) -> None:
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # type: ignore[assignment]
     try:
         main()
-    except UserError as error:
+    except (UserError, OSError) as error:  # what the system refuses (a path, a permission, a full disk) is input as well
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except Preempted as stop:

@@ -18,6 +18,10 @@ PURPOSES = ("init", "train", "data", "eval", "certify", "call")
 _RADIUS_BITS = 40
 _ANGLE_BITS = 64 - _RADIUS_BITS
 
+# Words of one call of a CUDA generator. Above some size the layout of a call depends on the number of
+# multiprocessors, and one address would give other numbers on another GPU; this is below it for any with 16.
+_CUDA_CALL = 2**16
+
 
 def _encode(part: int | str) -> bytes:
     """Encode one part of a key, typed and length-prefixed, so that no two keys share an encoding."""
@@ -76,7 +80,9 @@ class Draw:
             return torch.from_numpy(self._philox().random_raw(n).view(np.int64))
         generator = torch.Generator(self.device).manual_seed(self.seed())
         words = torch.empty(n, dtype=torch.int64, device=self.device)
-        return words.random_(-(2**63), None, generator=generator)
+        for part in words.split(_CUDA_CALL):
+            part.random_(-(2**63), None, generator=generator)
+        return words
 
     def normal(self, shape: tuple[int, ...] | torch.Size, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Return standard normal numbers of ``shape``, made by Box-Muller from the words.

@@ -142,3 +142,19 @@ def test_a_certification_config_can_name_the_run(run, tmp_path):
     cfg = open_config("certify/default", [f"certify.run={run}", "certify.name=mine"])
     LazyConfig.save(cfg, path)
     assert certification_config(path).certify.name == "mine"
+
+
+def test_another_model_with_the_same_tensors_is_another_certification(run):
+    certify(run, "log")
+    frozen = LazyConfig.load(run / "config.yaml")
+    frozen.model.classifier.backbone.num_heads = 4
+    LazyConfig.save(frozen, run / "config.yaml")
+    with pytest.raises(UserError, match="model"):
+        certify(run, "log")
+
+
+def test_the_data_set_of_the_run_can_be_overridden(run):
+    cfg = certification_config(run, [*QUICK, "dataset.split=test"])
+    assert cfg.dataset.split == "test"
+    identity = json.loads((run_certification(cfg, progress=False) / "header.json").read_text())["identity"]
+    assert identity["dataset"]["split"] == "test"

@@ -215,3 +215,39 @@ def test_other_kinds_of_config_name_their_tool():
         check_training(get_config("certify/default"))
     with pytest.raises(ConfigError, match=r"a pipeline: use tools/pipeline.py"):
         check_training(get_config("pipelines/digits"))
+
+
+def test_a_corrupt_image_loses_nothing_that_was_trained(finetune_config, tmp_path, monkeypatch):
+    from dmaelab.data import Digits
+
+    def load(self, index):
+        if index == 1200:
+            raise UserError("cannot read image 1200")
+        return self.images[index], int(self.targets[index])
+
+    cfg = finetune_config("data.transform=[{'_target_': 'torch.nn.Identity'}]", "train.max_iter=12")
+    with monkeypatch.context() as patch:
+        patch.setattr(Digits, "load", load)
+        with pytest.raises(UserError, match="cannot read image 1200"):
+            run_training(cfg)
+    saved = torch.load(next((tmp_path / "rs/checkpoints").iterdir()), weights_only=True)
+    assert 0 < saved["step"] < 11  # an epoch is 10 steps: the image came within the first
+    run_training(cfg, resume=True)
+    run_training(finetune_config("data.transform=[{'_target_': 'torch.nn.Identity'}]", "train.max_iter=12", out="whole"))
+    resumed, whole = (torch.load(tmp_path / name / "model_final.pth", weights_only=True)["model"] for name in ("rs", "whole"))
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_best_means_the_average_that_its_metric_was_measured_on(finetune_config, tmp_path):
+    cfg = finetune_config("train.ema_decay=0.5", "train.best_metric=noisy_loss", "train.best_mode=min", "train.eval_period=4")
+    run_training(cfg)
+    saved = torch.load(tmp_path / "rs/checkpoints/best.pth", weights_only=True)
+    best = load_model(tmp_path / "rs", "best", torch.device("cpu")).export()
+    assert torch.equal(best.head.bias, saved["hooks"]["EMAHook"]["module.classifier.head.bias"])
+
+
+def test_the_frozen_config_names_the_defaults(pretrain_config, tmp_path):
+    run_training(pretrain_config("train.max_iter=1"))
+    frozen = LazyConfig.load(tmp_path / "pretrain/config.yaml")
+    assert frozen.train.keep_checkpoints == 2
+    assert frozen.train.clip_grad is None

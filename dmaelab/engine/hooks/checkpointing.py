@@ -6,6 +6,7 @@ from typing import Any
 from dmaelab.engine.checkpoint import CheckpointFolder
 from dmaelab.engine.hooks.evaluation import EvalHook
 from dmaelab.engine.trainer import Hook
+from dmaelab.utils.distributed import world_size
 
 
 class CheckpointHook(Hook):
@@ -37,6 +38,11 @@ class CheckpointHook(Hook):
         """Save this step now; all processes call it, the first one writes."""
         self.check()
         self.folder.save_step(self.trainer.step, self.trainer.state_dict(), self.keep)
+
+    def on_data_error(self) -> None:
+        """Save what has been trained; not with several processes, of which only this one may have failed."""
+        if self.trainer.step > 0 and world_size() == 1:
+            self.save()
 
 
 class BestHook(Hook):
