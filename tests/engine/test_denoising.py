@@ -17,7 +17,6 @@ CPU = torch.device("cpu")
 
 @pytest.mark.slow
 def test_denoising_works_on_held_out_digits(tmp_path):
-    overrides = [f"train.out_dir={tmp_path}/run", "train.max_iter=700", "train.eval_period=0", "train.device=cpu"]
     short = ["train.max_iter=1200", "train.batch_size=128", "optimizer.lr=5e-3", "train.eval_period=0", "train.device=cpu"]
     cfg = open_config("digits/pretrain", [f"train.out_dir={tmp_path}/run", *short], SECTIONS)
     run_training(cfg)
