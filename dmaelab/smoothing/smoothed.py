@@ -119,6 +119,8 @@ class SmoothedClassifier:
     ) -> list[Row]:
         """Certify the images of a data set, restartable, and return the rows of the log.
 
+        The log's identity holds the weights, not the code of the module: give a changed module a folder of its own.
+
         Args:
             dataset: ``dataset[index] -> (image, label)``, float images [C,H,W] in [0,1] of one shape.
             n0, n, alpha, batch_size: as for :meth:`certify`.
