@@ -26,5 +26,5 @@ model = L(DenoisingMAE)(
     norm_pix=False,
 )
 data = dict(train=L(build_dataset)(name="digits", split="train"), test=L(build_dataset)(name="digits", split="val"))
-optimizer.lr = 2e-3
+optimizer.lr = 4e-3
 train.update(out_dir="runs/digits/pretrain", max_iter=2000, batch_size=256, eval_period=500)
