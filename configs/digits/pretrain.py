@@ -27,4 +27,4 @@ model = L(DenoisingMAE)(
 )
 data = dict(train=L(build_dataset)(name="digits", split="train"), test=L(build_dataset)(name="digits", split="val"))
 optimizer.lr = 4e-3
-train.update(out_dir="runs/digits/pretrain", max_iter=2000, batch_size=256, eval_period=500)
+train.update(out_dir="runs/digits/pretrain", max_iter=1400, batch_size=256, eval_period=500)
