@@ -39,6 +39,7 @@ types: setup
 
 bench: setup
 	$(RUN) benchmarks/attention.py
+	$(RUN) benchmarks/residual_stream.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info
