@@ -2,10 +2,13 @@
 """Certify a finished fine-tuning run by randomized smoothing, and print the table.
 
     python tools/certify.py runs/digits/rs
-    python tools/certify.py runs/digits/rs certifier.n=100000 corruption.sigma=0.5 --shard 3/16
+    python tools/certify.py runs/digits/rs certifier.name=sequential certifier.n=100000 --processes auto
+    python tools/certify.py runs/digits/rs corruption.sigma=0.5 certify.name=half --shard 3/16
+    python tools/certify.py --verify runs/digits/rs/certify/default
+    python tools/certify.py --merge whole machine_a/certify/default machine_b/certify/default
 
-SOURCE is a run directory, or a certification config that names one. Killed, it continues where it was
-when the same command is given again; shards may run at the same time and share one log folder.
+SOURCE is a run directory, or a certification config. Killed, it continues where it was when the same
+command is given again; shards may run at the same time and share one log folder.
 """
 
 import argparse
@@ -15,18 +18,35 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dmaelab.utils.cli import run_main
+from dmaelab.utils.errors import UserError
 
 
 def main() -> None:
-    """Read the config, certify, print."""
+    """Parse, and do one of three things: certify, verify a log, merge logs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", metavar="SOURCE", help="run directory, or certification config")
-    parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="i/N", help="take every N-th image, from the i-th on (i from 0)")
+    parser.add_argument("source", nargs="?", metavar="SOURCE", help="run directory, or certification config")
+    work = parser.add_mutually_exclusive_group()
+    work.add_argument("--shard", type=_shard, default=(0, 1), metavar="i/N", help="take every N-th image, from the i-th on (i from 0)")
+    work.add_argument("--processes", metavar="N|auto", help="certify in N processes, each with a GPU of its own; auto: one per GPU")
+    work.add_argument("--dry-run", action="store_true", help="check the whole config, certify nothing")
+    work.add_argument("--verify", metavar="LOG", help="recompute every radius of a log's folder from its counts")
+    work.add_argument(
+        "--merge", nargs="+", metavar="FOLDER", help="write the rows of the second and further folders to the first, a new one"
+    )
     parser.add_argument("--radii", nargs="+", type=float, metavar="R", help="columns of the table (default: 0 0.25 ... 3)")
-    parser.add_argument("--dry-run", action="store_true", help="check the whole config, certify nothing")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
+    if args.verify:
+        _verify(args.verify)
+    elif args.merge:
+        _merge(args.merge)
+    elif args.source is None:
+        parser.error("SOURCE is missing: give a run directory, or a certification config")
+    else:
+        _certify(args)
 
+
+def _certify(args: argparse.Namespace) -> None:
     from dmaelab.engine.certification import certification_config, run_certification
 
     cfg = certification_config(args.source, args.overrides)
@@ -35,14 +55,38 @@ def main() -> None:
         return
 
     from dmaelab.analysis.tables import default_label, make_table
+    from dmaelab.launch.shards import certify_in_processes, default_processes
     from dmaelab.records.readers import read_log
     from dmaelab.utils.logs import setup_logging
 
     setup_logging()
-    folder = run_certification(cfg, args.shard)
+    if args.processes:
+        folder = certify_in_processes(cfg, default_processes() if args.processes == "auto" else _count(args.processes))
+    else:
+        folder = run_certification(cfg, args.shard)
     log = read_log(folder)
     print(make_table([(default_label(log), log)], "text", args.radii, intervals=True))
     print(f"log: {folder}")
+
+
+def _verify(folder: str) -> None:
+    from dmaelab.analysis.verify import verify_log
+
+    rows, problems = verify_log(folder)
+    if problems:
+        print("\n".join(problems[:20]))
+        raise UserError(f"{folder}: {len(problems)} claims in {rows} rows do not follow from their counts")
+    print(f"{folder}: all {rows} rows follow from their counts")
+
+
+def _merge(folders: list[str]) -> None:
+    from dmaelab.records.log import merge_folders
+
+    out, *parts = folders
+    if not parts:
+        raise UserError("--merge needs a new folder, and then the folders to merge")
+    table = merge_folders(parts, out)
+    print(f"{out}: {len(table.rows)} images" + (f", {table.repeated} of them recorded twice with equal rows" if table.repeated else ""))
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -51,6 +95,12 @@ def _shard(text: str) -> tuple[int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}': write i/N, such as 0/4") from None
     return part, parts
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise UserError(f"--processes is '{text}': give a number, or 'auto' for one per GPU")
+    return int(text)
 
 
 if __name__ == "__main__":

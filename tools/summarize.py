@@ -1,7 +1,11 @@
 #!/usr/bin/env python
-"""Print certified accuracy, average certified radius and abstentions of certification logs.
+"""Print certified accuracy, certified radii, abstentions and samples of certification logs, one row each.
 
-LOG is a run directory, a folder certify/<name> of one, or a TSV file of another tool.
+    python tools/summarize.py runs/digits/rs runs/digits/cr --intervals
+    python tools/summarize.py data/certify/cifar10/resnet110/noise_0.25/test/sigma_0.25 --norms linf l0 --shape 3x32x32
+
+LOG is a run directory, a folder certify/<name> of one, or a TSV file of another tool. docs/analysis.md
+says what each figure is.
 """
 
 import argparse
@@ -11,6 +15,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dmaelab.analysis.tables import FORMATS, labelled_logs, make_table
+from dmaelab.analysis.views import parse_shape, two_sided
+from dmaelab.stats.geometry import NORMS
+from dmaelab.stats.intervals import METHODS
 from dmaelab.utils.cli import run_main
 from dmaelab.utils.files import write_text
 
@@ -22,15 +29,38 @@ def main() -> None:
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the table (default: text)")
     parser.add_argument("--radii", nargs="+", type=float, metavar="R", help="in [0,1] pixel units (default: 0 0.25 ... 3)")
     parser.add_argument("--labels", nargs="+", metavar="TEXT", help="one name for each log, in their order")
-    parser.add_argument("--intervals", action="store_true", help="add exact 95%% confidence intervals")
+    parser.add_argument(
+        "--intervals", nargs="?", type=_method, const=METHODS[0], metavar="METHOD",
+        help=f"add 95%% confidence intervals: {' (default) or '.join(METHODS)}; without METHOD write it after the logs",
+    )  # fmt: skip
+    parser.add_argument(
+        "--bound", type=float, metavar="RHO", help="add a lower bound of the population's robust accuracy, false with probability RHO"
+    )
+    parser.add_argument("--alpha", type=float, help="of the certificates, for --bound with logs that have no header")
+    parser.add_argument("--two-sided", action="store_true", help="take the two-sided radii")
+    parser.add_argument("--norm", choices=NORMS, help="convert the radii to this norm, [0,1] pixel units; l0 counts values")
+    parser.add_argument("--norms", nargs="+", choices=NORMS, default=(), metavar="NORM", help="add the ACR in these norms as columns")
+    parser.add_argument("--shape", metavar="CxHxW", help="of the images, for --norm(s) with logs that have no header: 3x32x32")
     parser.add_argument("--output", metavar="FILE", help="write the table there instead of printing it")
     args = parser.parse_args()
 
-    table = make_table(labelled_logs(args.logs, args.labels), args.format, args.radii, args.intervals)
+    logs = labelled_logs(args.logs, args.labels)
+    if args.two_sided:
+        logs = [(label, two_sided(log)) for label, log in logs]
+    table = make_table(
+        logs, args.format, args.radii, bool(args.intervals), method=args.intervals or METHODS[0], bound=args.bound,
+        alpha=args.alpha, norm=args.norm, norms=args.norms, shape=parse_shape(args.shape),
+    )  # fmt: skip
     if args.output:
         write_text(args.output, table + "\n")
     else:
         print(table)
+
+
+def _method(text: str) -> str:
+    if text not in METHODS:
+        raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(METHODS)}; to take the default, write --intervals after the logs")
+    return text
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Draw what a run learned: reconstructions (the paper's Figure 2), or certified-accuracy curves.
+"""Draw what a run learned: reconstructions (the paper's Figure 2), certified-accuracy curves, or two logs compared.
 
     python tools/visualize.py reconstruct runs/digits/pretrain
-    python tools/visualize.py curves runs/digits/rs runs/digits/cr --labels RS CR --output curves.png
+    python tools/visualize.py curves runs/digits/rs runs/digits/cr --labels RS CR --output curves.svg
+    python tools/visualize.py compare runs/digits/rs runs/digits/cr --labels RS CR --output radii.png
 
 LOG is a run directory, a folder certify/<name> of one, or a TSV file of another tool.
 """
@@ -28,12 +29,15 @@ def main() -> None:
     many.add_argument("logs", nargs="+", metavar="LOG", help="run directory, certify folder or TSV file")
     many.add_argument("--labels", nargs="+", metavar="TEXT", help="one name for each log, in their order")
     many.add_argument("--title", default="")
-    many.add_argument("--output", type=Path, default=Path("curves.png"), metavar="PNG")
+    many.add_argument("--output", type=Path, default=Path("curves.png"), metavar="FILE", help=".png or .svg (default: curves.png)")
+    two = commands.add_parser("compare", help="the certified radius of each image in two logs, one against the other")
+    two.add_argument("a", metavar="A", help="run directory, certify folder or TSV file")
+    two.add_argument("b", metavar="B", help="likewise, on the same images")
+    two.add_argument("--labels", nargs=2, metavar="TEXT", help="names of the two")
+    two.add_argument("--common", action="store_true", help="leave out images that only one of them has")
+    two.add_argument("--output", type=Path, default=Path("compare.png"), metavar="FILE", help=".png or .svg (default: compare.png)")
     args = parser.parse_args()
-    if args.command == "reconstruct":
-        _reconstruct(args)
-    else:
-        _curves(args)
+    {"reconstruct": _reconstruct, "curves": _curves, "compare": _compare}[args.command](args)
 
 
 def _reconstruct(args: argparse.Namespace) -> None:
@@ -48,6 +52,18 @@ def _curves(args: argparse.Namespace) -> None:
 
     plot_certified_accuracy(labelled_logs(args.logs, args.labels), args.output, args.title)
     print(f"curves: {args.output}")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from dmaelab.analysis.compare import align
+    from dmaelab.analysis.scatter import plot_radii
+    from dmaelab.analysis.tables import default_label
+    from dmaelab.records.readers import read_one_log
+
+    a, b = align(read_one_log(args.a), read_one_log(args.b), args.common)
+    labels = args.labels or [default_label(a), default_label(b)]
+    plot_radii((labels[0], a), (labels[1], b), args.output)
+    print(f"comparison: {args.output}")
 
 
 if __name__ == "__main__":

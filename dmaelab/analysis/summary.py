@@ -1,4 +1,4 @@
-"""The figures of one certification log: certified accuracy at radii, average certified radius, abstentions."""
+"""The figures of one certification log: certified accuracy at radii, mean and median radius, abstentions, samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dmaelab.analysis.views import skipped
 from dmaelab.records.readers import Log
-from dmaelab.records.row import WRONG_CLASS
-from dmaelab.stats.intervals import proportion_interval
+from dmaelab.stats.intervals import population_bound, proportion_interval
+from dmaelab.stats.radii import RADII
 from dmaelab.utils.errors import UserError
-
-# Multiples of the step rounded, never a running sum: 1.9100000000000001 > 1.91 would lose an image at the cap.
-RADII = tuple(round(0.25 * multiple, 2) for multiple in range(13))
-"""0, 0.25, ..., 3: where the literature states certified accuracy."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,8 @@ class Summary:
         clean: images that are answered rightly at all: the count at radius 0.
         abstain: share of abstentions; None for a log that skipped images by their label, where it is unknown.
         acr: average certified radius; wrong and abstained images count 0.
+        median: median certified radius, likewise over all images.
+        samples: mean number of noisy samples per image; None where the log does not say.
     """
 
     rows: int
@@ -35,11 +34,17 @@ class Summary:
     clean: int
     abstain: float | None
     acr: float
+    median: float
+    samples: float | None
 
-    def interval(self, count: int) -> tuple[float, float]:
-        """Return the exact 95 % confidence interval of ``count / rows``, for images drawn at random."""
-        low, high = proportion_interval(count, self.rows)
+    def interval(self, count: int, method: str = "clopper-pearson") -> tuple[float, float]:
+        """Return the 95 % confidence interval of ``count / rows``, for images drawn at random."""
+        low, high = proportion_interval(count, self.rows, method=method)
         return float(low), float(high)
+
+    def bound(self, count: int, alpha: float, rho: float) -> float:
+        """Return the lower bound of robust accuracy over the population, see :func:`population_bound`."""
+        return population_bound(count, self.rows, alpha, rho)
 
 
 def certified_counts(log: Log, radii: ArrayLike) -> np.ndarray:
@@ -51,6 +56,11 @@ def certified_counts(log: Log, radii: ArrayLike) -> np.ndarray:
     return len(certified) - np.searchsorted(certified, np.asarray(radii), side="left")
 
 
+def certified_radius(log: Log) -> np.ndarray:
+    """Return the radius of each image, 0 where it is wrong or abstained, float64 [rows]."""
+    return np.where(log.correct, log.radius, 0.0)
+
+
 def summarize(log: Log, radii: Sequence[float] = RADII) -> Summary:
     """Return the figures of a log.
 
@@ -60,11 +70,52 @@ def summarize(log: Log, radii: Sequence[float] = RADII) -> Summary:
     if not all(0 <= radius < float("inf") for radius in radii):
         raise UserError(f"radii are {list(radii)}: give finite numbers >= 0, in [0,1] pixel units")
     clean, *counts = certified_counts(log, [0.0, *radii]).tolist()
-    acr = float(np.where(log.correct, log.radius, 0).mean())
-    return Summary(len(log), tuple(radii), tuple(counts), clean, _abstain(log), acr)
+    certified = certified_radius(log)
+    return Summary(
+        rows=len(log),
+        radii=tuple(radii),
+        counts=tuple(counts),
+        clean=clean,
+        abstain=_abstain(log),
+        acr=float(certified.mean()),
+        median=float(np.median(certified)),
+        samples=_samples(log),
+    )
+
+
+def default_radii(logs: Sequence[Log]) -> tuple[float, ...]:
+    """Return where to state certified accuracy: :data:`RADII` in l2 and l1, round steps as far as the logs reach elsewhere."""
+    if any(log.norm in ("l2", "l1") for log in logs):
+        return RADII
+    reach = max(float(certified_radius(log).max()) for log in logs)
+    smallest = 0 if any(log.norm == "l0" for log in logs) else -9  # l0 counts values
+    steps = (float(f"{factor}e{power}") for power in range(smallest, 9) for factor in (1, 2, 5))
+    step = next(step for step in steps if reach <= 8 * step)
+    return tuple(float(f"{multiple * step:.12g}") for multiple in range(int(reach / step) + 1))
+
+
+def reached(radii: Sequence[float], logs: Sequence[Log]) -> list[float]:
+    """Return those of the radii > 0 at which any log still certifies an image."""
+    counts = np.sum([certified_counts(log, radii) for log in logs], axis=0)
+    return [radius for radius, count in zip(radii, counts, strict=True) if radius > 0 and count]
+
+
+def radius_name(radius: float) -> str:
+    """Return a grid radius with two decimals, with more where it has more."""
+    return f"{radius:.2f}" if round(radius, 2) == radius else repr(radius)
+
+
+def decimals(norm: str) -> int:
+    """Return how many decimals a mean radius needs: in linf it is about sqrt(pixels) times smaller than in l2."""
+    return 5 if norm == "linf" else 3
 
 
 def _abstain(log: Log) -> float | None:
     """An image that was skipped because its class is wrong might have abstained: then nobody knows the share."""
-    skipped = "stop_reason" in log.extra and WRONG_CLASS in log.extra["stop_reason"].tolist()
-    return None if skipped or (log.prediction < -1).any() else float((log.prediction == -1).mean())
+    unknown = skipped(log).any() or (log.prediction < -1).any()
+    return None if unknown else float((log.prediction == -1).mean())
+
+
+def _samples(log: Log) -> float | None:
+    column = log.extra.get("samples")
+    return None if column is None or not np.issubdtype(column.dtype, np.number) else float(column.mean())

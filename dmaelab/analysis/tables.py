@@ -1,13 +1,16 @@
 """Tables of many logs, one row each: text, Markdown or JSON."""
 
 import json
+import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tabulate import tabulate
 
-from dmaelab.analysis.summary import RADII, Summary, summarize
+from dmaelab.analysis.summary import Summary, certified_radius, decimals, default_radii, radius_name, reached, summarize
+from dmaelab.analysis.views import TWO_SIDED, in_norm, native_norm, norm_name
 from dmaelab.records.readers import Log, find_logs, read_log
 from dmaelab.utils.errors import UserError
 
@@ -17,83 +20,177 @@ FORMATS = (*_STYLES, "json")
 
 def default_label(log: Log) -> str:
     """Return what a table calls a log: the label in its header, else its run and name, else its file name."""
+    # Names such as noise_0.25 have a dot and no suffix.
+    name = log.path.name.removesuffix(".tsv")
     if log.header is None:
-        return log.path.stem
+        return name
     parts = log.path.resolve().parts
-    name = "/".join((parts[-3], parts[-1])) if parts[-2:-1] == ("certify",) else parts[-1]
+    if parts[-2:-1] == ("certify",):
+        name = "/".join((parts[-3], parts[-1]))
     return str(log.header["context"].get("label", name))
 
 
 def labelled_logs(paths: Sequence[str | os.PathLike], labels: Sequence[str] | None = None) -> list[tuple[str, Log]]:
     """Return (label, log) for every log that is found at ``paths``, in their order; without ``labels`` the default ones.
 
+    Logs whose default labels are the same are called by their paths.
+
     Raises:
         UserError: there is no log at a path, or another number of labels than of logs.
     """
     logs = [read_log(found) for path in paths for found in find_logs(path)]
-    labels = labels or [default_label(log) for log in logs]
+    if labels is None:
+        names = [default_label(log) for log in logs]
+        labels = [name if names.count(name) == 1 else str(log.path) for name, log in zip(names, logs, strict=True)]
     if len(labels) != len(logs):
         raise UserError(f"--labels has {len(labels)} names for {len(logs)} logs: {', '.join(str(log.path) for log in logs)}")
     return list(zip(labels, logs, strict=True))
 
 
-def make_table(logs: Sequence[tuple[str, Log]], style: str = "text", radii: Sequence[float] | None = None, intervals: bool = False) -> str:
+def make_table(
+    logs: Sequence[tuple[str, Log]],
+    style: str = "text",
+    radii: Sequence[float] | None = None,
+    intervals: bool = False,
+    *,
+    method: str = "clopper-pearson",
+    bound: float | None = None,
+    alpha: float | None = None,
+    norm: str | None = None,
+    norms: Sequence[str] = (),
+    shape: Sequence[int] | None = None,
+) -> str:
     """Return a table of labelled logs, without a line break at its end.
 
-    Text and Markdown give certified accuracy in percent, the share of abstentions in percent ("-"
-    where unknown) and the average certified radius; JSON gives shares.
+    Text and Markdown give certified accuracy in percent, the share of abstentions in percent ("-" where unknown), the
+    average certified radius, and, where any log has something to show, the median certified radius, the mean number
+    of samples per image, and the norm of each log; JSON gives shares, and all figures.
 
     Args:
         logs: (label, log) in the order of the rows, at least one.
         style: one of :data:`FORMATS`.
-        radii: of the columns; ``None`` takes 0, 0.25, ..., 3, in text and Markdown as far as any log reaches.
-        intervals: add exact 95 % confidence intervals of certified accuracy.
+        radii: of the columns; ``None`` takes 0, 0.25, ..., 3 (round steps in linf and l0), in text and Markdown as far
+            as any log reaches.
+        intervals: add 95 % confidence intervals of certified accuracy.
+        method: of these intervals, ``"clopper-pearson"`` or ``"wilson"``.
+        bound: add the lower bound of robust accuracy over the population, too high with this probability.
+        alpha: of the certificates, for the bound; needed for logs without a header.
+        norm: convert radii to this norm.
+        norms: add the mean certified radius in each of these norms.
+        shape: ``[C, H, W]`` of the images, for conversions of logs without a header.
 
     Raises:
-        UserError: unknown style, or a radius that is negative or not finite.
+        UserError: unknown style, a radius that is negative or not finite, no alpha for a bound, or a log that cannot be
+            converted.
     """
     if style not in FORMATS:
         raise UserError(f"table format '{style}' is unknown: use one of {', '.join(FORMATS)}")
-    summaries = [summarize(log, RADII if radii is None else radii) for _, log in logs]
-    if style == "json":
-        return json.dumps([_record(log, summary, intervals) for (_, log), summary in zip(logs, summaries, strict=True)], indent=2)
-    shown = [
-        (c, radius)
-        for c, radius in enumerate(RADII if radii is None else radii)
-        if radius > 0 and (radii is not None or any(summary.counts[c] for summary in summaries))  # "clean" is radius 0
+    shown = [in_norm(log, norm, shape) if norm else log for _, log in logs]
+    columns = default_radii(shown) if radii is None else radii
+    lines = [
+        _Line(
+            label,
+            log,
+            summarize(log, columns),
+            method=method if intervals else None,
+            bound=None if bound is None else (_alpha(log, alpha), bound),
+            means={other: float(certified_radius(in_norm(original, other, shape)).mean()) for other in norms},
+        )
+        for (label, original), log in zip(logs, shown, strict=True)
     ]
-    rows = []
-    for (label, _), summary in zip(logs, summaries, strict=True):
-        accuracies = [_percent(summary, count, intervals) for count in (summary.clean, *(summary.counts[c] for c, _ in shown))]
-        abstain = "-" if summary.abstain is None else f"{100 * summary.abstain:.1f}"
-        rows.append([label, summary.rows, *accuracies, abstain, f"{summary.acr:.3f}"])
-    headers = ["log", "images", "clean", *(f"r={_key(radius)}" for _, radius in shown), "abstain", "ACR"]
-    align = ("left", *["right"] * (len(headers) - 1))
-    return tabulate(rows, headers, tablefmt=_STYLES[style], disable_numparse=True, colalign=align)
+    if style == "json":
+        return json.dumps([line.record() for line in lines], indent=2)
+    columns = reached(columns, shown) if radii is None else [radius for radius in radii if radius > 0]  # "clean" is radius 0
+    return _as_text(lines, columns, _STYLES[style])
 
 
-def _record(log: Log, summary: Summary, intervals: bool) -> dict[str, Any]:
-    keys = [_key(radius) for radius in summary.radii]
-    record = {
-        "file": str(log.path),
-        "rows": summary.rows,
-        "abstain": summary.abstain,
-        "certified_accuracy": {key: count / summary.rows for key, count in zip(keys, summary.counts, strict=True)},
-        "acr": summary.acr,
-    }
-    if intervals:
-        record["interval"] = {key: summary.interval(count) for key, count in zip(keys, summary.counts, strict=True)}
-    return record
+@dataclass(frozen=True)
+class _Line:
+    """One row of a table: a log, its figures, and what to state about each share."""
 
+    label: str
+    log: Log
+    summary: Summary
+    method: str | None
+    bound: tuple[float, float] | None  # alpha, rho
+    means: dict[str, float] = field(default_factory=dict)  # norm -> mean certified radius
 
-def _key(radius: float) -> str:
-    """Return the radius with two decimals, with more where it has more."""
-    return f"{radius:.2f}" if round(radius, 2) == radius else repr(radius)
+    def record(self) -> dict[str, Any]:
+        """Return what JSON holds of the row."""
+        summary = self.summary
+        counts = {radius_name(radius): count for radius, count in zip(summary.radii, summary.counts, strict=True)}
+        record: dict[str, Any] = {
+            "file": str(self.log.path),
+            "rows": summary.rows,
+            "abstain": summary.abstain,
+            "certified_accuracy": {key: count / summary.rows for key, count in counts.items()},
+            "acr": summary.acr,
+            "median": summary.median,
+            "samples": summary.samples,
+            "label": self.label,
+            "norm": self.log.norm,
+            "native_norm": native_norm(self.log),
+            "radius_column": self.log.radius_column,
+        }
+        if self.method:
+            record["interval"] = {key: summary.interval(count, self.method) for key, count in counts.items()}
+            record["interval_method"] = self.method
+        if self.bound:
+            alpha, rho = self.bound
+            record["population_bound"] = {key: summary.bound(count, alpha, rho) for key, count in counts.items()}
+            record |= {"alpha": alpha, "rho": rho}
+        if self.means:
+            record["acr_by_norm"] = self.means
+        return record
 
-
-def _percent(summary: Summary, count: int, intervals: bool) -> str:
-    text = f"{100 * count / summary.rows:.1f}"
-    if not intervals:
+    def accuracy(self, count: int) -> str:
+        """Return a share in percent, with its interval and bound where they are asked for."""
+        text = f"{100 * count / self.summary.rows:.1f}"
+        if self.method:
+            low, high = self.summary.interval(count, self.method)
+            text += f" [{100 * low:.1f}, {100 * high:.1f}]"
+        if self.bound:
+            # Rounded down: a bound that is printed too high is none.
+            text += f" (>={math.floor(1000 * self.summary.bound(count, *self.bound)) / 10:.1f})"
         return text
-    low, high = summary.interval(count)
-    return f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _as_text(lines: Sequence[_Line], radii: Sequence[float], tablefmt: str) -> str:
+    """Return text or Markdown; a column that says nothing in any row is left out."""
+    columns = {
+        "log (two-sided)" if any(line.log.radius_column == TWO_SIDED for line in lines) else "log": [line.label for line in lines],
+        "norm": [norm_name(line.log) for line in lines],
+        "images": [line.summary.rows for line in lines],
+        "clean": [line.accuracy(line.summary.clean) for line in lines],
+    }
+    if all(norm_name(line.log) == "l2" for line in lines):
+        del columns["norm"]
+    for radius in radii:
+        columns[f"r={radius_name(radius)}"] = [line.accuracy(line.summary.counts[line.summary.radii.index(radius)]) for line in lines]
+    columns["abstain"] = [_or_dash(line.summary.abstain, lambda share: f"{100 * share:.1f}") for line in lines]
+    columns["ACR"] = [_radius(line.summary.acr, line.log.norm) for line in lines]
+    if any(line.summary.median for line in lines):
+        columns["median"] = [_radius(line.summary.median, line.log.norm) for line in lines]
+    for norm in lines[0].means:
+        columns[f"ACR {norm}"] = [_radius(line.means[norm], norm) for line in lines]
+    if any(line.summary.samples is not None for line in lines):
+        columns["samples"] = [_or_dash(line.summary.samples, lambda mean: f"{mean:,.0f}") for line in lines]
+    align = ["left", *["right"] * (len(columns) - 1)]
+    return tabulate(columns, headers="keys", tablefmt=tablefmt, disable_numparse=True, colalign=align)
+
+
+def _alpha(log: Log, given: float | None) -> float:
+    """Return the level of a log's certificates: the header's, else the one that was given."""
+    alpha = log.identity.get("alpha")
+    alpha = given if alpha is None else alpha
+    if alpha is None:
+        raise UserError(f"{log.path} does not say at which alpha it was certified: give --alpha, 0.001 in the literature")
+    return float(alpha)
+
+
+def _radius(radius: float, norm: str) -> str:
+    return f"{radius:.{decimals(norm)}f}"
+
+
+def _or_dash(value: float | None, text: Any) -> str:
+    return "-" if value is None else text(value)

@@ -2,6 +2,8 @@
 
 from dmaelab.corruptions.build import CORRUPTIONS, Corrupted, Corruption, build_corruption
 from dmaelab.corruptions.gaussian import Gaussian
+from dmaelab.corruptions.laplace import Laplace
+from dmaelab.corruptions.quantised_gaussian import QuantisedGaussian
 from dmaelab.corruptions.uniform import Uniform
 
-__all__ = ["CORRUPTIONS", "Corrupted", "Corruption", "Gaussian", "Uniform", "build_corruption"]
+__all__ = ["CORRUPTIONS", "Corrupted", "Corruption", "Gaussian", "Laplace", "QuantisedGaussian", "Uniform", "build_corruption"]

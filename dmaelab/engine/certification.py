@@ -1,13 +1,13 @@
-"""run_certification: certify the classifier of a finished run, on a frozen config."""
+"""run_certification: certify the classifier of a finished run, or any other, on a frozen config."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from dmaelab.config import LazyConfig, check, instantiate, list_configs, load_plugins, open_config
 from dmaelab.data import Dataset, select_indices, to_float
@@ -15,6 +15,7 @@ from dmaelab.engine import run_dir
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.modeling import attention_rule
 from dmaelab.smoothing import certify_images
+from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.smoothing.noise import smoothing_noise
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.env import environment
@@ -24,13 +25,16 @@ logger = logging.getLogger("dmaelab")
 
 SECTIONS = {"certify": CertifySettings}
 _NODES = ("certifier", "corruption", "dataset")
+_OWN = "classifier"
 DEFAULT = "certify/default"
 
 
 def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
     """Return a complete, checked certification config from a run directory or a config file, with overrides.
 
-    A run directory takes the config :data:`DEFAULT`. See :func:`complete` for what the run fills in.
+    A run directory takes the config :data:`DEFAULT`. See :func:`complete` for what the run fills in. A config with
+    a section ``classifier`` (any module, [0,1] images -> logits) needs no run: it names ``certify.out_dir``,
+    ``dataset`` and ``corruption.sigma`` itself.
 
     Raises:
         UserError: there is no such run or config, or :func:`complete` refuses.
@@ -42,8 +46,12 @@ def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> D
     cfg = open_config(DEFAULT if source.is_dir() else source, run, SECTIONS)
     if "certify" not in cfg:
         raise ConfigError(f"{source} is no certification config (it has no section 'certify'), and no run directory")
+    if _OWN in cfg:
+        cfg = LazyConfig.apply_overrides(cfg, overrides, sections=SECTIONS)
+        check_certification(cfg)
+        return cfg
     if cfg.certify.get("run") is None:
-        raise ConfigError("certify.run: name the run directory to certify")
+        raise ConfigError("certify.run: name the run directory to certify, or give the config a section 'classifier'")
     return complete(cfg, run_dir.load_run(cfg.certify.run), overrides)
 
 
@@ -79,8 +87,10 @@ def check_certification(cfg: DictConfig) -> None:
     for name in (*SECTIONS, *_NODES):
         if name not in cfg:
             raise ConfigError(f"{name}: a certification config needs this section")
-    check(cfg, sections=SECTIONS, allowed=_NODES)
-    CertifySettings(**instantiate(cfg.certify))
+    check(cfg, sections=SECTIONS, allowed=(*_NODES, _OWN))
+    settings = CertifySettings(**instantiate(cfg.certify))
+    if _OWN in cfg and (settings.run is not None or settings.out_dir is None):
+        raise ConfigError("certify: a config with a section 'classifier' names certify.out_dir for its log, and no certify.run")
 
 
 def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress: bool = True) -> Path:
@@ -94,23 +104,21 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
     check_certification(cfg)
     settings = CertifySettings(**instantiate(cfg.certify))
     device = pick_device(settings.device)
-    classifier = run_dir.load_model(settings.run, settings.weights, device).export()
-    if not hasattr(classifier, "num_classes"):
-        raise UserError(f"{settings.run} trained a {type(classifier).__name__}, which is no classifier: certify a fine-tuned run")
     dataset = instantiate(cfg.dataset)
-    if dataset.num_classes != classifier.num_classes:
+    classifier = load_classifier(cfg, device)
+    if dataset.num_classes != getattr(classifier, "num_classes", dataset.num_classes):
         raise UserError(f"the classifier has {classifier.num_classes} classes and the data set {dataset.num_classes}: set another dataset")
     corruption = instantiate(cfg.corruption)
     _, sigma = smoothing_noise(corruption)
     _warn_of_noise(cfg, sigma)
-    out = Path(settings.run) / "certify" / settings.name
+    out = log_folder(cfg)
     certify_images(
         classifier,
-        _images(dataset),
+        images_of(dataset),
         select_indices(len(dataset), settings.subset),
         instantiate(cfg.certifier),
         corruption,
-        num_classes=classifier.num_classes,
+        num_classes=dataset.num_classes,
         out=out,
         identity=_identity(cfg, device),
         context={
@@ -122,11 +130,36 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
         },
         shard=shard,
         batch_size=settings.batch_size,
-        precision=settings.precision,
+        evaluation=Evaluation(settings.precision, settings.channels_last, settings.compile),
+        on_invalid=settings.on_invalid,
         seed=settings.seed,
         progress=progress,
     )
     return out
+
+
+def log_folder(cfg: DictConfig) -> Path:
+    """Return the folder of the log of a certification config."""
+    return Path(cfg.certify.get("out_dir") or cfg.certify.run) / "certify" / cfg.certify.get("name", CertifySettings.name)
+
+
+def load_classifier(cfg: DictConfig, device: torch.device) -> nn.Module:
+    """Return what a certification config certifies: the module of its section ``classifier``, or that of its run.
+
+    Raises:
+        UserError: the run trained no classifier, or the section builds no module.
+    """
+    if _OWN in cfg:
+        run_dir.set_attention(cfg.classifier, device, only_auto=False)
+        classifier = instantiate(cfg.classifier)
+        if not isinstance(classifier, nn.Module):
+            raise UserError(f"classifier: builds a {type(classifier).__name__}, not a torch.nn.Module that maps [0,1] images to logits")
+        return classifier.to(device).eval()
+    settings = CertifySettings(**instantiate(cfg.certify))
+    classifier = run_dir.load_model(str(settings.run), settings.weights, device).export()
+    if not hasattr(classifier, "num_classes"):
+        raise UserError(f"{settings.run} trained a {type(classifier).__name__}, which is no classifier: certify a fine-tuned run")
+    return classifier
 
 
 def _identity(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
@@ -134,7 +167,7 @@ def _identity(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
 
     The model's config stands for what no tensor shows (heads, input size); where the data lie does not matter.
     """
-    model = run_dir.load_run(cfg.certify.run).model
+    model = cfg.classifier if _OWN in cfg else run_dir.load_run(cfg.certify.run).model
     run_dir.set_attention(model, device, only_auto=False)
     places = ("root", "in_memory", "download")
     return {
@@ -145,7 +178,9 @@ def _identity(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
     }
 
 
-def _images(dataset: Dataset) -> Any:
+def images_of(dataset: Dataset) -> Callable[[int], tuple[Tensor, int]]:
+    """Return index -> (float image in [0,1], label)."""
+
     def load(index: int) -> tuple[Tensor, int]:
         image, label = dataset.load(index)
         return to_float(image), label
@@ -159,7 +194,9 @@ def _trained_sigma(run_cfg: DictConfig) -> float | Sequence[float] | None:
 
 
 def _warn_of_noise(cfg: DictConfig, sigma: float) -> None:
-    """Warn where the noise of the certification is not what the model was trained with."""
+    """Warn where the noise of the certification is not what the model was trained with, if that is known."""
+    if _OWN in cfg:
+        return
     run_cfg = run_dir.load_run(cfg.certify.run)
     trained = _trained_sigma(run_cfg)
     if trained is None:

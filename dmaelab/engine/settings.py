@@ -86,25 +86,32 @@ class CertifySettings:
     """How a certification runs.
 
     Attributes:
-        run: run directory of the training whose model is certified.
+        run: run directory of the training whose model is certified; None where the config has a section ``classifier``.
         weights: ``"final"``, ``"best"``, or a checkpoint file.
-        name: the log goes to ``<run>/certify/<name>/``.
+        out_dir: the log goes to ``<out_dir>/certify/<name>/``; None means the run directory.
+        name: of the log.
         subset: which images of ``dataset``: ``None`` (all), ``{"count": k}`` evenly spaced,
             ``{"stride": k}``, or a list of indices.
         seed: of the noise.
         batch_size: rows per forward; part of the log's identity.
-        precision: ``"fp32"`` or ``"bf16"``; the certificate is for the network as evaluated.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``; the certificate is for the network as evaluated.
+        channels_last, compile: how the network is evaluated; None takes the rule of the device.
+        on_invalid: ``"stop"`` at logits that are not finite, or ``"count"`` them as a class of their own.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         labels: free text for tables, copied to the log's header.
     """
 
-    run: str
+    run: str | None = None
     weights: str = "final"
+    out_dir: str | None = None
     name: str = "default"
     subset: dict | list | None = None
     seed: int = 0
     batch_size: int = 1000
-    precision: Precision = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool | None = None
+    compile: bool | None = None
+    on_invalid: Literal["stop", "count"] = "stop"
     device: str = "auto"
     labels: dict[str, Any] = field(default_factory=dict)
 
@@ -113,8 +120,9 @@ class CertifySettings:
             raise ConfigError(f"certify.name is '{self.name}': give the name of a folder, without a path")
         if self.batch_size < 1:
             raise ConfigError(f"certify.batch_size is {self.batch_size}: it must be at least 1")
-        if self.precision not in ("fp32", "bf16"):
-            raise ConfigError(f"certify.precision is '{self.precision}': choose 'fp32' or 'bf16'")
+        for name, choices in (("precision", ("fp32", "bf16", "fp16")), ("on_invalid", ("stop", "count"))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"certify.{name} is '{getattr(self, name)}': choose one of {', '.join(choices)}")
 
 
 def _is_file_name(text: str) -> bool:

@@ -8,14 +8,15 @@ import fcntl
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dmaelab.records.merge import Table, differences, identity_hash, merge_tables
+from dmaelab.records.indices import format_indices, parse_indices
+from dmaelab.records.merge import Table, check_complete, differences, identity_hash, merge_tables
 from dmaelab.records.row import BASE_COLUMNS, format_row, parse_row
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.files import write_json
+from dmaelab.utils.files import write_json, write_text
 
 HEADER = "header.json"
 
@@ -32,6 +33,7 @@ class CertificationLog:
         context: what does not (command, versions, device, host); the first writer's is kept.
         columns: the certifier's columns, after the six of every log.
         shard: ``(i, N)``, which file to write.
+        indices: all images of the certification, of every shard; readers then know what is missing.
 
     Raises:
         UserError: the folder holds another certification (names the differing keys), or another
@@ -49,12 +51,13 @@ class CertificationLog:
         context: Mapping[str, Any],
         columns: Sequence[str],
         shard: tuple[int, int] = (0, 1),
+        indices: Iterable[int] = (),
     ) -> None:
         self.folder = Path(folder)
         self.columns = (*BASE_COLUMNS, *columns)
         self.path = self.folder / "shard-{:03d}-of-{:03d}.tsv".format(*shard)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._agree_on_header(identity, context)
+        self._agree_on_header(identity, context, format_indices(indices))
         self._file = _open_locked(self.path)
         try:
             self._mend()
@@ -88,9 +91,15 @@ class CertificationLog:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _agree_on_header(self, identity: Mapping[str, Any], context: Mapping[str, Any]) -> None:
+    def _agree_on_header(self, identity: Mapping[str, Any], context: Mapping[str, Any], indices: str) -> None:
         """Write the header, or compare with the one that is there; one process at a time."""
-        mine = {"identity": identity, "identity_hash": identity_hash(identity), "context": context, "columns": self.columns}
+        mine = {
+            "identity": identity,
+            "identity_hash": identity_hash(identity),
+            "context": context,
+            "columns": self.columns,
+            "indices": indices,
+        }
         mine = json.loads(json.dumps(mine))  # as it will read back: tuples become lists
         with open(self.folder / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -208,3 +217,30 @@ def read_folders(folders: Sequence[str | os.PathLike]) -> Table:
     folders_and_columns = [(path, header["columns"]) for path, header in zip(paths, headers, strict=True)]
     shards = [read_shard(shard, columns) for path, columns in folders_and_columns for shard in sorted(path.glob("shard-*.tsv"))]
     return merge_tables(", ".join(map(str, paths)), shards)
+
+
+def expected_indices(header: Mapping[str, Any]) -> list[int] | None:
+    """Return the indices of all images that a log is to hold, ascending; None where its header does not tell."""
+    return parse_indices(header["indices"]) if header.get("indices") else None
+
+
+def merge_folders(folders: Sequence[str | os.PathLike], out: str | os.PathLike) -> Table:
+    """Write the rows of several folders of one certification as one whole log, and return them.
+
+    Rows of one image may stand in several folders if they are equal but for their time.
+
+    Args:
+        folders: of logs with equal identities, together complete.
+        out: folder of the new log; must not hold one.
+
+    Raises:
+        UserError: differing identities (names the keys) or rows, missing or foreign images, or ``out`` holds a log.
+    """
+    table = read_folders(folders)
+    header = read_header(Path(folders[0]))
+    check_complete(table, expected_indices(header))
+    if (Path(out) / HEADER).exists():
+        raise UserError(f"{out} holds a log already: choose another folder")
+    write_text(Path(out) / "shard-000-of-001.tsv", "".join("\t".join(cells) + "\n" for cells in (table.columns, *table.rows.values())))
+    write_json(Path(out) / HEADER, header)  # last: a folder without it is no log
+    return table

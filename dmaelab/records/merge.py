@@ -56,9 +56,20 @@ def merge_tables(source: str, tables: Iterable[Table]) -> Table:
     return Table(source, columns, dict(sorted(rows.items())), repeated)
 
 
-def gaps(table: Table, indices: Iterable[int]) -> list[int]:
-    """Return those of ``indices`` that have no row, ascending."""
-    return sorted(set(indices) - table.rows.keys())
+def check_complete(table: Table, indices: Iterable[int] | None) -> None:
+    """Raise ``UserError`` naming the first images that are missing, or that do not belong to the certification.
+
+    ``indices=None``, where the list is not known, passes.
+    """
+    if indices is None:
+        return
+    expected = set(indices)
+    if missing := sorted(expected - table.rows.keys()):
+        raise UserError(
+            f"{table.source}: {len(missing)} of {len(expected)} images have no row: {_some(missing)}; certify the missing shards"
+        )
+    if foreign := sorted(table.rows.keys() - expected):
+        raise UserError(f"{table.source}: {len(foreign)} rows are of images outside the certification: {_some(foreign)}; remove them")
 
 
 def identity_hash(identity: Mapping[str, Any]) -> str:
@@ -88,3 +99,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str =
 
 def _show(values: Mapping[str, Any], key: str) -> str:
     return json.dumps(values[key]) if key in values else "absent"
+
+
+def _some(indices: list[int], most: int = 10) -> str:
+    return ", ".join(map(str, indices[:most])) + (", ..." if len(indices) > most else "")

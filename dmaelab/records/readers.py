@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,13 @@ class Log:
         index: int64, position of the image in its data set.
         label: int64, true class.
         prediction: int64, class or -1 for abstention (other tools: -2 for a class that was not the label).
-        radius: float64, [0,1] pixel units, at full precision where the source has it; 0 in logs of PREDICT.
+        radius: float64, in ``norm``, [0,1] pixel units, at full precision where the source has it; 0 in logs of PREDICT.
         correct: bool, recomputed from the two classes.
         time: float64, seconds; nan where the source has none.
         extra: the other columns, by name.
         header: content of ``header.json``, where there is one.
+        norm: of the radii: that of the header, l2 where there is none, another one after a conversion.
+        radius_column: of the source, that the radii stand in.
     """
 
     path: Path
@@ -43,9 +45,21 @@ class Log:
     time: np.ndarray
     extra: dict[str, np.ndarray] = field(default_factory=dict)
     header: dict[str, Any] | None = None
+    norm: str = "l2"
+    radius_column: str = "radius"
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What determined the rows, as the header has it; empty without one."""
+        return self.header["identity"] if self.header else {}
+
+    def take(self, rows: np.ndarray) -> "Log":
+        """Return the log of some rows only, given by their positions (int64) or a mask (bool)."""
+        arrays = {name: getattr(self, name)[rows] for name in ("index", "label", "prediction", "radius", "correct", "time")}
+        return replace(self, **arrays, extra={name: column[rows] for name, column in self.extra.items()})
 
 
 def find_logs(path: str | os.PathLike) -> list[Path]:
@@ -67,9 +81,10 @@ def read_log(path: str | os.PathLike) -> Log:
     """Read one log: a folder (all its shards), or a TSV file with a first line of column names.
 
     Files may lack columns but ``idx label predict``; ``time`` may be seconds or ``[d days, ]h:mm:ss[.f]``.
+    One shard file of our folders is read with the header beside it.
 
     Raises:
-        UserError: missing, empty or damaged; one line that names the place.
+        UserError: missing, empty, damaged, or a file with two rows for one image; one line that names the place.
 
     Warns:
         UserWarning: a folder is incomplete or holds images twice, a file ends in lines that are no
@@ -88,9 +103,23 @@ def read_log(path: str | os.PathLike) -> Log:
             warnings.warn(f"{path} is incomplete: {len(rows)} of {expected} images", stacklevel=2)
     else:
         columns, rows = _read_file(path)
+        if path.name.startswith("shard-") and (path.parent / HEADER).exists():
+            header = read_header(path.parent)
     if not rows:
         raise UserError(f"{path} has no rows: nothing was certified yet")
     return _to_log(path, columns, rows, header)
+
+
+def read_one_log(path: str | os.PathLike) -> Log:
+    """Read the log at a path that holds exactly one: its folder or file, or a run directory that was certified once.
+
+    Raises:
+        UserError: there is none, or there are several (names them); and as :func:`read_log`.
+    """
+    found = find_logs(path)
+    if len(found) > 1:
+        raise UserError(f"{path} holds {len(found)} logs, name one of them: {', '.join(map(str, found))}")
+    return read_log(found[0])
 
 
 def _read_file(path: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -111,7 +140,16 @@ def _read_file(path: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         raise UserError(f"{path}, line {good.index(False) + 2}: not a row of {len(columns)} cells with a whole number in 'idx'")
     if any(any(row) for row in rows[count:]):  # summaries that some tools append; blank lines are nothing
         warnings.warn(f"{path}: left out what follows line {count + 1}, it is no row", stacklevel=3)
+    _refuse_repeated(path, [int(row[place]) for row in rows[:count]])
     return columns, rows[:count]
+
+
+def _refuse_repeated(path: Path, indices: Sequence[int]) -> None:
+    """An image that counts twice falsifies every share; which of its rows is right, nobody knows here."""
+    lines: dict[int, int] = {}
+    for line, index in enumerate(indices, start=2):
+        if (first := lines.setdefault(index, line)) != line:
+            raise UserError(f"{path}: image {index} has two rows, in lines {first} and {line}; remove one of them")
 
 
 def _to_log(path: Path, columns: Sequence[str], rows: Sequence[tuple[str, ...]], header: dict[str, Any] | None) -> Log:
@@ -133,7 +171,8 @@ def _to_log(path: Path, columns: Sequence[str], rows: Sequence[tuple[str, ...]],
         warnings.warn(f"{path}: 'correct' is not predict == label in {wrong} rows; recomputed", stacklevel=3)
     time = numbers("time", _seconds, np.float64) if "time" in cells else np.full(len(rows), math.nan)
     extra = {name: _array(cells[name]) for name in columns if name not in BASE_COLUMNS}
-    return Log(path, index, label, prediction, radius, correct, time, extra, header)
+    norm = header["identity"].get("norm", "l2") if header else "l2"
+    return Log(path, index, label, prediction, radius, correct, time, extra, header, norm, radius_column or "radius")
 
 
 def _array(cells: Sequence[str]) -> np.ndarray:

@@ -5,7 +5,9 @@ from dmaelab.smoothing.cohen import Cohen
 from dmaelab.smoothing.identity import weights_hash
 from dmaelab.smoothing.predict import Predict
 from dmaelab.smoothing.runner import certify_images
+from dmaelab.smoothing.sequential import Sequential
 from dmaelab.smoothing.smoothed import SmoothedClassifier
+from dmaelab.smoothing.two_stage import TwoStage
 
 __all__ = [
     "ABSTAIN",
@@ -15,7 +17,9 @@ __all__ = [
     "Certifier",
     "Cohen",
     "Predict",
+    "Sequential",
     "SmoothedClassifier",
+    "TwoStage",
     "Votes",
     "build_certifier",
     "certify_images",

@@ -1,6 +1,5 @@
 """The interface of certifiers: coroutines over vote counts. Statistics on integers, no images."""
 
-import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import nan
@@ -114,10 +113,7 @@ class Case:
 
         ``p_upper=None`` means ``1 - p_lower``. Negative where nothing is certified.
         """
-        p_lower = p_lower - self._tau
-        if p_upper is not None:
-            p_upper = min(p_upper + self._tau, 1 - p_lower)
-        return self._geometry.radius(self._sigma, p_lower, p_upper)
+        return self._geometry.radius_as_sampled(self._sigma, self._tau, p_lower, p_upper)
 
     def needed(self, radius: float) -> float:
         """Return the lower bound of the top class from which ``radius`` is certified, one-sided."""
@@ -141,10 +137,8 @@ class Certifier:
         alpha: probability with which a certificate may be wrong.
 
     Raises:
-        UserError: n0 or n < 1, or alpha outside (0, 1).
-
-    Warns:
-        UserWarning: n is too small for alpha ever to certify; names the smallest n that could.
+        UserError: n0 or n < 1, alpha outside (0, 1), or n too small ever to certify at alpha; names the smallest
+            n that could.
     """
 
     columns: tuple[str, ...] = CERTIFY_COLUMNS
@@ -158,11 +152,18 @@ class Certifier:
             raise UserError(f"certifier.alpha is {alpha}: give a probability between 0 and 1, such as 0.001")
         self.n0, self.n, self.alpha = int(n0), int(n), float(alpha)
         if self.n < (least := self.smallest_n()):
-            warnings.warn(f"n={n} samples can never certify at alpha={alpha}: every image will abstain; use n >= {least}", stacklevel=2)
+            raise UserError(f"certifier.n is {n}, which can never certify at alpha={alpha}: every image would abstain; use n >= {least}")
 
     def smallest_n(self) -> int:
         """Return the least n with which this certifier could answer at all at its alpha."""
         return smallest_n(self.alpha)
+
+    def check(self, case: Case) -> None:
+        """Refuse what no image could get, before the first is begun: a ``UserError`` in one line.
+
+        Args:
+            case: the first image; the others differ in their label alone.
+        """
 
     def certify(self, case: Case) -> Generator[Votes, np.ndarray, Certificate]:
         """Ask for votes with ``counts = yield Votes(stream, total)`` and return a :class:`Certificate`.

@@ -1,41 +1,23 @@
-"""CERTIFY of Cohen et al. (2019): fixed n, one-sided Clopper-Pearson bound."""
+"""CERTIFY of Cohen et al. (2019): a fixed number of samples for every image."""
 
 from collections.abc import Generator
 
 import numpy as np
 
-from dmaelab.smoothing.build import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes, runner_up, select
-from dmaelab.stats.bounds import clopper_pearson_lower
+from dmaelab.smoothing.build import CERTIFIERS, Case, Certificate, Votes
+from dmaelab.smoothing.two_stage import TwoStage
 
 
 @CERTIFIERS.register("cohen")
-class Cohen(Certifier):
+class Cohen(TwoStage):
     """CERTIFY (Cohen et al., 2019): with probability 1 - alpha the radius is right, or it abstains.
 
     The class is the most frequent of n0 samples; n fresh samples give the lower Clopper-Pearson bound
-    of its probability at level alpha, and the geometry of the noise the radius. The class is fixed
-    before the estimation samples are drawn, so the choice costs no part of alpha.
+    of its probability at level alpha, and the geometry of the noise the radius. The two-sided radius
+    beside it, and the options, are those of :class:`~dmaelab.smoothing.two_stage.TwoStage`.
     """
 
-    def certify(self, case: Case) -> Generator[Votes, np.ndarray, Certificate]:
-        """Certify one image (Cohen et al., 2019, Algorithm CERTIFY; eq. 3 for the Gaussian radius)."""
-        top = select((yield Votes("selection", self.n0)))
+    def estimate(self, case: Case, top: int) -> Generator[Votes, np.ndarray, Certificate]:
+        """Look once, at all n samples."""
         counts = yield Votes("estimation", self.n)
-        count_a = int(counts[top])
-        second, count_b = runner_up(counts, top)
-        p_lower = clopper_pearson_lower(count_a, self.n, self.alpha)
-        radius = case.radius(p_lower)
-        certified = radius >= 0
-        return Certificate(
-            prediction=top if certified else ABSTAIN,
-            radius=radius if certified else 0.0,
-            top=top,
-            n=self.n,
-            n0=self.n0,
-            p_lower=p_lower,
-            count_a=count_a,
-            count_b=count_b,
-            runner_up=second,
-            look_a=f"{count_a}/{self.n}",
-            stop_reason="n",
-        )
+        return self.conclude(case, top, counts, (int(counts[top]), self.n), "n")

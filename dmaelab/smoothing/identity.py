@@ -5,15 +5,19 @@ import math
 import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
 from dmaelab.corruptions import CORRUPTIONS, Corruption
+from dmaelab.records.indices import subset
 from dmaelab.registry import Registry
 from dmaelab.smoothing.build import CERTIFIERS, Certifier
+from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.smoothing.noise import NOISE_VERSION, smoothing_noise
+from dmaelab.stats.geometry import geometry_name
 
 
 def weights_hash(module: nn.Module) -> str:
@@ -28,12 +32,6 @@ def weights_hash(module: nn.Module) -> str:
             digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def subset(indices: Sequence[int]) -> dict[str, Any]:
-    """Return how many indices there are and the hash of them in ascending order."""
-    text = ",".join(map(str, sorted(indices)))
-    return {"count": len(indices), "hash": hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}
 
 
 def describe(registry: Registry, entry: object) -> dict[str, Any]:
@@ -53,7 +51,7 @@ def make_identity(
     num_classes: int,
     shape: tuple[int, ...],
     batch_size: int,
-    precision: str,
+    evaluation: Evaluation,
     seed: int,
     device: torch.device,
 ) -> dict[str, Any]:
@@ -71,6 +69,7 @@ def make_identity(
         "certifier": statistics,
         "corruption": noise,
         "norm": geometry.norm,
+        "geometry": geometry_name(geometry),
         "fp_sound": geometry.fp_sound,
         "tau": geometry.tau(sigma, math.prod(shape)),
         "seed": seed,
@@ -78,7 +77,7 @@ def make_identity(
         "shape": list(shape),
         "classes": num_classes,
         "weights": weights_hash(classifier),
-        "precision": precision,
+        **asdict(evaluation),
         "batch_shape": [batch_size, *shape],
         "noise": f"{NOISE_VERSION}-{device.type}",
     }

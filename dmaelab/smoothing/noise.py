@@ -29,6 +29,11 @@ class Address:
     purpose: str
     index: int
 
+    @property
+    def name(self) -> str:
+        """What messages call the image."""
+        return f"image {self.index}" if self.purpose == "certify" else "the image"
+
     def draw(self, stream: str, chunk: int, device: torch.device) -> Draw:
         """Return the draw of one chunk of a stream."""
         return Draw(self.seed, self.purpose, stream, self.index, chunk, device=device)
@@ -87,7 +92,7 @@ class NoisyImage:
     """
 
     def __init__(self, image: Tensor, corruption: Corruption, address: Address, device: torch.device) -> None:
-        self.shape = tuple(image.shape)
+        self.shape, self.name = tuple(image.shape), address.name
         self._corruption, self._address, self._device = corruption, address, device
         self._chunk = chunk_size(image.numel())
         self._images = image.to(device).expand(self._chunk, -1, -1, -1)

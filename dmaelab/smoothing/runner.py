@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from dmaelab.corruptions import Corruption
 from dmaelab.records.log import CertificationLog
 from dmaelab.records.row import make_row
 from dmaelab.smoothing.build import Case, Certificate, Certifier
+from dmaelab.smoothing.evaluation import FP32, Evaluation
 from dmaelab.smoothing.identity import make_context, make_identity
 from dmaelab.smoothing.noise import Address, NoisyImage, check_image, smoothing_noise
+from dmaelab.smoothing.progress import Progress
 from dmaelab.smoothing.votes import Flight, VotePool
 from dmaelab.utils.errors import UserError
 
@@ -35,7 +36,8 @@ def certify_images(
     context: dict[str, Any] | None = None,
     shard: tuple[int, int] = (0, 1),
     batch_size: int = 256,
-    precision: str = "fp32",
+    evaluation: Evaluation = FP32,
+    on_invalid: str = "stop",
     seed: int = 0,
     progress: bool = True,
 ) -> list[Row]:
@@ -56,7 +58,8 @@ def certify_images(
         context: what else is worth knowing, such as the name of the data set; differences are no error.
         shard: ``(i, N)`` takes positions i, i + N, ... of ``indices``.
         batch_size: rows of every batch.
-        precision: ``"fp32"`` or ``"bf16"``.
+        evaluation: the arithmetic of the forward.
+        on_invalid: ``"stop"`` at logits that are not finite, or ``"count"`` them, as for :class:`VotePool`.
         seed: of the noise.
         progress: show a progress bar on the terminal.
 
@@ -70,15 +73,18 @@ def certify_images(
     indices = [int(index) for index in indices]
     mine = _positions(indices, shard)
     device = device_of(classifier)
-    shape = tuple(check_image(images(indices[0])[0], f"image {indices[0]}").shape)
-    pool = VotePool(classifier, num_classes, shape, batch_size, device, precision)
+    first, label = images(indices[0])
+    shape = tuple(check_image(first, f"image {indices[0]}").shape)
+    corruption.check(first)
+    certifier.check(make_case(first.numel(), int(label), Address(seed, "certify", indices[0]), corruption, num_classes))
+    pool = VotePool(classifier, num_classes, shape, batch_size, device, evaluation, on_invalid)
     facts = make_identity(
         classifier, certifier, corruption, indices=indices, num_classes=num_classes, shape=shape,
-        batch_size=batch_size, precision=precision, seed=seed, device=device,
+        batch_size=batch_size, evaluation=pool.evaluation, seed=seed, device=device,
     ) | (identity or {})  # fmt: skip
     notes = make_context(device) | (context or {})
 
-    with CertificationLog(out, identity=facts, context=notes, columns=certifier.columns, shard=shard) as log:
+    with CertificationLog(out, identity=facts, context=notes, columns=certifier.columns, shard=shard, indices=indices) as log:
         todo = [index for index in mine if index not in log.done]
         labels: dict[int, int] = {}  # of the images in flight
 
@@ -88,7 +94,7 @@ def certify_images(
                 labels[index] = int(label)
                 yield make_flight(image, labels[index], Address(seed, "certify", index), certifier, corruption, num_classes, device)
 
-        with _Bar(pool, len(mine), [log.done[index] for index in mine if index in log.done], hide=not progress) as bar:
+        with Progress(len(mine), [log.done[index] for index in mine if index in log.done], hide=not progress) as bar:
 
             def deliver(flight: Flight, certificate: Certificate) -> None:
                 prediction, radius = certificate
@@ -105,12 +111,17 @@ def make_flight(
     image: Tensor, label: int | None, address: Address, certifier: Certifier, corruption: Corruption, num_classes: int, device: torch.device
 ) -> Flight:
     """Return one image made ready for the pool; ``UserError`` if the image cannot be certified."""
-    image = check_image(image, f"image {address.index}" if address.purpose == "certify" else "the image")
+    image = check_image(image, address.name)
     corruption.check(image)
+    case = make_case(image.numel(), label, address, corruption, num_classes)
+    return Flight(address.index, NoisyImage(image, corruption, address, device), certifier.certify(case))
+
+
+def make_case(numel: int, label: int | None, address: Address, corruption: Corruption, num_classes: int) -> Case:
+    """Return what a certifier sees of an image of ``numel`` numbers."""
     geometry, sigma = smoothing_noise(corruption)
     exact = min(sigma, float(torch.tensor(sigma)))  # the noise is scaled in float32: claim no more than that
-    case = Case(num_classes, geometry, exact, tau=geometry.tau(sigma, image.numel()), label=label, random=address.random)
-    return Flight(address.index, NoisyImage(image, corruption, address, device), certifier.certify(case))
+    return Case(num_classes, geometry, exact, tau=geometry.tau(sigma, numel), label=label, random=address.random)
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -129,29 +140,3 @@ def _positions(indices: list[int], shard: tuple[int, int]) -> list[int]:
     if len(set(indices)) != len(indices):
         raise UserError("the list of indices names an image twice: each image has one row in the log")
     return indices[part::parts]
-
-
-class _Bar:
-    """The progress bar: images done, ETA, certified accuracy and mean certified radius so far, samples/s."""
-
-    def __init__(self, pool: VotePool, total: int, done: Sequence[Row], hide: bool) -> None:
-        self._pool, self._begin = pool, time.perf_counter()
-        self._done, self._correct = len(done), sum(row["correct"] for row in done)
-        self._radii = sum(row["correct"] * row["radius"] for row in done)
-        # disable=None: no bar where there is no terminal
-        self._bar = tqdm(total=total, initial=len(done), unit="image", disable=True if hide else None, dynamic_ncols=True)
-
-    def add(self, row: Row) -> None:
-        self._done += 1
-        self._correct += row["correct"]
-        self._radii += row["correct"] * row["radius"]
-        rate = self._pool.samples / (time.perf_counter() - self._begin)
-        accuracy, radius = self._correct / self._done, self._radii / self._done
-        self._bar.set_postfix_str(f"certified {accuracy:.1%}, mean radius {radius:.3f}, {rate:,.0f} samples/s", refresh=False)
-        self._bar.update()
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.close()

@@ -5,16 +5,16 @@ import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dmaelab.corruptions import build_corruption
 from dmaelab.smoothing.build import ABSTAIN, Certificate, Certifier, build_certifier
-from dmaelab.smoothing.noise import Address, smoothing_noise
-from dmaelab.smoothing.precision import check_precision
-from dmaelab.smoothing.runner import Row, certify_images, device_of, make_flight
+from dmaelab.smoothing.evaluation import Evaluation
+from dmaelab.smoothing.noise import Address, check_image, smoothing_noise
+from dmaelab.smoothing.runner import Row, certify_images, device_of, make_case, make_flight
 from dmaelab.smoothing.votes import VotePool
 from dmaelab.utils.errors import UserError
 
@@ -36,10 +36,13 @@ class SmoothedClassifier:
         seed: of the noise.
         certifier: name, or ``{"name": ..., **options}``; n0, n and alpha come with the call.
         corruption: name, or ``{"name": ..., **options}``; sigma comes from here.
-        precision: ``"fp32"`` (without TF32) or ``"bf16"`` (autocast). A certificate is for the network
-            as it is evaluated.
+        precision: ``"fp32"`` (without TF32), or ``"bf16"`` or ``"fp16"`` (autocast). A certificate is for the
+            network as it is evaluated.
         device: where to move the module; None leaves it.
         compile: run the module through ``torch.compile``.
+        channels_last: evaluate in this memory format, which convolutions may prefer.
+        on_invalid: ``"stop"`` with an error at logits that are not finite, or ``"count"`` them as a class
+            of their own, which is never the prediction and never dropped.
 
     Raises:
         UserError: bad options; in the methods, images that are not float [C,H,W] in [0,1], or logits
@@ -63,26 +66,29 @@ class SmoothedClassifier:
         precision: str = "fp32",
         device: torch.device | str | None = None,
         compile: bool = False,
+        channels_last: bool = False,
+        on_invalid: str = "stop",
     ) -> None:
         if not isinstance(base_classifier, nn.Module):
             raise UserError(f"base_classifier is a {type(base_classifier).__name__}: give a torch.nn.Module that maps images to logits")
         if num_classes < 2:
             raise UserError(f"num_classes is {num_classes}: give the number of logits of the classifier, at least 2")
-        check_precision(precision)
         self.corruption = build_corruption(**_options(corruption), sigma=sigma)
         _, self.sigma = smoothing_noise(self.corruption)
-        self.base_classifier = (base_classifier if device is None else base_classifier.to(device)).eval()
-        self.num_classes, self.seed, self.precision = num_classes, seed, precision
+        self.base_classifier = base_classifier if device is None else base_classifier.to(device)
+        self.num_classes, self.seed, self.on_invalid = num_classes, seed, on_invalid
         self.device = device_of(base_classifier)
+        self.evaluation = Evaluation(precision, channels_last, compile)
+        self._forward = self.evaluation.prepare(base_classifier)
         self._certifier = _options(certifier)
-        self._forward = cast(nn.Module, torch.compile(base_classifier)) if compile else base_classifier
+        build_certifier(**self._certifier)  # a wrong name or option shows here, not in the first call
         self._calls = itertools.count()
 
     def __repr__(self) -> str:
         return (
             f"SmoothedClassifier({type(self.base_classifier).__name__}, num_classes={self.num_classes}, sigma={self.sigma:g}"
             f" (= {self.sigma * 255:g}/255), corruption={type(self.corruption).__name__}, certifier={self._certifier['name']},"
-            f" precision={self.precision}, seed={self.seed})"
+            f" precision={self.evaluation.precision}, seed={self.seed})"
         )
 
     def certify(self, x: Tensor, n0: int, n: int, alpha: float, batch_size: int, index: int | None = None) -> Certificate:
@@ -137,17 +143,19 @@ class SmoothedClassifier:
                 self.corruption,
                 num_classes=self.num_classes,
                 out=folder,
-                identity={"compile": self._forward is not self.base_classifier},
                 shard=shard,
                 batch_size=batch_size,
-                precision=self.precision,
+                evaluation=self.evaluation,
+                on_invalid=self.on_invalid,
                 seed=self.seed,
             )
 
     def _run(self, x: Tensor, certifier: Certifier, batch_size: int, index: int | None) -> Certificate:
         address = Address(self.seed, "call", next(self._calls)) if index is None else Address(self.seed, "certify", index)
+        x = check_image(x, address.name)
+        certifier.check(make_case(x.numel(), None, address, self.corruption, self.num_classes))
         flight = make_flight(x, None, address, certifier, self.corruption, self.num_classes, self.device)
-        pool = VotePool(self._forward, self.num_classes, flight.noise.shape, batch_size, self.device, self.precision)
+        pool = VotePool(self._forward, self.num_classes, flight.noise.shape, batch_size, self.device, self.evaluation, self.on_invalid)
         results: list[Certificate] = []
         pool.run([flight], lambda _, certificate: results.append(certificate))
         return results[0]

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from dmaelab.smoothing.build import Certificate, Votes
+from dmaelab.smoothing.evaluation import FP32, Evaluation, fixed_kernels
 from dmaelab.smoothing.noise import NoisyImage
-from dmaelab.smoothing.precision import autocast, check_precision, evaluation
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import UserError, did_you_mean
+
+INVALID = ("stop", "count")
 
 
 class Flight:
@@ -90,10 +92,13 @@ class VotePool:
         shape: ``(C, H, W)`` of all images.
         batch_size: rows of every batch.
         device: where the classifier is.
-        precision: ``"fp32"`` or ``"bf16"``.
+        evaluation: the arithmetic of the forward.
+        on_invalid: what to do where logits are not finite: ``"stop"`` the run and name the image, or
+            ``"count"`` them as the class K, which is never the prediction and never dropped.
 
     Raises:
-        UserError: batch_size < 1, unknown precision; during the run, logits that are not [N, num_classes].
+        UserError: batch_size < 1, another ``on_invalid``; during the run, logits that are not [N, num_classes], or
+            not finite.
     """
 
     def __init__(
@@ -103,15 +108,18 @@ class VotePool:
         shape: tuple[int, ...],
         batch_size: int,
         device: torch.device,
-        precision: str = "fp32",
+        evaluation: Evaluation = FP32,
+        on_invalid: str = "stop",
     ) -> None:
-        check_precision(precision)
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}: give at least 1")
-        self.classifier, self.num_classes, self.batch_size = classifier.eval(), num_classes, batch_size
-        self.shape, self.device, self.precision = shape, device, precision
+        if on_invalid not in INVALID:
+            raise UserError(f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}")
+        self.evaluation = evaluation.resolved(device)
+        self.classifier, self.num_classes, self.batch_size = self.evaluation.prepare(classifier), num_classes, batch_size
+        self.shape, self.device, self.on_invalid = shape, device, on_invalid
         self.samples = 0  # rows counted so far, padding not among them
-        self._images = torch.zeros(batch_size, *shape, device=device)
+        self._images = self.evaluation.images(batch_size, shape, device)
         self._offsets = torch.zeros(batch_size, dtype=torch.int64, device=device)
         self._ones = torch.ones(batch_size, dtype=torch.int64, device=device)
 
@@ -125,7 +133,8 @@ class VotePool:
         self._open: list[tuple[int, Flight]] = []  # heap of flights with wanted samples, by order of admission
         self._admitted = 0
         self._last: _Sent | None = None
-        with evaluation(self.device):
+        # Not inference_mode, which would poison tensors that a module caches in its first forward.
+        with torch.no_grad(), fixed_kernels(self.device):
             while parts := self._fill():
                 sent = self._send(parts)
                 self._read()  # the batch before, while this one runs
@@ -155,7 +164,7 @@ class VotePool:
 
     def _send(self, parts: list[tuple[Flight, int]]) -> _Sent:
         """Queue the forward, the counting and the copy to the host, without waiting for any of them."""
-        with autocast(self.precision, self.device):
+        with self.evaluation.autocast(self.device):
             logits = self.classifier(self._images)
         if logits.shape != (self.batch_size, self.num_classes):
             raise UserError(
@@ -184,6 +193,12 @@ class VotePool:
         if ready is not None:
             ready.synchronize()
         for (flight, rows), votes in zip(parts, counts.numpy(), strict=True):
+            if votes[-1] and self.on_invalid == "stop":
+                raise UserError(
+                    f"{flight.noise.name}: {votes[-1]} of {rows} outputs of the classifier are not finite (nan or inf), for example because"
+                    f" {self.evaluation.precision} overflows; mend it, or go on with on_invalid=count, which counts them as a class of"
+                    " their own that is never predicted"
+                )
             if flight.receive(votes, rows):
                 self._advance(flight)
         return True
@@ -195,7 +210,7 @@ class VotePool:
             return False
         if flight.noise.shape != self.shape:
             raise UserError(
-                f"image {flight.index} has the shape {list(flight.noise.shape)}, not {list(self.shape)} as the first: crop or resize"
+                f"{flight.noise.name} has the shape {list(flight.noise.shape)}, not {list(self.shape)} as the first: crop or resize"
             )
         self._admitted += 1
         flight.order = self._admitted

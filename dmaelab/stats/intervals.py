@@ -3,9 +3,11 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dmaelab.stats.bounds import clopper_pearson_lower
 from dmaelab.utils.errors import UserError
 
 _METHODS = {"clopper-pearson": "beta", "wilson": "wilson"}
+METHODS = tuple(_METHODS)
 
 
 def proportion_interval(
@@ -35,3 +37,27 @@ def proportion_interval(
         raise UserError(f"an interval of a proportion needs n >= 1 and counts in 0..n, got n={n}, counts {count}")
     low, high = proportion_confint(count, n, alpha=1 - confidence, method=_METHODS[method])
     return np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+
+
+def population_bound(count: int, n: int, alpha: float, rho: float) -> float:
+    """Return a lower bound of the robust accuracy over the population that the images were drawn from.
+
+    ``(CP_low(count, n, rho) - alpha) / (1 - alpha)``, at least 0. An image that is not robust is certified with
+    probability at most alpha, so the share q of robust ones obeys P(certified) <= q + alpha (1 - q), and the
+    Clopper-Pearson bound of P(certified) holds with probability 1 - rho. Needs images drawn at random, and noise that is
+    independent from image to image.
+
+    Args:
+        count: images certified with the right class, at one radius.
+        n: all images, at least 1.
+        alpha: failure probability of each certificate, in [0, 1).
+        rho: probability that the bound may be too high, in (0, 1).
+
+    Raises:
+        UserError: a value outside its range.
+    """
+    if not 0 <= alpha < 1:
+        raise UserError(f"alpha is {alpha}: give the failure probability of the certificates, such as 0.001")
+    if not 0 < rho < 1:
+        raise UserError(f"the bound's failure probability is {rho}: give one between 0 and 1, such as 0.05")
+    return max(0.0, (clopper_pearson_lower(int(count), int(n), rho) - alpha) / (1 - alpha))

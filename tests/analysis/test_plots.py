@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmaelab.analysis import plots
+from dmaelab.analysis import plots, scatter
 from dmaelab.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -13,14 +14,53 @@ ROOT = Path(__file__).parents[2]
 
 def test_png_of_many_logs(make_log, tmp_path):
     matplotlib = pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
-    header = {"identity": {"norm": "l2"}}
-    logs = [(f"log {k}", make_log((0, 0, 0.1 * k), (0, 0, 0.5), (0, 1, 3.0), header=header)) for k in range(9)]
-    logs.append(("nothing certified", make_log((0, 1, 0.3), header=header)))
+    logs = [(f"log {k}", make_log((0, 0, 0.1 * k), (0, 0, 0.5), (0, 1, 3.0))) for k in range(9)]
+    logs.append(("nothing certified", make_log((0, 1, 0.3))))
     plots.plot_certified_accuracy(logs, tmp_path / "new" / "curves.png", title="ten logs")
-    pixels = matplotlib.image.imread(tmp_path / "new" / "curves.png")
-    assert pixels.shape[:2] == (608, 896)
-    blue = np.abs(pixels[..., :3] - np.array([0x00, 0x72, 0xB2]) / 255).max(-1) < 0.02
-    assert blue.sum() > 100
+    plots.plot_certified_accuracy(logs[:3], tmp_path / "few.png")
+    pixels, few = (matplotlib.image.imread(tmp_path / name) for name in ("new/curves.png", "few.png"))
+    assert few.shape[:2] == (608, 896)
+    assert pixels.shape[0] > 608  # room for the legend below the curves
+    assert pixels.shape[1] == 896
+    for picture in (pixels, few):
+        blue = np.abs(picture[..., :3] - np.array([0x00, 0x72, 0xB2]) / 255).max(-1) < 0.02
+        assert blue.sum() > 100
+
+
+def texts_of(path):
+    """Return the text of an SVG, which matplotlib keeps as comments beside its outlines."""
+    return re.findall("<!-- (.*?) -->", path.read_text())
+
+
+def test_svg_names_every_curve_and_the_norm(make_log, tmp_path):
+    pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
+    log = make_log((0, 0, 0.4), (0, 0, 0.5))
+    plots.plot_certified_accuracy([("first", log), ("second", log)], tmp_path / "same.svg")
+    assert {"first", "second", r"$\ell_2$ radius (pixels in [0, 1])"} <= set(texts_of(tmp_path / "same.svg"))
+    other = make_log((0, 0, 0.4), header={"identity": {"norm": "l1"}})
+    plots.plot_certified_accuracy([("first", log), ("second", other)], tmp_path / "mixed.svg")
+    assert {"first (l2)", "second (l1)", "radius (pixels in [0, 1])"} <= set(texts_of(tmp_path / "mixed.svg"))
+
+
+def test_scatter_counts_who_is_certified_by_whom(make_log, tmp_path):
+    pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
+    a = make_log((0, 0, 0.4), (0, 0, 0.5), (0, 1, 3.0), (0, -1, 0.0), (0, 1, 2.0))
+    b = make_log((0, 0, 0.6), (0, 1, 0.5), (0, 0, 0.3), (0, -1, 0.0), (0, 1, 2.0))
+    scatter.plot_radii(("model of A", a), ("model of B", b), tmp_path / "radii.svg")
+    texts = texts_of(tmp_path / "radii.svg")
+    assert {"both: 1", "only A: 1", "only B: 1", "neither: 2", "larger in B: 2, larger in A: 1, equal: 2"} <= set(texts)
+    assert {"A: model of A", "B: model of B"} <= set(texts)
+    scatter.plot_radii(("a", make_log((0, 1, 1.0))), ("b", make_log((0, 1, 1.0))), tmp_path / "nothing.png")
+
+
+def test_other_kinds_of_pictures_are_refused_before_anything_is_drawn(make_log, tmp_path):
+    log = make_log((0, 0, 1.0))
+    for name in ("curves.pdf", "curves", "curves.png.txt"):
+        with pytest.raises(UserError, match=f"{name}: a picture's name ends in .png or .svg"):
+            plots.plot_certified_accuracy([("a", log)], tmp_path / name)
+        with pytest.raises(UserError, match=name):
+            scatter.plot_radii(("a", log), ("b", log), tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_curve_steps_down_after_each_radius_and_ends_at_its_own(make_log):
@@ -39,7 +79,7 @@ def test_without_matplotlib_one_line_says_what_to_install(make_log, tmp_path, mo
 
 def test_analysis_imports_neither_torch_nor_what_is_slow():
     code = (
-        "import sys, dmaelab.analysis.plots, dmaelab.analysis.tables, dmaelab.stats.bounds, dmaelab.stats.geometry\n"
+        "import sys, dmaelab.analysis.plots, dmaelab.analysis.scatter, dmaelab.analysis.compare, dmaelab.analysis.tables\n"
         "print([name for name in ('torch', 'matplotlib', 'statsmodels', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

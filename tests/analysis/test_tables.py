@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from dmaelab.analysis.tables import default_label, make_table
+from dmaelab.analysis.tables import default_label, labelled_logs, make_table
+from dmaelab.analysis.views import two_sided
 from dmaelab.utils.errors import UserError
 
 
@@ -16,29 +17,96 @@ def logs(make_log):
 
 def test_text_reaches_as_far_as_any_log(logs):
     header, _, first, second = make_table(logs).splitlines()
-    assert header.split() == ["log", "images", "clean", "r=0.25", "r=0.50", "abstain", "ACR"]
-    assert first.split() == ["good", "4", "50.0", "50.0", "25.0", "25.0", "0.225"]
-    assert second.split() == ["skipped", "2", "50.0", "0.0", "0.0", "-", "0.050"]
+    assert header.split() == ["log", "images", "clean", "r=0.25", "r=0.50", "abstain", "ACR", "median"]
+    assert first.split() == ["good", "4", "50.0", "50.0", "25.0", "25.0", "0.225", "0.150"]
+    assert second.split() == ["skipped", "2", "50.0", "0.0", "0.0", "-", "0.050", "0.050"]
+
+
+def test_columns_that_say_nothing_are_left_out(make_log):
+    rows = [(0, 0, 0.3), (0, 1, 0.3), (0, -1, 0.0)]
+    plain, sampled = make_log(*rows), make_log(*rows, samples=[100, 1100, 10100])
+    header, _, first, second = make_table([("plain", plain), ("sampled", sampled)]).splitlines()
+    assert header.split() == ["log", "images", "clean", "r=0.25", "abstain", "ACR", "samples"]
+    assert first.split()[-1] == "-"
+    assert second.split()[-1] == "3,767"
+    assert make_table([("plain", plain)]).splitlines()[0].split()[-1] == "ACR"
 
 
 def test_markdown_with_chosen_radii_and_intervals(logs):
     lines = make_table(logs, "markdown", radii=(0.0, 0.125, 2.0), intervals=True).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[0] == ["log", "images", "clean", "r=0.125", "r=2.00", "abstain", "ACR"]
-    assert cells[2] == ["good", "4", "50.0 [6.8, 93.2]", "50.0 [6.8, 93.2]", "0.0 [0.0, 60.2]", "25.0", "0.225"]
+    assert cells[0] == ["log", "images", "clean", "r=0.125", "r=2.00", "abstain", "ACR", "median"]
+    assert cells[2] == ["good", "4", "50.0 [6.8, 93.2]", "50.0 [6.8, 93.2]", "0.0 [0.0, 60.2]", "25.0", "0.225", "0.150"]
 
 
 def test_json_is_exactly_the_agreed_form(logs):
     records = json.loads(make_table(logs, "json"))
-    assert [list(record) for record in records] == [["file", "rows", "abstain", "certified_accuracy", "acr"]] * 2
+    keys = ["file", "rows", "abstain", "certified_accuracy", "acr", "median", "samples", "label", "norm", "native_norm", "radius_column"]
+    assert [list(record) for record in records] == [keys] * 2
     assert records[0]["file"] == "a.tsv"
     assert list(records[0]["certified_accuracy"]) == [f"{0.25 * k:.2f}" for k in range(13)]
     assert records[0]["certified_accuracy"]["0.50"] == 0.25
     assert records[0]["acr"] == pytest.approx(0.225)
-    assert records[1]["abstain"] is None
+    assert records[0]["median"] == pytest.approx(0.15)
+    assert (records[1]["abstain"], records[1]["samples"]) == (None, None)
     record = json.loads(make_table(logs, "json", radii=(0.5,), intervals=True))[0]
     low, high = record["interval"]["0.50"]
     assert low < record["certified_accuracy"]["0.50"] < high
+
+
+def test_bound_is_rounded_down_and_wilson_is_shorter(logs):
+    cell = make_table(logs, radii=(0.5,), intervals=True, method="wilson", bound=0.05, alpha=0.001).splitlines()[2]
+    assert "25.0 [4.6, 69.9] (>=1.1)" in cell  # 0.05 quantile of Beta(1, 4): 1.274 %, less 0.001, over 0.999
+    record = json.loads(make_table(logs, "json", radii=(0.5,), bound=0.05, alpha=0.001))[0]
+    assert record["population_bound"]["0.50"] == pytest.approx((1 - 0.95**0.25 - 0.001) / 0.999, abs=1e-9)
+    assert (record["alpha"], record["rho"]) == (0.001, 0.05)
+
+
+def test_bound_takes_alpha_from_the_header_and_asks_for_it_where_there_is_none(make_log, logs):
+    header = {"identity": {"alpha": 0.2, "norm": "l2"}, "context": {}}
+    record = json.loads(make_table([("a", make_log((0, 0, 1.0), header=header))], "json", bound=0.5, alpha=0.001))[0]
+    assert record["alpha"] == 0.2
+    with pytest.raises(UserError, match=r"a\.tsv does not say at which alpha .* --alpha"):
+        make_table(logs, bound=0.05)
+    for arguments, message in [({"bound": 1.5, "alpha": 0.1}, "failure probability is 1.5"), ({"bound": 0.1, "alpha": 1}, "alpha is 1")]:
+        with pytest.raises(UserError, match=message):
+            make_table(logs, **arguments)
+
+
+def test_norms_are_named_where_they_differ_and_never_where_all_is_l2(make_log, logs):
+    l1 = make_log((0, 0, 0.6), header={"identity": {"norm": "l1"}, "context": {}})
+    header, _, first, second, third = make_table([*logs, ("one", l1)]).splitlines()
+    assert header.split()[:2] == ["log", "norm"]
+    assert [line.split()[1] for line in (first, second, third)] == ["l2", "l2", "l1"]
+    assert "norm" not in make_table(logs)
+
+
+def test_conversion_to_one_norm_names_where_it_comes_from(make_log):
+    log = make_log((0, 0, 1.2), (0, 0, 0.6), (0, 1, 0.9))
+    header, _, line = make_table([("a", log)], norm="linf", shape=(1, 6, 6)).splitlines()
+    assert header.split()[:7] == ["log", "norm", "images", "clean", "r=0.05", "r=0.10", "r=0.15"]
+    assert line.split()[:5] == ["a", "linf", "from", "l2", "3"]
+    assert line.split()[-2:] == ["0.10000", "0.10000"]
+    record = json.loads(make_table([("a", log)], "json", norm="l0", shape=(1, 6, 6)))[0]
+    assert (record["norm"], record["native_norm"]) == ("l0", "l2")
+    assert record["acr"] == pytest.approx(1 / 3)  # 1.2^2 > 1: one value
+
+
+def test_conversions_as_columns_beside_the_l2_table(make_log):
+    log = make_log((0, 0, 1.2), (0, 0, 0.6), (0, 1, 0.9))
+    header, _, line = make_table([("a", log)], norms=("l1", "linf", "l0"), shape=(1, 6, 6)).splitlines()
+    assert header.split()[-6:] == ["ACR", "l1", "ACR", "linf", "ACR", "l0"]
+    assert line.split()[-3:] == ["0.600", "0.10000", "0.333"]
+    record = json.loads(make_table([("a", log)], "json", norms=("linf",), shape=(1, 6, 6)))[0]
+    assert record["acr_by_norm"] == pytest.approx({"linf": 0.1})
+
+
+def test_two_sided_table_says_so(make_log):
+    log = make_log((0, 0, 0.1), (0, -1, 0.0), top=[0, 0], radius_two_sided=[0.3, 0.4])
+    header, _, line = make_table([("a", two_sided(log))]).splitlines()
+    assert header.startswith("log (two-sided) ")
+    assert line.split() == ["a", "2", "100.0", "100.0", "0.0", "0.350", "0.350"]
+    assert json.loads(make_table([("a", two_sided(log))], "json"))[0]["radius_column"] == "radius_two_sided"
 
 
 def test_labels_that_look_like_numbers_stay_as_they_are(logs):
@@ -51,8 +119,17 @@ def test_unknown_format_is_refused(logs):
 
 
 def test_default_labels(make_log):
-    header = {"context": {}}
+    header = {"identity": {}, "context": {}}
     assert default_label(make_log((0, 0, 1.0), path="x/noise_0.25.tsv")) == "noise_0.25"
+    assert default_label(make_log((0, 0, 1.0), path="x/noise_0.25")) == "noise_0.25"
     assert default_label(make_log((0, 0, 1.0), path=Path("runs/cr/certify/sigma-0.25"), header=header)) == "cr/sigma-0.25"
     assert default_label(make_log((0, 0, 1.0), path=Path("out/mine"), header=header)) == "mine"
-    assert default_label(make_log((0, 0, 1.0), path=Path("out/mine"), header={"context": {"label": "CR"}})) == "CR"
+    assert default_label(make_log((0, 0, 1.0), path=Path("out/mine"), header={**header, "context": {"label": "CR"}})) == "CR"
+
+
+def test_logs_of_the_same_name_are_called_by_their_paths(tmp_path):
+    paths = [tmp_path / "a" / "sigma_0.25", tmp_path / "b" / "sigma_0.25", tmp_path / "sigma_0.50"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("idx\tlabel\tpredict\tradius\n0\t1\t1\t0.5\n")
+    assert [label for label, _ in labelled_logs(paths)] == [str(paths[0]), str(paths[1]), "sigma_0.50"]

@@ -20,7 +20,7 @@ def test_a_log_is_a_header_and_rows(open_log, row):
     with open_log(shard=(0, 2)) as log:
         log.append(row(5))
     header = read_header(log.folder)
-    assert list(header) == ["identity", "identity_hash", "context", "columns"]
+    assert list(header) == ["identity", "identity_hash", "context", "columns", "indices"]
     assert header["identity"]["shape"] == [1, 8, 8]
     assert header["columns"][:6] == ["idx", "label", "predict", "radius", "correct", "time"]
     lines = (log.folder / "shard-000-of-002.tsv").read_text().splitlines()

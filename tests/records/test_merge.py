@@ -1,7 +1,7 @@
 import pytest
 
-from dmaelab.records.log import read_folders
-from dmaelab.records.merge import Table, differences, gaps, identity_hash, merge_tables
+from dmaelab.records.log import merge_folders, read_folders, read_header
+from dmaelab.records.merge import Table, check_complete, differences, identity_hash, merge_tables
 from dmaelab.utils.errors import UserError
 
 COLUMNS = ("idx", "predict", "time")
@@ -16,7 +16,6 @@ def test_rows_are_merged_in_the_order_of_the_images():
     assert list(merged.rows) == [2, 3, 4]
     assert merged.columns == COLUMNS
     assert merged.repeated == 0
-    assert gaps(merged, range(2, 7)) == [5, 6]
 
 
 def test_rows_equal_but_for_time_are_one():
@@ -65,3 +64,37 @@ def test_differences_name_nested_keys_and_absent_ones():
     there, here = {"a": {"b": 1, "c": 2}, "d": None}, {"a": {"b": 1, "c": 3}}
     assert differences(there, here) == ["a.c is 2 there, 3 here", "d is null there, absent here"]
     assert differences(there, there) == []
+
+
+def test_missing_and_foreign_images_are_named():
+    rows = table("log", ("2", "1", "0.1"), ("3", "1", "0.1"))
+    check_complete(rows, [2, 3])
+    check_complete(rows, None)
+    with pytest.raises(UserError, match=r"log: 3 of 5 images have no row: 4, 5, 6; certify"):
+        check_complete(rows, range(2, 7))
+    with pytest.raises(UserError, match=r"1 rows are of images outside the certification: 3"):
+        check_complete(rows, [2])
+
+
+def test_merged_folders_are_one_whole_log(open_log, row, tmp_path):
+    for name, indices in (("a", (3, 1)), ("b", (2, 1))):
+        with open_log(name, indices=[1, 2, 3]) as log:
+            for index in indices:
+                log.append(row(index, seconds=len(name)))
+    table = merge_folders([tmp_path / "a", tmp_path / "b"], tmp_path / "whole")
+    assert (list(table.rows), table.repeated) == ([1, 2, 3], 1)
+    assert read_folders([tmp_path / "whole"]).rows == table.rows
+    assert read_header(tmp_path / "whole") == read_header(tmp_path / "a")
+    with pytest.raises(UserError, match="holds a log already"):
+        merge_folders([tmp_path / "a", tmp_path / "b"], tmp_path / "whole")
+    with pytest.raises(UserError, match=r"1 of 3 images have no row: 2"):
+        merge_folders([tmp_path / "a"], tmp_path / "part")
+    assert not (tmp_path / "part").exists()
+
+
+def test_runs_of_other_settings_are_not_merged(open_log, row, tmp_path):
+    for name, sigma in (("a", 0.25), ("b", 0.5)):
+        with open_log(name, identity={"sigma": sigma, "alpha": 0.001}, indices=[1]) as log:
+            log.append(row(1))
+    with pytest.raises(UserError, match=r"different certifications: sigma is 0.25 there, 0.5 here"):
+        merge_folders([tmp_path / "a", tmp_path / "b"], tmp_path / "whole")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dmaelab.records.readers import find_logs, read_log
+from dmaelab.records.readers import find_logs, read_log, read_one_log
 from dmaelab.utils.errors import UserError
 
 HEAD = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
@@ -68,6 +68,8 @@ def test_blank_lines_at_the_end_are_nothing(write):
         (HEAD + "0\tcat\t3\t0.5\t1\t1\n", "column 'label': .*cat"),
         (HEAD + "0\t3\t3\tnan\t1\t1\n", "column 'radius': a radius is not finite, image 0"),
         (HEAD + "0\t3\t3\t0.5\t1\tlong\n", "column 'time': .*long"),
+        (HEAD + "7\t3\t3\t0.5\t1\t1\n8\t3\t3\t0.5\t1\t1\n7\t3\t3\t0.5\t1\t1\n", "image 7 has two rows, in lines 2 and 4"),
+        (HEAD + "7\t3\t3\t0.5\t1\t1\n07\t3\t3\t0.5\t1\t1\n", "image 7 has two rows, in lines 2 and 3"),
     ],
 )
 def test_files_that_are_no_log(write, text, message):
@@ -105,7 +107,9 @@ def test_one_shard_is_read_as_a_file_without_its_cut_line(open_log, row):
         log.append(row(0))
         log.append(row(1))
     log.path.write_bytes(log.path.read_bytes()[:-1])
-    assert read_log(log.path).index.tolist() == [0]
+    read = read_log(log.path)
+    assert read.index.tolist() == [0]
+    assert read.identity["sigma"] == 0.25  # the header beside it counts for one shard as well
 
 
 def test_an_incomplete_folder_and_repeated_images_are_reported(open_log, row):
@@ -133,3 +137,31 @@ def test_logs_are_found_from_the_run_directory_its_certify_folder_or_themselves(
     (tmp_path / "other").mkdir()
     with pytest.raises(UserError, match=r"no certification log in .*other"):
         find_logs(tmp_path / "other")
+
+
+def test_norm_is_the_headers_and_l2_without_one(open_log, row, write):
+    with open_log(identity={"norm": "l1", "sigma": 0.5}) as log:
+        log.append(row(0))
+    assert (read_log(log.folder).norm, read_log(log.folder).radius_column) == ("l1", "radius_full")
+    foreign = read_log(write(HEAD + "0\t3\t3\t0.5\t1\t1\n"))
+    assert (foreign.norm, foreign.radius_column, foreign.identity) == ("l2", "radius", {})
+
+
+def test_some_rows_of_a_log(open_log, row):
+    with open_log(identity={"sigma": 0.25}) as log:
+        for index in (3, 5, 8):
+            log.append(row(index, radius=index / 10))
+    read = read_log(log.folder)
+    assert read.take(np.array([2, 0])).index.tolist() == [8, 3]
+    some = read.take(read.radius > 0.4)
+    assert (some.index.tolist(), some.radius.tolist(), some.extra["top"].tolist(), len(some)) == ([5, 8], [0.5, 0.8], [3, 3], 2)
+    assert some.header == read.header
+
+
+def test_the_one_log_of_a_run(open_log, row, tmp_path):
+    for name in ("run/certify/a", "run/certify/b"):
+        with open_log(name, identity={}) as log:
+            log.append(row(4))
+    assert read_one_log(tmp_path / "run" / "certify" / "b").index.tolist() == [4]
+    with pytest.raises(UserError, match=r"run holds 2 logs, name one of them: .*certify/a, .*certify/b"):
+        read_one_log(tmp_path / "run")

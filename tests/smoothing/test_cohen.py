@@ -3,15 +3,17 @@ import math
 from pathlib import Path
 
 import pytest
-from scipy.stats import binom
+from scipy.stats import beta, binom, norm
 
 from dmaelab.smoothing import ABSTAIN, Case, Cohen
+from dmaelab.stats.bounds import clopper_pearson_upper as binomial_upper
 from dmaelab.stats.geometry import GaussianL2
+from dmaelab.utils.errors import UserError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden_radii.json").read_text())
+TWO_SIDED = json.loads((Path(__file__).parents[1] / "data" / "golden_sequential.json").read_text())["two_sided"]
 
 
-@pytest.mark.filterwarnings("ignore:n=")
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda g: f"{g['nA']}of{g['n']}-{g['alpha']}-{g['sigma']}")
 def test_radii_equal_the_golden_ones_and_are_never_above(golden, drive):
     case = Case(2, GaussianL2(), golden["sigma"])
@@ -30,7 +32,48 @@ def test_columns_of_the_row(drive):
     assert (values["count_a"], values["count_b"], values["runner_up"]) == (900, 50, 2)
     assert (values["n"], values["n0"], values["samples"], values["look_a"]) == (1000, 100, 1100, "900/1000")
     assert values["radius_full"] == certificate.radius == pytest.approx(0.25 * 1.1, abs=0.06)
-    assert all(math.isnan(values[column]) for column in ("p_upper", "radius_two_sided", "look_b"))
+    assert (values["look_b"], values["stop_reason"]) == ("50/1000", "n")
+    assert values["p_upper"] == pytest.approx(binomial_upper(50, 1000, 0.0001), abs=1e-9)
+    two_sided = 0.125 * (norm.ppf(beta.ppf(0.0009, 900, 101)) - norm.ppf(values["p_upper"]))
+    assert values["radius_two_sided"] == pytest.approx(two_sided, abs=1e-9)
+    assert values["radius_two_sided"] > values["radius_full"]
+
+
+@pytest.mark.parametrize("golden", TWO_SIDED, ids=lambda g: f"{g['nA']}-{g['nB']}of{g['n']}-{g['w']}")
+def test_two_sided_radii_equal_the_golden_ones(golden, drive):
+    n, rest = golden["n"], golden["n"] - golden["nA"] - golden["nB"]
+    classes = 2 + -(-rest // max(golden["nB"], 1))  # the others get at most as many votes as the runner-up
+    others = [min(golden["nB"], max(0, rest - k * golden["nB"])) for k in range(classes - 2)]
+    certifier = Cohen(100, n, golden["alpha"], weight=golden["w"])
+    counts = [golden["nA"], golden["nB"], *others, 0]
+    certificate = drive(certifier, Case(classes, GaussianL2(), 1.0), selection=[100, *[0] * classes], estimation=counts)
+    assert certificate.radius_two_sided == pytest.approx(max(golden["radius_over_sigma"], 0), abs=1e-8)
+
+
+def test_the_two_radii_abstain_each_for_itself(drive):
+    case = Case(3, GaussianL2(), 0.25)
+    only_two_sided = drive(Cohen(100, 10_000), case, selection=[90, 5, 5, 0], estimation=[4500, 2750, 2750, 0])
+    assert only_two_sided.prediction == ABSTAIN
+    assert only_two_sided.radius_two_sided > 0
+    neither = drive(Cohen(100, 10_000), case, selection=[90, 5, 5, 0], estimation=[4500, 4500, 1000, 0])
+    assert (neither.prediction, neither.radius_two_sided) == (ABSTAIN, 0.0)
+
+
+def test_a_wrong_class_can_be_skipped_by_its_label(drive):
+    certifier = Cohen(100, 1000, skip_wrong=True)
+    wrong, right = Case(2, GaussianL2(), 0.25, label=1), Case(2, GaussianL2(), 0.25, label=0)
+    skipped = drive(certifier, wrong, selection=[90, 10, 0])
+    assert (skipped.prediction, skipped.radius, skipped.n, skipped.samples, skipped.stop_reason) == (0, 0.0, 0, 100, "wrong_class")
+    assert math.isnan(skipped.p_lower)
+    assert drive(certifier, right, selection=[90, 10, 0], estimation=[1000, 0, 0]).radius > 0
+    with pytest.raises(UserError, match="skip_wrong needs the label"):
+        certifier.check(Case(2, GaussianL2(), 0.25))
+
+
+@pytest.mark.parametrize(("options", "words"), [({"weight": 1.0}, "weight is 1.0"), ({"skip_wrong": "yes"}, "skip_wrong is 'yes'")])
+def test_bad_options_are_one_line(options, words):
+    with pytest.raises(UserError, match=words):
+        Cohen(**options)
 
 
 def test_the_class_comes_from_the_selection_sample_only(drive):

@@ -3,7 +3,7 @@ from torch import nn
 
 from dmaelab.corruptions import CORRUPTIONS, Gaussian
 from dmaelab.smoothing import CERTIFIERS, Cohen, weights_hash
-from dmaelab.smoothing.identity import describe, subset
+from dmaelab.smoothing.identity import describe
 
 
 def test_weights_hash_sees_names_types_shapes_and_values():
@@ -21,16 +21,11 @@ def test_weights_hash_sees_names_types_shapes_and_values():
     assert weights_hash(module.to(torch.bfloat16)) != reference
 
 
-def test_subset_is_the_set_of_indices():
-    assert subset([3, 1, 2]) == subset(range(1, 4))
-    assert subset([1, 2]) != subset([12])
-    assert subset([1, 2])["count"] == 2
-
-
 def test_describe_gives_name_and_plain_options():
     certifier = Cohen(10, 100, 0.01)
     certifier.radii, certifier.table, certifier._cache = (0.25, 0.5), object(), 3
-    assert describe(CERTIFIERS, certifier) == {"name": "cohen", "n0": 10, "n": 100, "alpha": 0.01, "radii": [0.25, 0.5]}
+    options = {"n0": 10, "n": 100, "alpha": 0.01, "weight": 0.9, "skip_wrong": False, "radii": [0.25, 0.5]}
+    assert describe(CERTIFIERS, certifier) == {"name": "cohen", **options}
 
     class Mine(Gaussian):
         pass

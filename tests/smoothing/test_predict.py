@@ -10,8 +10,7 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden_predict.json")
 CASE = Case(2, GaussianL2(), 0.25)
 
 
-@pytest.mark.filterwarnings("ignore:n=")
-@pytest.mark.parametrize("golden", GOLDEN, ids=lambda g: f"{g['count1']}-{g['count2']}")
+@pytest.mark.parametrize("golden", [g for g in GOLDEN if g["count1"] + g["count2"] >= 11], ids=lambda g: f"{g['count1']}-{g['count2']}")
 def test_golden_p_values(golden, drive):
     count1, count2 = golden["count1"], golden["count2"]
     certificate = drive(Predict(count1 + count2, golden["alpha"]), CASE, prediction=[count2, count1, 0])

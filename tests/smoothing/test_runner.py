@@ -13,6 +13,7 @@ import torch
 
 from dmaelab.corruptions import Corruption, Gaussian, Uniform
 from dmaelab.smoothing import CERTIFIERS, Certificate, Certifier, Cohen, Predict, Votes, certify_images
+from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -125,11 +126,13 @@ def test_the_header_tells_what_determines_the_rows(run, tmp_path):
     header = json.loads((tmp_path / "log" / "header.json").read_text())
     identity = header["identity"]
     assert (identity["sigma"], identity["alpha"], identity["n0"], identity["n"], identity["seed"]) == (0.25, 0.001, 20, 300, 0)
-    assert identity["certifier"] == {"name": "cohen"}
+    assert identity["certifier"] == {"name": "cohen", "weight": 0.9, "skip_wrong": False}
     assert identity["corruption"] == {"name": "gaussian"}
     assert (identity["norm"], identity["tau"], identity["classes"], identity["precision"]) == ("l2", 0.0, 3, "fp32")
     assert (identity["shape"], identity["batch_shape"], identity["subset"]["count"]) == ([1, 4, 4], [64, 1, 4, 4], 12)
     assert identity["plugins"] == ["mine"]
+    assert (identity["geometry"], identity["channels_last"], identity["compile"]) == ("dmaelab.stats.geometry.GaussianL2", False, False)
+    assert header["indices"] == "0:12"
     assert header["context"]["data"] == "dim"
     assert header["context"]["torch"] == torch.__version__
 
@@ -141,7 +144,9 @@ def test_the_header_tells_what_determines_the_rows(run, tmp_path):
         ({"corruption": Uniform(0.25)}, "corruption.name"),
         ({"certifier": Cohen(20, 301, 0.001)}, "n is"),
         ({"batch_size": 32}, "batch_shape"),
-        ({"precision": "bf16"}, "precision"),
+        ({"evaluation": Evaluation("bf16")}, "precision"),
+        ({"evaluation": Evaluation(channels_last=True)}, "channels_last"),
+        ({"certifier": Cohen(20, 300, 0.001, skip_wrong=True)}, "certifier.skip_wrong"),
         ({"seed": 1}, "seed"),
         ({"indices": range(11)}, "subset"),
         ({"identity": {"plugins": ["other"]}}, "plugins"),
@@ -191,7 +196,9 @@ def test_non_finite_logits_abstain_and_are_counted(run, brightness):
         def forward(self, images):
             return super().forward(images) / (images[:, :1, 0, 0] > 0)  # dark pixels divide by zero
 
-    rows = run(classifier=Broken())
+    with pytest.raises(UserError, match=r"image 0: .* not finite"):
+        run(classifier=Broken())
+    rows = run(classifier=Broken(), on_invalid="count")  # goes on where the other stopped
     assert all(row["count_b"] > 100 and row["runner_up"] == 3 for row in rows if row["idx"] % 8 == 0)
     assert all(row["predict"] < 3 for row in rows)
 

@@ -1,5 +1,4 @@
 import math
-import warnings
 
 import numpy as np
 import pytest
@@ -48,18 +47,15 @@ def test_bad_options_are_one_line(options, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["cohen", "predict"])
-def test_too_few_samples_warn_with_the_least_that_could(name, drive):
-    with pytest.warns(UserWarning, match="use n >= ") as caught:
-        certifier = build_certifier(name, n=5, alpha=0.001)
-    least = int(str(caught[0].message).split(">=")[1])
-    case = Case(2, GaussianL2(), 0.25)
-    for n, answers in ((least, True), (least - 1, False)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error" if answers else "ignore")
-            certifier = build_certifier(name, n=n, alpha=0.001)
-        votes = {"selection": [100, 0, 0], "estimation": [n, 0, 0], "prediction": [n, 0, 0]}
-        assert (drive(certifier, case, **votes).prediction == 0) is answers
+@pytest.mark.parametrize("name", ["cohen", "predict", "sequential"])
+def test_too_few_samples_are_refused_with_the_least_that_could(name, drive):
+    with pytest.raises(UserError, match=r"can never certify at alpha=0.001: every image would abstain; use n >= ") as caught:
+        build_certifier(name, n=5, alpha=0.001)
+    least = int(str(caught.value).split(">=")[1])
+    votes = {"selection": [100, 0, 0], "estimation": [least, 0, 0], "prediction": [least, 0, 0]}
+    assert drive(build_certifier(name, n=least, alpha=0.001), Case(2, GaussianL2(), 0.25), **votes).prediction == 0
+    with pytest.raises(UserError, match="can never certify"):
+        build_certifier(name, n=least - 1, alpha=0.001)
 
 
 def test_case_takes_tau_off_every_bound():

@@ -7,6 +7,7 @@ from torch import nn
 
 from dmaelab.corruptions import Gaussian
 from dmaelab.smoothing import Case, Certificate, Certifier, Cohen, Votes
+from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.smoothing.noise import Address, NoisyImage
 from dmaelab.smoothing.votes import Flight, VotePool
 from dmaelab.utils.errors import UserError
@@ -29,9 +30,9 @@ class Totals(Certifier):
         return Certificate(prediction=0, top=0, n=self.totals[-1] if self.totals else 0, extra={"answers": answers})
 
 
-def fly(classifier, certifiers, batch_size, num_classes=3, deliver=None, precision="fp32", value=0.5):
+def fly(classifier, certifiers, batch_size, num_classes=3, deliver=None, precision="fp32", value=0.5, on_invalid="stop"):
     """Certify one 4x4 image per certifier and return the certificates by index."""
-    pool = VotePool(classifier, num_classes, (1, 4, 4), batch_size, CPU, precision)
+    pool = VotePool(classifier, num_classes, (1, 4, 4), batch_size, CPU, Evaluation(precision), on_invalid)
     corruption, results = Gaussian(0.25), {}
 
     def flights():
@@ -141,8 +142,12 @@ def test_ties_go_to_the_lowest_class_and_non_finite_rows_to_the_last_entry():
             logits[3::4, 1] = 1.0
             return logits
 
-    counts = fly(Model(), [Totals(64)], 64)[0].extra["answers"][0]
+    counts = fly(Model(), [Totals(64)], 64, on_invalid="count")[0].extra["answers"][0]
     assert counts.tolist() == [16, 16, 0, 32]
+    with pytest.raises(UserError, match=r"image 0: 32 of 64 outputs of the classifier are not finite .* go on with on_invalid=count"):
+        fly(Model(), [Totals(64)], 64)
+    with pytest.raises(UserError, match=r"on_invalid is 'cuont' .did you mean 'count'"):
+        fly(Model(), [Totals(64)], 64, on_invalid="cuont")
 
 
 def test_padding_rows_are_not_counted(brightness):
@@ -207,7 +212,7 @@ class Types(nn.Module):
 
 
 def test_precision_is_what_was_asked_for_and_leaves_no_trace():
-    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
         model = Types()
         torch.set_float32_matmul_precision("high")
         try:

@@ -118,7 +118,7 @@ def test_bad_options(options, complaint):
 
 
 def test_too_few_samples_ever_to_answer():
-    with pytest.warns(UserWarning, match="use n >= 11"):  # CERTIFY itself needs 10
+    with pytest.raises(UserError, match="use n >= 11"):  # CERTIFY itself needs 10
         two_looks(n=9, n_first=3, alpha=0.001, share=0.5)
 
 

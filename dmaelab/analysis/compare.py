@@ -1,0 +1,191 @@
+"""Two logs on the same images: certified accuracy, average certified radius, and who gains and who loses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tabulate import tabulate
+
+from dmaelab.analysis.summary import certified_radius, decimals, default_radii, radius_name, reached, summarize
+from dmaelab.analysis.views import TWO_SIDED, norm_name
+from dmaelab.records.readers import Log
+from dmaelab.stats.paired import bootstrap_mean, mcnemar_pvalue
+from dmaelab.utils.errors import UserError
+
+SETTINGS = ("n", "alpha", "sigma")
+"""What two certifications should have in common, so that a difference is the models'."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two logs of the same images differ in.
+
+    Attributes:
+        a: the first log.
+        b: the second one, with the same images in the same order.
+        radii: where certified accuracy was compared, [0,1] pixel units.
+        counts: images certified by a and by b, at each radius.
+        only: images certified by a alone and by b alone, at each radius.
+        pvalues: of the exact McNemar test at each radius, not corrected for their number.
+        acr: average certified radius of a and of b.
+        acr_interval: 95 % paired bootstrap interval of b's less a's.
+        change: certified radius of b less that of a, 0 where wrong or abstained, float64 [images].
+    """
+
+    a: Log
+    b: Log
+    radii: tuple[float, ...]
+    counts: tuple[tuple[int, int], ...]
+    only: tuple[tuple[int, int], ...]
+    pvalues: tuple[float, ...]
+    acr: tuple[float, float]
+    acr_interval: tuple[float, float]
+    change: np.ndarray
+
+    def order(self) -> np.ndarray:
+        """Return the positions of the images, the largest gain first and the largest loss last; ties by index."""
+        return np.lexsort((self.a.index, -self.change))
+
+
+def align(a: Log, b: Log, common: bool = False) -> tuple[Log, Log]:
+    """Return both logs in ascending order of the images, each with the images of the other.
+
+    Args:
+        a: a log.
+        b: another one.
+        common: leave out images that only one has.
+
+    Raises:
+        UserError: the radii are in different norms, an image has two labels, or, without ``common``, one that only one log has.
+    """
+    if a.norm != b.norm:
+        raise UserError(f"{a.path} certifies in {a.norm} and {b.path} in {b.norm}: such radii are not comparable, give --norm")
+    shared, in_a, in_b = np.intersect1d(a.index, b.index, assume_unique=True, return_indices=True)
+    missing = len(a) - len(shared), len(b) - len(shared)
+    if not len(shared):
+        raise UserError(f"{a.path} ({len(a)} images) and {b.path} ({len(b)}) have no image in common")
+    if any(missing) and not common:
+        raise UserError(
+            f"{a.path} and {b.path} are not on the same images: {missing[0]} of {len(a)} are missing in the second, "
+            f"{missing[1]} of {len(b)} in the first; --common compares the {len(shared)} that both have"
+        )
+    a, b = a.take(in_a), b.take(in_b)
+    other = a.label != b.label
+    if other.any():
+        first = int(np.argmax(other))
+        raise UserError(
+            f"{a.path} and {b.path} are not on the same data set: {other.sum()} of {len(shared)} labels differ, "
+            f"first that of image {shared[first]} ({a.label[first]} and {b.label[first]})"
+        )
+    return a, b
+
+
+def compare(a: Log, b: Log, radii: Sequence[float] | None = None) -> Comparison:
+    """Compare two aligned logs.
+
+    Args:
+        a: the first log.
+        b: the second one, see :func:`align`.
+        radii: where to compare certified accuracy; ``None`` takes 0 and the default ones as far as any log reaches.
+
+    Raises:
+        UserError: a radius is negative or not finite.
+    """
+    radii = [0.0, *reached(default_radii([a, b]), [a, b])] if radii is None else list(radii)
+    counts = tuple(zip(summarize(a, radii).counts, summarize(b, radii).counts, strict=True))
+    certified = [[log.correct & (log.radius >= radius) for log in (a, b)] for radius in radii]
+    only = tuple((int((x & ~y).sum()), int((y & ~x).sum())) for x, y in certified)
+    change = certified_radius(b) - certified_radius(a)
+    return Comparison(
+        a=a,
+        b=b,
+        radii=tuple(radii),
+        counts=counts,
+        only=only,
+        pvalues=tuple(mcnemar_pvalue(*pair) for pair in only),
+        acr=(float(certified_radius(a).mean()), float(certified_radius(b).mean())),
+        acr_interval=bootstrap_mean(change),
+        change=change,
+    )
+
+
+def different_settings(a: Log, b: Log) -> list[str]:
+    """Return ``"n is 1000 in A, 10000 in B"`` for each of :data:`SETTINGS` that both headers name and that differs."""
+    pairs = [(key, a.identity[key], b.identity[key]) for key in SETTINGS if key in a.identity and key in b.identity]
+    return [f"{key} is {old} in A, {new} in B" for key, old, new in pairs if old != new]
+
+
+def describe(comparison: Comparison, images: int = 0) -> str:
+    """Return the comparison as text: a table over the radii, what it means, and the images that change most.
+
+    Args:
+        comparison: of two logs.
+        images: how many of the largest gains, and of the largest losses, to list.
+
+    Raises:
+        UserError: a negative number of images.
+    """
+    if images < 0:
+        raise UserError(f"--images is {images}: give how many to list, such as 10")
+    lines = [_name("A", comparison.a), _name("B", comparison.b), "", _accuracies(comparison), "", *_radii(comparison)]
+    if len(comparison.radii) > 1:
+        lines.append(f"The p-values are not corrected for their number ({len(comparison.radii)}): decide on one radius beforehand.")
+    if images:
+        order, change = comparison.order(), comparison.change
+        gains, losses = order[change[order] > 0][:images], order[change[order] < 0][::-1][:images]
+        lines += ["", f"largest gains of B ({len(gains)}):", _images(comparison, gains)] if len(gains) else []
+        lines += ["", f"largest losses of B ({len(losses)}):", _images(comparison, losses)] if len(losses) else []
+    return "\n".join(lines)
+
+
+def image_rows(comparison: Comparison, rows: np.ndarray | None = None, number: str = "") -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns, and the cells of each image; without ``rows`` all, the largest gain first.
+
+    Args:
+        comparison: of two logs.
+        rows: positions of the images, int64.
+        number: format of radii, such as ``".3f"``; all digits by default.
+    """
+    rows = comparison.order() if rows is None else rows
+    columns = {"idx": comparison.a.index, "label": comparison.a.label}
+    for name, log in (("a", comparison.a), ("b", comparison.b)):
+        columns |= {f"predict_{name}": log.prediction, f"radius_{name}": log.radius, f"correct_{name}": log.correct.astype(int)}
+    columns["change"] = comparison.change
+    texts = [[format(value, number if column.dtype.kind == "f" else "") for value in column[rows].tolist()] for column in columns.values()]
+    return list(columns), [list(cells) for cells in zip(*texts, strict=True)]
+
+
+def _name(letter: str, log: Log) -> str:
+    norm = norm_name(log)
+    return f"{letter}: {log.path}" if norm == "l2" else f"{letter}: {log.path} ({norm})"
+
+
+def _radii(comparison: Comparison) -> list[str]:
+    """Return the lines on the average certified radius, and on whose radius is larger how often."""
+    digits, change = decimals(comparison.a.norm), comparison.change
+    kind = comparison.a.norm + (", two-sided" if comparison.a.radius_column == TWO_SIDED else "")
+    (a, b), (low, high) = comparison.acr, comparison.acr_interval
+    return [
+        f"ACR: A {a:.{digits}f}, B {b:.{digits}f}, B - A {b - a:+.{digits}f} "
+        f"[{low:+.{digits}f}, {high:+.{digits}f}] (95 % paired bootstrap)",
+        f"certified radius ({kind}) of {len(change)} images: {(change > 0).sum()} larger in B, {(change < 0).sum()} larger in A, "
+        f"{(change == 0).sum()} equal",
+    ]
+
+
+def _accuracies(comparison: Comparison) -> str:
+    """Return the table over the radii, shares in percent."""
+    n = len(comparison.change)
+    rows = [
+        [radius_name(radius), f"{100 * a / n:.1f}", f"{100 * b / n:.1f}", f"{100 * (b - a) / n:+.1f}", only_a, only_b, f"{pvalue:.2g}"]
+        for radius, (a, b), (only_a, only_b), pvalue in zip(
+            comparison.radii, comparison.counts, comparison.only, comparison.pvalues, strict=True
+        )
+    ]
+    headers = [f"{comparison.a.norm} radius", "A", "B", "B - A", "only A", "only B", "McNemar p"]
+    return tabulate(rows, headers, disable_numparse=True, colalign=["right"] * len(headers))
+
+
+def _images(comparison: Comparison, rows: np.ndarray) -> str:
+    headers, cells = image_rows(comparison, rows, f".{decimals(comparison.a.norm)}f")
+    return tabulate(cells, headers, disable_numparse=True, colalign=["right"] * len(headers))

@@ -1,0 +1,105 @@
+"""Other readings of one log, as logs themselves: the two-sided radius, or the radii in another norm."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dmaelab.records.readers import Log
+from dmaelab.records.row import WRONG_CLASS
+from dmaelab.stats.geometry import GaussianL2, Geometry, geometry_named
+from dmaelab.utils.errors import UserError
+
+TWO_SIDED = "radius_two_sided"
+
+
+def parse_shape(text: str | None) -> tuple[int, int, int] | None:
+    """Return ``(C, H, W)`` from text such as ``3x32x32``, None from None.
+
+    Raises:
+        UserError: the text is no such shape.
+    """
+    if text is None:
+        return None
+    if not (match := re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)):
+        raise UserError(f"shape '{text}': write channels, height and width of the images, such as 3x32x32")
+    channels, height, width = map(int, match.groups())
+    return channels, height, width
+
+
+def two_sided(log: Log) -> Log:
+    """Return the log with its two-sided radii: the selected class where such a radius is positive, else abstention.
+
+    Another certificate from the same counts, at the same alpha (column ``radius_two_sided``; eq. 2 of the DMAE paper with
+    a bound of the runner-up). Images that were skipped because their class is wrong stay wrong.
+
+    Raises:
+        UserError: the log has no such radius, or not in every row.
+    """
+    if TWO_SIDED not in log.extra or "top" not in log.extra:
+        raise UserError(f"{log.path} has no two-sided radii: it lacks the columns top and {TWO_SIDED}")
+    radius = log.extra[TWO_SIDED].astype(np.float64)
+    missing = np.isnan(radius) & ~skipped(log)
+    if missing.any():
+        raise UserError(f"{log.path} has no two-sided radius in {missing.sum()} of its {len(log)} rows")
+    positive = radius > 0
+    prediction = np.where(positive | skipped(log), log.extra["top"], -1).astype(np.int64)
+    correct = (prediction >= 0) & (prediction == log.label)
+    return replace(log, prediction=prediction, radius=np.where(positive, radius, 0.0), correct=correct, radius_column=TWO_SIDED)
+
+
+def skipped(log: Log) -> np.ndarray:
+    """Return which images were not certified because the selected class is not their label, bool [rows]."""
+    return log.extra["stop_reason"] == WRONG_CLASS if "stop_reason" in log.extra else np.zeros(len(log), dtype=bool)
+
+
+def in_norm(log: Log, norm: str, shape: Sequence[int] | None = None) -> Log:
+    """Return the log with its radii converted to another norm; [0,1] pixel units, l0 counts values that change.
+
+    The geometry of the header's noise converts (:meth:`dmaelab.stats.geometry.Geometry.converted`). A log without a header
+    is taken for Gaussian noise in l2, as all public ones are.
+
+    Args:
+        log: as it was read: conversions are not chained.
+        norm: one of :data:`dmaelab.stats.geometry.NORMS`.
+        shape: ``[C, H, W]`` of the images, for logs without a header; the header's has precedence.
+
+    Raises:
+        UserError: the shape is not known, the header names no geometry, or the noise certifies nothing in that norm.
+    """
+    if norm == log.norm:
+        return log
+    if log.norm != native_norm(log):
+        raise ValueError(f"{log.path} is converted already, from {native_norm(log)} to {log.norm}")
+    shape = log.identity.get("shape") or shape
+    if not shape:
+        raise UserError(f"{log.path} does not say of what shape its images are: give --shape, such as 3x32x32")
+    geometry, sigma = geometry_of(log), float(log.identity.get("sigma", np.nan))
+    distinct, where = np.unique(log.radius, return_inverse=True)
+    converted = np.array([geometry.converted(float(radius), norm, sigma, tuple(shape)) for radius in distinct], dtype=np.float64)
+    return replace(log, radius=converted[where], norm=norm)
+
+
+def geometry_of(log: Log) -> Geometry:
+    """Return the geometry of the noise that a log was certified with.
+
+    Raises:
+        UserError: the header names none and its norm does not tell.
+    """
+    if name := log.identity.get("geometry"):
+        return geometry_named(name)
+    if native_norm(log) != "l2":
+        raise UserError(f"the header of {log.path} names no geometry: its {log.norm} radii cannot be converted")
+    return GaussianL2()
+
+
+def native_norm(log: Log) -> str:
+    """Return the norm in which the noise of a log certifies."""
+    return log.identity.get("norm", "l2")
+
+
+def norm_name(log: Log) -> str:
+    """Return the norm of a log's radii, and that of its noise where it is another: ``l2``, ``linf from l2``."""
+    native = native_norm(log)
+    return native if log.norm == native else f"{log.norm} from {native}"

@@ -1,0 +1,32 @@
+"""Laplace noise, another l1 counterpart of the Gaussian."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from dmaelab.corruptions.build import CORRUPTIONS, Corruption
+from dmaelab.stats.geometry import LaplaceL1
+from dmaelab.utils.random import Draw
+
+# Bits of one word that make the magnitude, up to 28 lam; the sign is another one.
+_MAGNITUDE_BITS = 40
+
+
+@CORRUPTIONS.register("laplace")
+class Laplace(Corruption):
+    """Laplace noise of standard deviation sigma in every pixel: certifies l1 balls (Teng et al., 2020)."""
+
+    geometry = LaplaceL1()
+
+    def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
+        """Return ``images`` plus noise of density ``exp(-|x|/lam) / (2 lam)``, lam = sigma / sqrt(2)."""
+        scale = sigma.view(-1, 1, 1, 1) / math.sqrt(2)
+        return images + scale * _standard_laplace(draw.bits(images.numel())).view(images.shape)
+
+
+def _standard_laplace(words: Tensor) -> Tensor:
+    """Turn 64-bit words [N] into float32 Laplace numbers of scale 1, by the inverse of the magnitude's distribution."""
+    fraction = ((words & (2**_MAGNITUDE_BITS - 1)).to(torch.float32) + 0.5) * 2.0**-_MAGNITUDE_BITS  # never 0
+    magnitude = -torch.log(fraction)
+    return torch.where(words < 0, -magnitude, magnitude)

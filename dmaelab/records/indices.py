@@ -1,0 +1,39 @@
+"""Lists of image indices as short text, so that a log knows which rows belong to it."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from dmaelab.utils.errors import UserError
+
+
+def format_indices(indices: Iterable[int]) -> str:
+    """Return ascending indices as ranges: ``"0:500:50"`` for 0, 50, ..., 450, several divided by commas."""
+    values = sorted(indices)
+    parts = []
+    start = 0
+    while start < len(values):
+        step = values[start + 1] - values[start] if start + 1 < len(values) else 1
+        stop = start + 1
+        while stop < len(values) and values[stop] - values[stop - 1] == step:
+            stop += 1
+        # Two indices are always a range; as two numbers they are shorter, and the second may begin a longer one.
+        stop = start + 1 if stop == start + 2 and step != 1 else stop
+        length = stop - start
+        parts.append(str(values[start]) if length == 1 else f"{values[start]}:{values[stop - 1] + 1}" + (f":{step}" if step != 1 else ""))
+        start = stop
+    return ",".join(parts)
+
+
+def parse_indices(text: str) -> list[int]:
+    """Return the indices of :func:`format_indices`; ``UserError`` for other text."""
+    try:
+        pieces = [[int(number) for number in part.split(":")] for part in text.split(",") if part]
+        return [index for piece in pieces for index in (range(*piece) if len(piece) > 1 else piece)]
+    except (TypeError, ValueError):
+        raise UserError(f"'{text[:40]}' is no list of image indices, such as 0:500:50 or 3,7") from None
+
+
+def subset(indices: Sequence[int]) -> dict[str, int | str]:
+    """Return how many indices there are and the hash of them in ascending order, as an identity holds them."""
+    text = ",".join(map(str, sorted(indices)))
+    return {"count": len(indices), "hash": hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}

@@ -1,0 +1,55 @@
+"""The progress bar of a certification: ETA, certified accuracy with its interval, mean radius, samples per second."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from dmaelab.stats.bounds import clopper_pearson_lower, clopper_pearson_upper
+
+
+class Progress:
+    """Counts rows of a log as they come; drawn on a terminal only.
+
+    Certified accuracy is at radius 0, with its exact 95 % interval as if the images so far were drawn at random.
+
+    Args:
+        total: images in all.
+        done: rows of earlier runs.
+        hide: draw nothing.
+    """
+
+    def __init__(self, total: int, done: Sequence[Mapping[str, Any]], hide: bool = False) -> None:
+        self._begin, self._samples = time.perf_counter(), 0
+        self._count = self._correct = 0
+        self._radii = 0.0
+        for row in done:
+            self._take(row)
+        # disable=None: no bar where there is no terminal
+        self._bar = tqdm(total=total, initial=len(done), unit="image", disable=True if hide else None, dynamic_ncols=True)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take in the row of one more image."""
+        self._take(row)
+        self._samples += row["samples"] if "samples" in row else row.get("n", 0)
+        self._bar.set_postfix_str(self.text(), refresh=False)
+        self._bar.update()
+
+    def text(self) -> str:
+        """Return what stands beside the bar."""
+        low, high = (bound(self._correct, self._count, 0.025) for bound in (clopper_pearson_lower, clopper_pearson_upper))
+        accuracy, radius = self._correct / self._count, self._radii / self._count
+        rate = self._samples / (time.perf_counter() - self._begin)
+        return f"certified {accuracy:.1%} [{low:.1%}, {high:.1%}], mean radius {radius:.3f}, {rate:,.0f} samples/s"
+
+    def _take(self, row: Mapping[str, Any]) -> None:
+        self._count += 1
+        self._correct += row["correct"]
+        self._radii += row["correct"] * row["radius"]
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()

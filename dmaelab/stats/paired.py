@@ -1,0 +1,55 @@
+"""Two classifiers on the same images: the exact McNemar test, and a bootstrap interval of a mean difference."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dmaelab.stats.bounds import predict_pvalue
+from dmaelab.utils.errors import UserError
+
+# Random positions drawn at once, 8 MiB.
+_BLOCK = 2**20
+
+
+def mcnemar_pvalue(only_first: int, only_second: int) -> float:
+    """Return the p-value of the exact two-sided McNemar test that both are equally often the only one to succeed.
+
+    Images on which both succeed or both fail say nothing about the difference. Of the others, each is the first's with
+    probability 1/2 under the hypothesis (McNemar, 1947): the binomial test that PREDICT makes of its two largest counts.
+
+    Args:
+        only_first: images on which the first succeeds and the second fails.
+        only_second: the reverse.
+
+    Raises:
+        UserError: for a negative count.
+    """
+    return predict_pvalue(int(only_first), int(only_second))
+
+
+def bootstrap_mean(differences: ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a mean (Efron, 1979), the same for the same seed.
+
+    Given the differences of pairs, the interval of their mean is the paired bootstrap's: a resample draws images.
+
+    Args:
+        differences: of any length >= 1, one per image.
+        confidence: share of the resampled means inside the interval, in (0, 1).
+        resamples: number of resampled means.
+        seed: of the random positions.
+
+    Raises:
+        UserError: no differences, no resamples, or confidence outside (0, 1).
+    """
+    differences = np.asarray(differences, dtype=np.float64)
+    if differences.ndim != 1 or not differences.size or resamples < 1:
+        raise UserError("a bootstrap needs at least one difference and one resample")
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence is {confidence}: give a probability between 0 and 1, such as 0.95")
+    generator = np.random.default_rng(seed)
+    at_once = max(1, _BLOCK // differences.size)
+    means = [
+        differences[generator.integers(differences.size, size=(min(at_once, resamples - done), differences.size))].mean(axis=1)
+        for done in range(0, resamples, at_once)
+    ]
+    low, high = np.quantile(np.concatenate(means), [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

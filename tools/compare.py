@@ -1,0 +1,59 @@
+#!/usr/bin/env python
+"""Compare two certification logs on the same images, B against A.
+
+    python tools/compare.py runs/digits/rs runs/digits/cr
+    python tools/compare.py runs/digits/rs runs/digits/cr --images 10 --output images.tsv
+
+Certified accuracy at radii with the images that only one of them certifies and the exact McNemar test, the
+difference of the average certified radii with a paired bootstrap interval, and who gains and who loses.
+A and B are run directories with one log, folders certify/<name> of them, or TSV files of other tools.
+"""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dmaelab.analysis.compare import align, compare, describe, different_settings, image_rows
+from dmaelab.analysis.views import in_norm, parse_shape, two_sided
+from dmaelab.records.readers import Log, read_one_log
+from dmaelab.stats.geometry import NORMS
+from dmaelab.utils.cli import run_main
+from dmaelab.utils.files import write_text
+
+
+def main() -> None:
+    """Read, align, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("a", metavar="A", help="run directory, certify folder or TSV file")
+    parser.add_argument("b", metavar="B", help="likewise")
+    parser.add_argument("--common", action="store_true", help="leave out images that only one of them has")
+    parser.add_argument("--radii", nargs="+", type=float, metavar="R", help="in [0,1] pixel units (default: 0 0.25 ... 3)")
+    parser.add_argument("--images", type=int, default=0, metavar="K", help="list the K images that gain most, and that lose most")
+    parser.add_argument("--two-sided", action="store_true", help="compare the two-sided radii")
+    parser.add_argument("--norm", choices=NORMS, help="convert the radii to this norm")
+    parser.add_argument("--shape", metavar="CxHxW", help="of the images, for --norm with logs that have no header: 3x32x32")
+    parser.add_argument("--output", metavar="FILE.tsv", help="write all images there, the largest gain first")
+    args = parser.parse_args()
+
+    shape = parse_shape(args.shape)
+
+    def read(path: str) -> Log:
+        log = read_one_log(path)
+        log = two_sided(log) if args.two_sided else log
+        return in_norm(log, args.norm, shape) if args.norm else log
+
+    a, b = align(read(args.a), read(args.b), args.common)
+    if different := different_settings(a, b):
+        warnings.warn(f"the difference is not the models' alone: {'; '.join(different)}", stacklevel=1)
+    comparison = compare(a, b, args.radii)
+    print(describe(comparison, args.images))
+    if args.output:
+        headers, rows = image_rows(comparison)
+        write_text(args.output, "".join("\t".join(cells) + "\n" for cells in [headers, *rows]))
+
+
+if __name__ == "__main__":
+    run_main(main)
