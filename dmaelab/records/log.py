@@ -57,8 +57,10 @@ class CertificationLog:
         self.columns = (*BASE_COLUMNS, *columns)
         self.path = self.folder / "shard-{:03d}-of-{:03d}.tsv".format(*shard)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._agree_on_header(identity, context, format_indices(indices))
-        self._file = _open_locked(self.path)
+        with open(self.folder / ".lock", "w") as lock:  # one process at a time, until its file is locked
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._agree_on_header(identity, context, format_indices(indices))
+            self._file = _open_locked(self.path)
         try:
             self._mend()
             table = read_folders([self.folder])
@@ -92,7 +94,10 @@ class CertificationLog:
         self.close()
 
     def _agree_on_header(self, identity: Mapping[str, Any], context: Mapping[str, Any], indices: str) -> None:
-        """Write the header, or compare with the one that is there; one process at a time."""
+        """Write the header, or compare with the one that is there.
+
+        One of a start that failed before its first row makes room.
+        """
         mine = {
             "identity": identity,
             "identity_hash": identity_hash(identity),
@@ -101,20 +106,29 @@ class CertificationLog:
             "indices": indices,
         }
         mine = json.loads(json.dumps(mine))  # as it will read back: tuples become lists
-        with open(self.folder / ".lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (self.folder / HEADER).exists():
-                write_json(self.folder / HEADER, mine)
+        if not (self.folder / HEADER).exists():
+            write_json(self.folder / HEADER, mine)
         header = read_header(self.folder)
         different = differences(header["identity"], mine["identity"])
         if not different and header["columns"] != mine["columns"]:
             different = [f"columns are {' '.join(header['columns'])} there, {' '.join(mine['columns'])} here"]
-        if different:
+        if different and self._discard_empty():
+            write_json(self.folder / HEADER, mine)
+        elif different:
             raise UserError(f"{self.folder} holds another certification: {'; '.join(different)}; choose another name or remove the folder")
         # The command differs between shards and restarts by nature, so only the rest is worth a line.
         different = [d for d in differences(header["context"], mine["context"]) if not d.startswith("command ")]
         if different:
             warnings.warn(f"{self.folder} was begun in another context: {'; '.join(different)}", stacklevel=3)
+
+    def _discard_empty(self) -> bool:
+        """Remove the shard files if none has a row or a process that writes it; whether it was so."""
+        shards = sorted(self.folder.glob("shard-*.tsv"))
+        if any(shard.read_bytes().count(b"\n") > 1 or _is_locked(shard) for shard in shards):
+            return False
+        for shard in shards:
+            shard.unlink()
+        return True
 
     def _mend(self) -> None:
         """Remove a cut last line, and write the line of columns where it is missing."""
@@ -146,6 +160,16 @@ def _open_locked(path: Path) -> Any:
         file.close()
         raise UserError(f"{path} is being written by another process: wait for it, or give this one another shard") from None
     return file
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process is writing the file."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def read_lines(path: Path) -> tuple[list[str], str]:

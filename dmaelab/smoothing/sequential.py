@@ -8,7 +8,7 @@ import numpy as np
 
 from dmaelab.smoothing.build import CERTIFIERS, Case, Certificate, Votes
 from dmaelab.smoothing.two_stage import TwoStage
-from dmaelab.stats.looks import look_totals
+from dmaelab.stats.looks import least_count, look_totals
 from dmaelab.stats.radii import RADII
 from dmaelab.stats.sequential import log_evalue
 from dmaelab.utils.errors import UserError
@@ -59,8 +59,8 @@ class Sequential(TwoStage):
         radii: of the mode, in [0,1] pixel units and the norm of the noise; None means 0, 0.25, ..., 3 for
             ``"grid"``. Those of a grid that n samples cannot certify are left out.
         share: part of alpha for the early looks, in (0, 1).
-        futility: probability of giving up a radius that is within reach; None never gives up, at several
-            times the samples.
+        futility: probability of giving up a radius that is within reach; None gives up only what no further
+            votes could certify, at several times the samples.
         growth: each look has so many times the samples of the one before.
 
     Raises:
@@ -123,7 +123,7 @@ class Sequential(TwoStage):
         reached, still = standing.reached, standing.open
         while reached < still and self._reaches(needed[reached], count, total):
             reached += 1
-        while self.futility and still > reached and self._hopeless(needed[still - 1], count, total):
+        while still > reached and self._hopeless(needed[still - 1], count, total):
             still -= 1
         return Standing(reached, still, (count, total) if reached > standing.reached else standing.look)
 
@@ -137,8 +137,13 @@ class Sequential(TwoStage):
         return log_evalue(count, total, needed) >= -math.log(self.share * self.alpha)
 
     def _hopeless(self, needed: float, count: int, total: int) -> bool:
-        """The same test on the failures, at a level that is free: giving up is always sound."""
-        return log_evalue(total - count, total, 1 - needed) >= -math.log(self.futility or 1)
+        """Whether even unanimous votes from here on would not do, or the same test on the failures says so.
+
+        The level of that test is free: giving up is always sound.
+        """
+        if total - count > self.n - least_count(self._looks, needed):
+            return True
+        return self.futility is not None and log_evalue(total - count, total, 1 - needed) >= -math.log(self.futility)
 
     def _reason(self, standing: Standing, radii: int, total: int) -> str:
         """Of several radii some may be reached and the rest given up: then all is decided."""

@@ -1,7 +1,9 @@
 """Bounds that hold at every look at once: what a certifier may claim after some of its n samples, or all of them."""
 
+import bisect
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dmaelab.stats.bounds import clopper_pearson_lower
 from dmaelab.stats.sequential import sequence_lower
@@ -51,6 +53,12 @@ class Looks:
         them, which is fixed, so that no sum over classes is needed.
         """
         return 1 - self.lower(total - count, total, 1 - self.weight)
+
+
+@lru_cache(maxsize=2**12)
+def least_count(looks: Looks, needed: float) -> int:
+    """Return the least count among all n samples whose lower bound is at least ``needed``; n + 1 where none is."""
+    return bisect.bisect_left(range(looks.n + 1), True, key=lambda count: looks.lower(count, looks.n) >= needed)
 
 
 def look_totals(n: int, growth: float, first: int = 100) -> list[int]:

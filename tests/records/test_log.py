@@ -98,8 +98,22 @@ def test_another_identity_is_refused_with_the_differing_keys(open_log, row):
     assert log.path.read_bytes() == before
 
 
-def test_other_columns_are_refused(open_log):
-    open_log().close()
+def test_a_start_that_failed_before_its_first_row_makes_room(open_log, row):
+    open_log(shard=(0, 2)).close()
+    open_log(shard=(1, 2)).close()
+    with open_log(identity={"sigma": 0.5}) as log:
+        assert read_header(log.folder)["identity"] == {"sigma": 0.5}
+        assert [path.name for path in log.folder.glob("shard-*")] == ["shard-000-of-001.tsv"]
+        with pytest.raises(UserError, match="holds another certification"):
+            open_log()  # no row yet, but a process that is about to write one
+        log.append(row(1))
+    with pytest.raises(UserError, match="holds another certification"):
+        open_log()
+
+
+def test_other_columns_are_refused(open_log, row):
+    with open_log() as log:
+        log.append(row(1))
     with pytest.raises(UserError, match=r"columns are idx .* there, idx label predict radius correct time mine here"):
         open_log(columns=("mine",))
 

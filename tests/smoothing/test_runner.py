@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import random
@@ -6,13 +7,14 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
-from dmaelab.corruptions import Corruption, Gaussian, Uniform
-from dmaelab.smoothing import CERTIFIERS, Certificate, Certifier, Cohen, Predict, Votes, certify_images
+from dmaelab.corruptions import Corruption, Gaussian, QuantisedGaussian, Uniform
+from dmaelab.smoothing import CERTIFIERS, Certificate, Certifier, Cohen, Predict, Sequential, Votes, certify_images
 from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.utils.errors import UserError
 
@@ -42,6 +44,29 @@ def test_rows_do_not_depend_on_the_order(run, comparable, images):
     order = list(range(len(images)))
     random.Random(0).shuffle(order)
     assert comparable(run("other", indices=order)) == comparable(run())
+
+
+SEQUENTIAL = {
+    "grid": Sequential(20, 2000, 0.001, radii=[0.0, 0.1, 0.2, 0.3]),
+    "target": Sequential(20, 2000, 0.001, mode="target", radii=[0.2]),
+    "radius": Sequential(20, 500, 0.001, mode="radius"),
+    "skipping": Sequential(20, 2000, 0.001, skip_wrong=True),
+}
+
+
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_sequential_rows_depend_on_nothing_but_the_identity(run, comparable, images, name):
+    """Not on which images are in flight, on the number of shards, or on the order."""
+    images.count = 24
+    certifier, order = SEQUENTIAL[name], list(range(24))
+    random.Random(1).shuffle(order)
+    whole = run(certifier=certifier, batch_size=128)
+    assert len({row["n"] for row in whole}) > 1
+    assert comparable(run("order", certifier=certifier, batch_size=128, indices=order)) == comparable(whole)
+    parts = [row for shard in range(5) for row in run("shards", certifier=certifier, batch_size=128, shard=(shard, 5))]
+    assert comparable(sorted(parts, key=lambda row: row["idx"])) == comparable(whole)
+    alone = [run(f"alone{i}", certifier=certifier, batch_size=128, indices=[i])[0] for i in (0, 3, 5)]
+    assert comparable(alone) == comparable([whole[i] for i in (0, 3, 5)])
 
 
 def test_images_are_certified_for_what_they_are(run):
@@ -119,6 +144,70 @@ def test_a_killed_run_goes_on_to_the_same_log(run, comparable, images, tmp_path)
     assert shard.read_bytes().count(b"\n") - 1 < 40
     assert comparable(run("killed")) == comparable(run("whole"))
     assert not any(line.endswith("0.1") for line in shard.read_text().splitlines())
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_points_leave_the_same_log(run, comparable, brightness, images, tmp_path):
+    """Forked children, killed without warning, each with another number of shards; the last ones finish."""
+    images.count, certifier, numbers = 300, SEQUENTIAL["grid"], random.Random(0)
+
+    class Slow(type(brightness)):
+        def forward(self, images):
+            time.sleep(0.002)
+            return super().forward(images)
+
+    def child(shard):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads; this child uses none
+            process = os.fork()
+        if process == 0:
+            try:
+                run("killed", certifier=certifier, classifier=Slow(), shard=shard)
+            finally:
+                os._exit(0)  # never back into the test
+        return process
+
+    kills = 0
+    while kills < 20:
+        parts = numbers.choice([1, 2, 3])
+        process = child((numbers.randrange(parts), parts))
+        time.sleep(numbers.uniform(0.01, 0.3))
+        os.kill(process, signal.SIGKILL)
+        kills += os.waitpid(process, 0)[1] == signal.SIGKILL
+    done = sum(len(path.read_text().splitlines()) - 1 for path in (tmp_path / "killed").glob("shard-*.tsv"))
+    assert 0 < done < 300
+    assert comparable(run("killed", certifier=certifier)) == comparable(run("whole", certifier=certifier))
+
+
+@pytest.mark.slow
+def test_memory_grows_neither_with_samples_nor_with_images(run, brightness):
+    """Bytes of all tensors that are alive while the classifier runs."""
+
+    class Watching(type(brightness)):
+        calls = most = 0
+
+        def forward(self, images):
+            self.calls += 1
+            if self.calls % 32:
+                return super().forward(images)
+            alive = [entry for entry in gc.get_objects() if issubclass(type(entry), torch.Tensor)]
+            self.most = max(self.most, sum(tensor.numel() * tensor.element_size() for tensor in alive))
+            return super().forward(images)
+
+    peaks = []
+    for name, n, count in (("small", 1000, 30), ("samples", 10_000, 30), ("images", 1000, 300)):
+        watching = Watching()
+        certifier = Cohen(100, n, 0.001)
+        run(
+            name,
+            classifier=watching,
+            images=lambda _: (torch.full((1, 4, 4), 0.1), 0),
+            indices=range(count),
+            certifier=certifier,
+            batch_size=256,
+        )
+        peaks.append(watching.most)
+    assert max(peaks) <= 1.1 * peaks[0]
 
 
 def test_the_header_tells_what_determines_the_rows(run, tmp_path):
@@ -213,6 +302,8 @@ def test_non_finite_logits_abstain_and_are_counted(run, brightness):
         ({"indices": []}, "empty"),
         ({"indices": [1, 2, 1]}, "twice"),
         ({"num_classes": 4}, "num_classes=4"),
+        ({"certifier": Sequential(20, 300, 0.001, mode="target", radii=[2.0])}, "2 is out of reach"),
+        ({"corruption": QuantisedGaussian(0.25)}, "8-bit images"),
         ({"images": lambda index: (torch.full((1, 4, 4 + index), 0.5), 0)}, "image 1 has the shape"),
         ({"images": lambda index: (torch.full((1, 4, 4), 0.5 * index), 0)}, "image 3 has values from 1.5"),
     ],
@@ -221,6 +312,7 @@ def test_bad_input_is_one_line(run, changes, words):
     with pytest.raises(UserError, match=words) as caught:
         run(**changes)
     assert "\n" not in str(caught.value)
+    assert run()  # a mistake that shows before the first batch leaves no log behind
 
 
 def test_the_corruption_looks_at_every_image(run):

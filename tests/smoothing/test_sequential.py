@@ -8,7 +8,7 @@ from dmaelab.smoothing import ABSTAIN, Case, Cohen, Sequential
 from dmaelab.smoothing.sequential import Standing
 from dmaelab.stats.bounds import clopper_pearson_lower
 from dmaelab.stats.geometry import GaussianL2, QuantisedGaussianL2
-from dmaelab.stats.looks import look_totals
+from dmaelab.stats.looks import least_count, look_totals
 from dmaelab.testing.certifiers import drive as drive_source
 from dmaelab.utils.errors import UserError
 
@@ -63,9 +63,14 @@ def test_the_whole_radius_needs_all_samples_unless_nothing_can_be_certified():
     assert lost.n < 500
 
 
-def test_without_futility_nothing_is_given_up():
+def test_without_futility_only_what_no_votes_could_certify_is_given_up():
     certifier = Sequential(100, 2000, 0.001, mode="target", radii=[0.5], futility=None)
-    assert drive_source(certifier, unit_case(), votes_of(0.5)).stop_reason == "n"
+    lost = drive_source(certifier, unit_case(), votes_of(0.5))
+    least = least_count(certifier._looks, norm.cdf(0.5))
+    assert lost.stop_reason == "futile"
+    assert lost.n - lost.count_a > 2000 - least  # not even unanimous votes would have done
+    assert drive_source(certifier, unit_case(), votes_of((least - 1) / 2000)).n == 2000
+    assert drive_source(Sequential(100, 2000, 0.001, mode="target", radii=[0.5]), unit_case(), votes_of(0.5)).n < lost.n
 
 
 def test_the_default_grid_is_that_of_the_tables():

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dmaelab.stats.bounds import clopper_pearson_lower, clopper_pearson_upper
-from dmaelab.stats.looks import Looks, look_totals
+from dmaelab.stats.looks import Looks, least_count, look_totals
 from dmaelab.stats.sequential import sequence_lower
 
 TWO_SIDED = json.loads((Path(__file__).parents[1] / "data" / "golden_sequential_extra.json").read_text())["seq_two_sided"]
@@ -40,6 +40,15 @@ def test_bounds_never_pass_the_golden_ones():
         looks = Looks(10**6, golden["alpha"], golden["share_s"], golden["w"])
         assert looks.lower_beside(golden["nA"], golden["t"]) <= golden["L"]
         assert looks.upper_beside(golden["nB"], golden["t"]) >= golden["U"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_the_least_count_is_where_the_last_look_begins_to_reach(share):
+    looks = Looks(1000, 0.001, share=share)
+    for needed in (0.5, 0.69, 0.99):
+        least = least_count(looks, needed)
+        assert looks.lower(least - 1, 1000) < needed <= looks.lower(least, 1000)
+    assert least_count(looks, 0.9999) == 1001
 
 
 def test_totals_of_looks():

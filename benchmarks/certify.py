@@ -1,0 +1,220 @@
+#!/usr/bin/env python
+"""Speed of certification: the engine beside a plain loop of Cohen et al. and beside bare forwards, in one run.
+
+    python benchmarks/certify.py [--device cpu] [--precision bf16] [--output docs/benchmarks/certify_cpu.json]
+
+1. ViT-B at 224x224, fixed n: rows/s of the engine over those of a plain loop (one image at a time, ``randn_like``, counts
+   read after every batch; fp32 eager on a CPU, fp16 autocast eager on a GPU), same weights, batch and attention. Beside it the
+   machine's own ratio of matmul rates in the two precisions.
+2. Overhead: time of the engine over the same forwards with the same noise; and the share of the noise in them.
+3. Small models: rows/s of the engine over bare forwards of a batch that lies ready.
+
+What is compared takes turns, and ratios are medians over rounds.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from tabulate import tabulate
+from torch import Tensor, nn
+
+from dmaelab.corruptions import Gaussian
+from dmaelab.modeling import Classifier, ViT, attention_rule
+from dmaelab.smoothing import Cohen, certify_images
+from dmaelab.smoothing.evaluation import FP32, Evaluation, fixed_kernels
+from dmaelab.smoothing.noise import Address, NoisyImage
+from dmaelab.utils.env import environment
+from dmaelab.utils.files import write_json
+
+SIGMA, N0 = 0.25, 8
+# name: image size, patch, channels, width, depth, heads
+BASE = (224, 16, 3, 768, 12, 12)
+SMALL = {"digits ViT (17 tokens, 64 wide, 3 deep)": (8, 2, 1, 64, 3, 2), "CIFAR ViT (65 tokens, 128 wide, 4 deep)": (32, 4, 3, 128, 4, 4)}
+
+
+def build(shape: tuple[int, ...], device: torch.device) -> Classifier:
+    """Return a classifier with random weights, its attention by the rule of the device."""
+    size, patch, channels, width, depth, heads = shape
+    torch.manual_seed(0)
+    backbone = ViT(width, depth, heads, image_size=size, patch_size=patch, in_channels=channels, attention=attention_rule(device.type))
+    return Classifier(backbone, 10, [0.5] * channels, [0.25] * channels).eval().to(device)
+
+
+def pictures(shape: tuple[int, ...], count: int) -> Tensor:
+    """Return ``count`` grey noise images [N,C,H,W] in [0,1]."""
+    return torch.rand(count, shape[2], shape[0], shape[0], generator=torch.Generator().manual_seed(0))
+
+
+def plain_loop(model: nn.Module, images: Tensor, n: int, batch: int, device: torch.device) -> None:
+    """CERTIFY as it is commonly written: for each image n0 and then n noisy copies, batch by batch, counts on the host."""
+    evaluation = Evaluation("fp16") if device.type == "cuda" else FP32
+    with torch.no_grad(), fixed_kernels(device):
+        for image in images:
+            for total in (N0, n):
+                counts = torch.zeros(10, dtype=torch.int64)
+                for start in range(0, total, batch):
+                    rows = image.to(device).repeat(min(batch, total - start), 1, 1, 1)
+                    with evaluation.autocast(device):
+                        votes = model(rows + SIGMA * torch.randn_like(rows)).argmax(1)
+                    counts += torch.bincount(votes, minlength=10).cpu()
+
+
+def engine(model: nn.Module, images: Tensor, n: int, batch: int, evaluation: Evaluation) -> None:
+    """The same work by the package: fixed n, a log in a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        certify_images(
+            model, lambda index: (images[index], 0), range(len(images)), Cohen(N0, n, 0.001), Gaussian(SIGMA), num_classes=10, out=folder,
+            batch_size=batch, evaluation=evaluation, progress=False,
+        )  # fmt: skip
+
+
+def forwards(model: nn.Module, images: Tensor, n: int, batch: int, evaluation: Evaluation, device: torch.device, noise: bool) -> None:
+    """As many full batches as the engine sends, with its noise or on a batch that lies ready; nothing is counted."""
+    rows, buffer = len(images) * (n + N0), torch.rand(batch, *images.shape[1:], device=device)
+    corruption = Gaussian(SIGMA)
+    with torch.no_grad(), fixed_kernels(device):
+        image, place = NoisyImage(images[0], corruption, Address(0, "call", 0), device), 0
+        for _ in range(-(-rows // batch)):
+            if noise:
+                place = _fill(buffer, image, place)
+            with evaluation.autocast(device):
+                model(buffer)
+        _wait(device)
+
+
+def noise_alone(images: Tensor, n: int, batch: int, device: torch.device) -> None:
+    """The noise of those batches without the forwards."""
+    buffer, place = torch.empty(batch, *images.shape[1:], device=device), 0
+    image = NoisyImage(images[0], Gaussian(SIGMA), Address(0, "call", 0), device)
+    for _ in range(-(-len(images) * (n + N0) // batch)):
+        place = _fill(buffer, image, place)
+    _wait(device)
+
+
+def _fill(buffer: Tensor, image: NoisyImage, place: int) -> int:
+    used = 0
+    while used < len(buffer):
+        samples = image.samples("estimation", place, len(buffer) - used)
+        buffer[used : used + len(samples)] = samples
+        used, place = used + len(samples), place + len(samples)
+    return place
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def take_turns(work: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Return seconds of each piece of work in each round, after one round to warm up."""
+    spent: dict[str, list[float]] = {name: [] for name in work}
+    for number in range(rounds + 1):
+        for name, run in work.items():
+            started = time.perf_counter()
+            run()
+            if number:
+                spent[name].append(time.perf_counter() - started)
+    return spent
+
+
+def ratio(spent: dict[str, list[float]], over: str, under: str) -> float:
+    """Return the median over rounds of one time over another."""
+    return statistics.median(a / b for a, b in zip(spent[over], spent[under], strict=True))
+
+
+def matmul_ratio(device: torch.device, precision: str, rounds: int) -> float:
+    """Return the rate of a large matmul in ``precision`` over that in the plain loop's."""
+    size = 8192 if device.type == "cuda" else 1536
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    plain = types["fp16" if device.type == "cuda" else "fp32"]
+    pairs = {name: torch.randn(size, size, device=device).to(kind) for name, kind in (("plain", plain), ("engine", types[precision]))}
+
+    def multiply(name: str) -> Callable[[], None]:
+        def run() -> None:
+            pairs[name] @ pairs[name]
+            _wait(device)
+
+        return run
+
+    with fixed_kernels(device):
+        return ratio(take_turns({name: multiply(name) for name in pairs}, rounds), "plain", "engine")
+
+
+def measure_base(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Parts 1 and 2, on ViT-B."""
+    model, images = build(BASE, device), pictures(BASE, args.images)
+    evaluation = Evaluation(args.precision).resolved(device)
+    forward = evaluation.prepare(model)
+    work = {
+        "plain loop": lambda: plain_loop(model, images, args.n, args.batch, device),
+        "engine": lambda: engine(forward, images, args.n, args.batch, evaluation),
+        "forwards with the noise": lambda: forwards(forward, images, args.n, args.batch, evaluation, device, noise=True),
+        "noise": lambda: noise_alone(images, args.n, args.batch, device),
+    }
+    spent = take_turns(work, args.rounds)
+    rows = args.images * (args.n + N0)
+    return {
+        "precision": args.precision,
+        "rows": rows,
+        "batch": args.batch,
+        "attention": attention_rule(device.type),
+        "rows/s": {name: round(rows / statistics.median(times), 2) for name, times in spent.items()},
+        "engine over plain loop": round(ratio(spent, "plain loop", "engine"), 3),
+        f"matmul rate, {args.precision} over the plain loop's": round(matmul_ratio(device, args.precision, 5), 3),
+        "overhead over the same forwards with the same noise": round(ratio(spent, "engine", "forwards with the noise") - 1, 4),
+        "share of the noise": round(ratio(spent, "noise", "forwards with the noise"), 4),
+    }
+
+
+def measure_small(shape: tuple[int, ...], args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Part 3, on one small model, in fp32."""
+    model, images, batch, n = build(shape, device), pictures(shape, 4), 1000, args.small_n
+    work = {
+        "engine": lambda: engine(model, images, n, batch, FP32.resolved(device)),
+        "bare forwards": lambda: forwards(model, images, n, batch, FP32, device, noise=False),
+        "noise": lambda: noise_alone(images, n, batch, device),
+    }
+    spent = take_turns(work, args.rounds)
+    rows = 4 * (n + N0)
+    return {
+        **{f"{name}, rows/s": round(rows / statistics.median(times)) for name, times in spent.items() if name != "noise"},
+        "engine over bare forwards": round(ratio(spent, "bare forwards", "engine"), 3),
+        "noise over bare forwards": round(ratio(spent, "noise", "bare forwards"), 3),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="bf16", help="of the engine in parts 1 and 2")
+    parser.add_argument("--batch", type=int, help="rows of a batch (default: 16 on a CPU, 512 on a GPU)")
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--n", type=int, help="samples per image in parts 1 and 2 (default: 56 on a CPU, 20,000 on a GPU)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", help="also write the figures as JSON")
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    on_gpu = device.type == "cuda"
+    args.batch, args.n, args.small_n = args.batch or (512 if on_gpu else 16), args.n or (20_000 if on_gpu else 56), 200_000 if on_gpu else 5000
+    record = {"ViT-B, 224x224": measure_base(args, device)}
+    for name, shape in SMALL.items():
+        record[name] = measure_small(shape, args, device)
+    for name, figures in record.items():
+        print(name)
+        print(tabulate([[key, value] for key, value in figures.items()], tablefmt="plain"), end="\n\n")
+    if args.output:
+        write_json(args.output, {"environment": environment(), "device": str(device), "threads": torch.get_num_threads(), "record": record})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The command line of certification as a user types it: processes, merging, verifying, a module of one's own."""
+
+import fcntl
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dmaelab.engine import certification_config, run_certification
+from dmaelab.launch.shards import certify_in_processes
+from dmaelab.records.log import read_folders, read_header
+from dmaelab.utils.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+QUICK = [
+    "certify.device=cpu", "certifier.name=sequential", "certifier.n=1000", "certifier.n0=50", "certify.batch_size=128",
+    'certify.subset={"count": 12}',
+]  # fmt: skip
+
+
+@pytest.fixture
+def run(classifier_run, tmp_path):
+    return shutil.copytree(classifier_run, tmp_path / "run")
+
+
+def tool(*arguments, status=0):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "tools/certify.py"), *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == status, result.stderr
+    return result.stdout if status == 0 else result.stderr
+
+
+def rows(*folders):
+    """Return the merged rows without their time."""
+    table = read_folders(folders)
+    place = table.columns.index("time")
+    return {index: cells[:place] + cells[place + 1 :] for index, cells in table.rows.items()}
+
+
+@pytest.mark.slow
+def test_one_command_certifies_in_many_processes(run):
+    """The same log as one process; a process that cannot write its shard fails alone, and the command again does the rest."""
+    folder = run_certification(certification_config(run, [*QUICK, "certify.name=one"]), progress=False)
+    output = tool(run, *QUICK, "certify.name=two", "--processes", "2")
+    assert "12" in output
+    assert "log: " in output
+    assert sorted(path.name for path in (run / "certify/two").glob("shard-*")) == ["shard-000-of-002.tsv", "shard-001-of-002.tsv"]
+    assert rows(run / "certify/two") == rows(folder)
+    assert f"{run}/certify/two: all 12 rows follow from their counts" in tool("--verify", run / "certify/two")
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_is_named_and_leaves_the_others(run):
+    held = run / "certify/log/shard-001-of-002.tsv"
+    held.parent.mkdir(parents=True)
+    cfg = certification_config(run, [*QUICK, "certify.name=log"])
+    with held.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as if another process were writing this shard
+        with pytest.raises(UserError, match="shards 1 of 2 failed, see above; repeat the command"):
+            certify_in_processes(cfg, 2, progress=False)
+    assert len(rows(held.parent)) == 6
+    assert len(rows(certify_in_processes(cfg, 2, progress=False))) == 12
+
+
+def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
+    for part in (0, 1):
+        out = ["certify.name=default", f"certify.out_dir={tmp_path / f'machine{part}'}"]
+        run_certification(certification_config(run, [*QUICK, *out]), (part, 2), progress=False)
+    parts = [tmp_path / f"machine{part}/certify/default" for part in (0, 1)]
+    assert "6 of 12 images have no row" in tool("--merge", tmp_path / "half", parts[0], status=2)
+    assert tool("--merge", tmp_path / "whole", *parts).strip() == f"{tmp_path / 'whole'}: 12 images"
+    assert rows(tmp_path / "whole") == rows(*parts)
+    assert "all 12 rows follow" in tool("--verify", tmp_path / "whole")
+    shard = tmp_path / "whole/shard-000-of-001.tsv"
+    header, *lines = shard.read_text().splitlines()
+    place = header.split("\t").index("radius")
+    cells = lines[0].split("\t")
+    shard.write_text("\n".join([header, "\t".join([*cells[:place], "9.000000", *cells[place + 1 :]]), *lines[1:]]) + "\n")
+    assert "1 claims in 12 rows do not follow from their counts" in tool("--verify", tmp_path / "whole", status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "SOURCE is missing"),
+        (["somewhere", "--processes", "many"], "there is no such run directory"),
+        (["--merge", "whole"], "--merge needs a new folder"),
+        (["--verify", "nowhere"], "nowhere is no certification log"),
+        (["--verify", "a", "--merge", "b"], "not allowed with argument"),
+    ],
+)
+def test_mistyped_commands(arguments, words):
+    assert words in tool(*arguments, status=2)
+
+
+MODULE = """
+from torch import nn
+
+class Corners(nn.Module):
+    def __init__(self, scale=1.0):
+        super().__init__()
+        self.scale = scale
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, images):
+        return self.scale * self.head(images.flatten(1))
+
+def no_module():
+    return 3
+"""
+CONFIG = """
+import my_models
+from dmaelab.config import LazyCall as L
+from dmaelab.corruptions import build_corruption
+from dmaelab.data import build_dataset
+from dmaelab.smoothing import build_certifier
+
+certify = dict(out_dir="mine", subset={"count": 4}, batch_size=64, device="cpu")
+classifier = L(my_models.Corners)(scale=2.0)
+certifier = L(build_certifier)(name="cohen", n0=20, n=100, alpha=0.001)
+corruption = L(build_corruption)(name="gaussian", sigma=0.25)
+dataset = L(build_dataset)(name="digits", split="test")
+"""
+
+
+def test_any_module_can_be_certified_by_a_config(tmp_path, monkeypatch):
+    """A section ``classifier`` instead of a run: restart, shards and tables come with it."""
+    (tmp_path / "my_models.py").write_text(MODULE)
+    (tmp_path / "mine.py").write_text(CONFIG)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    folder = run_certification(certification_config("mine.py"), progress=False)
+    assert folder == Path("mine/certify/default")
+    assert len(rows(folder)) == 4
+    assert read_header(folder)["identity"]["model"]["scale"] == 2.0
+    for overrides, words in (
+        (["certify.out_dir=None"], "names certify.out_dir"),
+        (["certify.run=somewhere"], "and no certify.run"),
+        (["classifier.sclae=1"], "did you mean 'scale'"),
+        (["classifier._target_=my_models.no_module", "~classifier.scale"], "builds a int, not a torch.nn.Module"),
+    ):
+        with pytest.raises(UserError, match=words):
+            run_certification(certification_config("mine.py", overrides), progress=False)
