@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from dmaelab.engine import certification_config
+from dmaelab.records.readers import read_log
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("projects/**/*.md")])
 README = (ROOT / "README.md").read_text()
@@ -74,6 +77,39 @@ def test_the_readme_example_of_any_classifier():
     names = {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 10)), "image": torch.rand(3, 4, 4)}
     exec(example.replace("10_000", "200"), names)
     assert names["prediction"] in range(-1, 10)
+
+
+def test_the_example_of_a_torchvision_model(tmp_path, monkeypatch):
+    """As it stands, but for random weights, small images and few samples."""
+    pytest.importorskip("torchvision")
+    from PIL import Image
+
+    for name in ("a", "b"):
+        (tmp_path / "imagenet/val" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 50), (90, 120, 200)).save(tmp_path / "imagenet/val" / name / "1.png")
+    example = next(block for block in blocks((ROOT / "docs/certification.md").read_text(), "python") if "torchvision" in block)
+    assert len([line for line in example.splitlines() if line and "import" not in line]) <= 10
+    for old, new in (
+        ('resnet50(weights="DEFAULT")', "resnet18()"), ("Resize(256)", "Resize(40)"), ("CenterCrop(224)", "CenterCrop(32)"),
+        ("100, 10_000, 0.001, 256", "10, 50, 0.001, 16"), ("len(dataset), 50", "len(dataset), 1"),
+    ):  # fmt: skip
+        assert old in example
+        example = example.replace(old, new)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(example, names)
+    assert [row["idx"] for row in names["rows"]] == [0, 1]
+    assert len(read_log(tmp_path / "logs/resnet50")) == 2
+
+
+def test_the_example_of_a_config_for_a_module(tmp_path, monkeypatch):
+    example = next(block for block in blocks((ROOT / "docs/certification.md").read_text(), "python") if "MyNetwork" in block)
+    network = "from torch import nn\nclass MyNetwork(nn.Linear):\n    def __init__(self, weights):\n        super().__init__(3072, 10)\n"
+    (tmp_path / "my_package.py").write_text(network)
+    (tmp_path / "my_certification.py").write_text(example)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert certification_config("my_certification.py").certifier.name == "sequential"
 
 
 def test_the_readme_names_targets_of_the_makefile():

@@ -120,7 +120,7 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
         corruption,
         num_classes=dataset.num_classes,
         out=out,
-        identity=_identity(cfg, device),
+        identity=certification_identity(cfg, device),
         context={
             "run": settings.run,
             "weights_file": settings.weights,
@@ -162,7 +162,7 @@ def load_classifier(cfg: DictConfig, device: torch.device) -> nn.Module:
     return classifier
 
 
-def _identity(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
+def certification_identity(cfg: DictConfig, device: torch.device) -> dict[str, Any]:
     """Return what determines the rows besides noise, statistics and the tensors of the weights.
 
     The model's config stands for what no tensor shows (heads, input size); where the data lie does not matter.

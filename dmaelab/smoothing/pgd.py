@@ -220,7 +220,7 @@ def _gradients(logits: Tensor, classes: Tensor, candidates: Tensor) -> Tensor:
     # In float64 a probability of almost 1 has a gradient still, and with a largest entry of 1 float16 can carry it back.
     leaf = logits.detach().double().requires_grad_()
     log_p = leaf.log_softmax(1).unflatten(0, (len(candidates), -1))
-    loss = -log_p[torch.arange(len(candidates)), :, classes].logsumexp(1).sum()
+    loss = -log_p[torch.arange(len(candidates), device=logits.device), :, classes].logsumexp(1).sum()
     pull = torch.autograd.grad(loss, leaf)[0].nan_to_num(0, 0, 0).view_as(log_p)
     pull = pull / pull.abs().amax((1, 2), keepdim=True).clamp_min(1e-300)
     (gradients,) = torch.autograd.grad(logits, candidates, pull.flatten(0, 1).to(logits.dtype))

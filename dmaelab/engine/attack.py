@@ -1,0 +1,135 @@
+"""run_attack: attack the certificates of a finished log inside their balls."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from tabulate import tabulate
+
+from dmaelab.config import instantiate
+from dmaelab.data import select_indices
+from dmaelab.engine.certification import _identity, check_certification, images_of, load_classifier, log_folder
+from dmaelab.engine.settings import CertifySettings
+from dmaelab.records.log import HEADER
+from dmaelab.records.merge import differences
+from dmaelab.records.readers import Log, read_log
+from dmaelab.smoothing.attack import OUTCOMES, AttackReport, attack_certified
+from dmaelab.smoothing.evaluation import Evaluation
+from dmaelab.smoothing.identity import make_context, make_identity
+from dmaelab.smoothing.pgd import PGD
+from dmaelab.utils.distributed import pick_device
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.files import write_json
+
+REPORT = "attack.json"
+
+_SAME = ("weights", "sigma", "corruption", "geometry", "norm", "shape", "classes", "precision", "model", "dataset", "plugins")
+"""Of a log's identity: what makes the smoothed classifier and the images. The others say how they were certified."""
+
+
+def run_attack(
+    cfg: DictConfig, *, images: int = 20, scale: float = 1.0, attack: PGD | None = None, n: int = 1000, seed: int = 0
+) -> tuple[AttackReport, Path]:
+    """Attack certificates of the log that a config of ``certification_config`` names; write :data:`REPORT` beside it.
+
+    Args:
+        cfg: as for ``run_certification``, whose log must be there.
+        images: how many of the certified ones, evenly spread; all if there are fewer.
+        scale: factor of their radii.
+        attack: how to search; None takes ``PGD()``.
+        n: samples of PREDICT at what was found; its alpha is that of the log.
+        seed: of search and PREDICT.
+
+    Returns:
+        What became of them, and the path of the file.
+
+    Raises:
+        UserError: bad input, no log, or one of another classifier, noise or data set (names the differing keys).
+    """
+    check_certification(cfg)
+    settings, folder = CertifySettings(**instantiate(cfg.certify)), log_folder(cfg)
+    if images < 1:
+        raise UserError(f"images is {images}: attack at least 1")
+    if not (folder / HEADER).exists():
+        raise UserError(f"{folder} holds no certification log: certify first")
+    attack, log, device = attack or PGD(), read_log(folder), pick_device(settings.device)
+    classifier, corruption, dataset = load_classifier(cfg, device), instantiate(cfg.corruption), instantiate(cfg.dataset)
+    evaluation, load = Evaluation(settings.precision, settings.channels_last, settings.compile), images_of(dataset)
+    facts = make_identity(
+        classifier, instantiate(cfg.certifier), corruption, indices=[], num_classes=dataset.num_classes, shape=load(0)[0].shape,
+        batch_size=settings.batch_size, evaluation=evaluation.resolved(device), seed=seed, device=device,
+    ) | _identity(cfg, device)  # fmt: skip
+    _check_same(log, facts)
+    chosen, tried = _choose(log, images)
+    report = attack_certified(
+        classifier,
+        [load(index)[0] for index in chosen.index.tolist()],
+        list(zip(chosen.prediction.tolist(), chosen.radius.tolist(), strict=True)),
+        corruption,
+        num_classes=dataset.num_classes,
+        alpha=log.identity["alpha"],
+        n=n,
+        attack=attack,
+        scale=scale,
+        batch_size=settings.batch_size,
+        evaluation=evaluation,
+        on_invalid=settings.on_invalid,
+        seed=seed,
+        indices=chosen.index.tolist(),
+        tried=tried,
+    )
+    write_json(folder / REPORT, _plain(report, log, vars(attack) | {"n": n, "seed": seed}, device))
+    return report, folder / REPORT
+
+
+def describe(report: AttackReport) -> list[str]:
+    """Return the lines that a terminal shows: one for each image, and what follows from all."""
+    head = ("image", "class", "radius", "distance", "answer", "outcome")
+    rows = [(a.index, a.prediction, a.radius, a.worst.distance, a.worst.answer, a.outcome) for a in report.images]
+    counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in OUTCOMES)
+    if report.scale > 1:
+        verdict = f"at {report.scale:g} times the certified radius nothing is promised"
+    else:
+        verdict = f"alpha allows {report.allowed} changed: the certificates {'stand' if report.sound else 'are NOT sound'}"
+    table = tabulate(rows, head, floatfmt=".4f")
+    return [table, f"{len(rows)} images x {report.restarts} attempts: {counts}; {verdict}"]
+
+
+def _check_same(log: Log, facts: dict[str, Any]) -> None:
+    there, here = ({key: identity[key] for key in _SAME if key in identity} for identity in (log.identity, facts))
+    if different := differences(there, here):
+        raise UserError(f"{log.path} is the log of another certification: {'; '.join(different)}; its certificates say nothing here")
+
+
+def _choose(log: Log, images: int) -> tuple[Log, int]:
+    """Return the rows to attack, and how many rows they stand for, abstentions included."""
+    certified = log.take((log.prediction >= 0) & (log.radius > 0))
+    if not len(certified):
+        raise UserError(f"{log.path} has no row with a class and a radius above 0: there is nothing to attack")
+    chosen = certified.take(np.array(select_indices(len(certified), {"count": min(images, len(certified))})))
+    return chosen, -(-len(log) * len(chosen) // len(certified))
+
+
+def _plain(report: AttackReport, log: Log, settings: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return the content of the file."""
+    return {
+        "identity_hash": (log.header or {})["identity_hash"],
+        "settings": {"scale": report.scale, "alpha": report.alpha, **settings},
+        "images": [
+            {
+                "idx": image.index,
+                "predict": image.prediction,
+                "radius": image.radius,
+                "outcome": image.outcome,
+                "attempts": [{"distance": a.distance, "answer": a.answer, "lead": a.lead} for a in image.attempts],
+            }
+            for image in report.images
+        ],
+        "tried": report.tried,
+        **{outcome: report.count(outcome) for outcome in OUTCOMES},
+        "allowed": report.allowed,
+        "sound": report.sound,
+        "context": make_context(device),
+    }

@@ -1,0 +1,49 @@
+#!/usr/bin/env python
+"""Attack the certificates of a finished certification inside their balls, and print what became of them.
+
+    python tools/attack.py runs/digits/rs
+    python tools/attack.py runs/digits/rs certify.name=half corruption.sigma=0.5 --images 100
+    python tools/attack.py runs/digits/rs --scale 2
+
+SOURCE and key=value as for tools/certify.py. Exit status 1 if more images changed than alpha allows; above
+--scale 1 nothing is promised, and it is 0. The log's folder gets attack.json. docs/attack.md says what it shows.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dmaelab.utils.cli import run_main
+
+
+def main() -> None:
+    """Read the config and its log, attack, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", metavar="SOURCE", help="run directory, or certification config")
+    parser.add_argument("--images", type=int, default=20, metavar="N", help="certified images, evenly spread over the log (default: 20)")
+    parser.add_argument("--scale", type=float, default=1.0, metavar="S", help="factor of their radii (default: 1)")
+    parser.add_argument("--steps", type=int, default=20, metavar="N", help="gradient steps of an attempt (default: 20)")
+    parser.add_argument("--restarts", type=int, default=2, metavar="N", help="attempts at each image (default: 2)")
+    parser.add_argument("--samples", type=int, default=32, metavar="N", help="noisy samples of a gradient (default: 32)")
+    parser.add_argument("--n", type=int, default=1000, metavar="N", help="samples of PREDICT at what was found (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the attack (default: 0)")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    args = parser.parse_intermixed_args()
+
+    from dmaelab.engine.attack import describe, run_attack
+    from dmaelab.engine.certification import certification_config
+    from dmaelab.smoothing.pgd import PGD
+
+    cfg = certification_config(args.source, args.overrides)
+    attack = PGD(args.steps, args.restarts, args.samples)
+    report, path = run_attack(cfg, images=args.images, scale=args.scale, attack=attack, n=args.n, seed=args.seed)
+    print("\n".join(describe(report)))
+    print(f"report: {path}")
+    if not report.sound:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_main(main)
