@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from dmaelab.config import instantiate
 from dmaelab.data import select_indices
-from dmaelab.engine.certification import _identity, check_certification, images_of, load_classifier, log_folder
+from dmaelab.engine.certification import certification_identity, check_certification, images_of, load_classifier, log_folder
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.records.log import HEADER
 from dmaelab.records.merge import differences
@@ -60,7 +60,7 @@ def run_attack(
     facts = make_identity(
         classifier, instantiate(cfg.certifier), corruption, indices=[], num_classes=dataset.num_classes, shape=load(0)[0].shape,
         batch_size=settings.batch_size, evaluation=evaluation.resolved(device), seed=seed, device=device,
-    ) | _identity(cfg, device)  # fmt: skip
+    ) | certification_identity(cfg, device)  # fmt: skip
     _check_same(log, facts)
     chosen, tried = _choose(log, images)
     report = attack_certified(
