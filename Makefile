@@ -40,6 +40,9 @@ types: setup
 bench: setup
 	$(RUN) benchmarks/attention.py
 	$(RUN) benchmarks/residual_stream.py
+	$(RUN) benchmarks/evaluation.py
+	$(RUN) benchmarks/certify.py
+	$(RUN) benchmarks/adaptive.py tests/data/certify_logs
 
 clean:
 	rm -rf $(VENV) build *.egg-info

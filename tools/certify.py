@@ -28,14 +28,16 @@ def main() -> None:
     work = parser.add_mutually_exclusive_group()
     work.add_argument("--shard", type=_shard, default=(0, 1), metavar="i/N", help="take every N-th image, from the i-th on (i from 0)")
     work.add_argument("--processes", metavar="N|auto", help="certify in N processes, each with a GPU of its own; auto: one per GPU")
-    work.add_argument("--dry-run", action="store_true", help="check the whole config, certify nothing")
     work.add_argument("--verify", metavar="LOG", help="recompute every radius of a log's folder from its counts")
     work.add_argument(
         "--merge", nargs="+", metavar="FOLDER", help="write the rows of the second and further folders to the first, a new one"
     )
+    parser.add_argument("--dry-run", action="store_true", help="check the whole config, certify nothing")
     parser.add_argument("--radii", nargs="+", type=float, metavar="R", help="columns of the table (default: 0 0.25 ... 3)")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
+    if (args.verify or args.merge) and args.source is not None:
+        parser.error(f"--verify and --merge take no SOURCE, but there is '{args.source}'")
     if args.verify:
         _verify(args.verify)
     elif args.merge:
@@ -56,6 +58,7 @@ def _certify(args: argparse.Namespace) -> None:
 
     from dmaelab.analysis.tables import default_label, make_table
     from dmaelab.launch.shards import certify_in_processes, default_processes
+    from dmaelab.records.log import read_folders
     from dmaelab.records.readers import read_log
     from dmaelab.utils.logs import setup_logging
 
@@ -64,19 +67,26 @@ def _certify(args: argparse.Namespace) -> None:
         folder = certify_in_processes(cfg, default_processes() if args.processes == "auto" else _count(args.processes))
     else:
         folder = run_certification(cfg, args.shard)
+    if not read_folders([folder]).rows:
+        print(f"no images in this shard; log: {folder}")
+        return
     log = read_log(folder)
     print(make_table([(default_label(log), log)], "text", args.radii, intervals=True))
     print(f"log: {folder}")
 
 
-def _verify(folder: str) -> None:
+def _verify(path: str) -> None:
     from dmaelab.analysis.verify import verify_log
+    from dmaelab.records.readers import find_logs
 
-    rows, problems = verify_log(folder)
-    if problems:
-        print("\n".join(problems[:20]))
-        raise UserError(f"{folder}: {len(problems)} claims in {rows} rows do not follow from their counts")
-    print(f"{folder}: all {rows} rows follow from their counts")
+    wrong = 0
+    for folder in find_logs(path):
+        rows, problems = verify_log(folder)
+        shown = problems[:20] + ["..."] * (len(problems) > 20)
+        print("\n".join(shown) if shown else f"{folder}: all {rows} rows follow from their counts")
+        wrong += len(problems)
+    if wrong:
+        raise UserError(f"{path}: {wrong} claims do not follow from their counts")
 
 
 def _merge(folders: list[str]) -> None:

@@ -13,7 +13,7 @@ pipeline = dict(
     pictures=["pretrain"],
 )
 
-_certify = ['certify.subset={"count": 200}', "certifier.n=1000", "certify.precision=bf16"]
+_certify = ['certify.subset={"count": 200}', "certifier.n=1000", "certify.precision=auto"]
 
 stages = [
     dict(name="pretrain", config="cifar10/pretrain"),

@@ -16,7 +16,7 @@ pipeline = dict(
     ),
 )
 
-_certify = ["dataset.split=test", "certify.precision=bf16", "certify.batch_size=2000"]
+_certify = ["dataset.split=test", "certify.precision=auto", "certify.batch_size=2000"]
 
 stages = [
     dict(name="pretrain", config="digits/pretrain"),

@@ -12,7 +12,7 @@ from dmaelab.records.readers import Log
 from dmaelab.stats.paired import bootstrap_mean, mcnemar_pvalue
 from dmaelab.utils.errors import UserError
 
-SETTINGS = ("n", "alpha", "sigma")
+SETTINGS = ("n", "alpha", "sigma", "certifier", "corruption")
 """What two certifications should have in common, so that a difference is the models'."""
 
 

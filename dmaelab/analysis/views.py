@@ -42,7 +42,10 @@ def two_sided(log: Log) -> Log:
     radius = log.extra[TWO_SIDED].astype(np.float64)
     missing = np.isnan(radius) & ~skipped(log)
     if missing.any():
-        raise UserError(f"{log.path} has no two-sided radius in {missing.sum()} of its {len(log)} rows")
+        raise UserError(
+            f"{log.path} has no two-sided radius in {missing.sum()} of its {len(log)} rows, where sampling stopped for the one-sided one:"
+            " certify with cohen for two-sided tables"
+        )
     positive = radius > 0
     prediction = np.where(positive | skipped(log), log.extra["top"], -1).astype(np.int64)
     correct = (prediction >= 0) & (prediction == log.label)

@@ -8,8 +8,8 @@ import torch
 from omegaconf import DictConfig
 from tabulate import tabulate
 
+from dmaelab.analysis.views import skipped
 from dmaelab.config import instantiate
-from dmaelab.data import select_indices
 from dmaelab.engine.certification import certification_identity, check_certification, images_of, load_classifier, log_folder
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.records.log import HEADER
@@ -22,10 +22,25 @@ from dmaelab.smoothing.pgd import PGD
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json
+from dmaelab.utils.random import Draw
 
 REPORT = "attack.json"
 
-_SAME = ("weights", "sigma", "corruption", "geometry", "norm", "shape", "classes", "precision", "model", "dataset", "plugins")
+_SAME = (
+    "first_image",
+    "network",
+    "weights",
+    "sigma",
+    "corruption",
+    "geometry",
+    "norm",
+    "shape",
+    "classes",
+    "precision",
+    "model",
+    "dataset",
+    "plugins",
+)
 """Of a log's identity: what makes the smoothed classifier and the images. The others say how they were certified."""
 
 
@@ -36,7 +51,7 @@ def run_attack(
 
     Args:
         cfg: as for ``run_certification``, whose log must be there.
-        images: how many of the certified ones, evenly spread; all if there are fewer.
+        images: how many of the certified ones, drawn at random; all if there are fewer.
         scale: factor of their radii.
         attack: how to search; None takes ``PGD()``.
         n: samples of PREDICT at what was found; its alpha is that of the log.
@@ -58,11 +73,12 @@ def run_attack(
     classifier, corruption, dataset = load_classifier(cfg, device), instantiate(cfg.corruption), instantiate(cfg.dataset)
     evaluation, load = Evaluation(settings.precision, settings.channels_last, settings.compile), images_of(dataset)
     facts = make_identity(
-        classifier, instantiate(cfg.certifier), corruption, indices=[], num_classes=dataset.num_classes, shape=load(0)[0].shape,
-        batch_size=settings.batch_size, evaluation=evaluation.resolved(device), seed=seed, device=device,
+        classifier, instantiate(cfg.certifier), corruption, indices=[], num_classes=dataset.num_classes,
+        first=load(int(log.index.min())), batch_size=settings.batch_size, evaluation=evaluation.resolved(device), seed=seed,
+        device=device,
     ) | certification_identity(cfg, device)  # fmt: skip
     _check_same(log, facts)
-    chosen, tried = _choose(log, images)
+    chosen, tried = _choose(log, images, seed)
     report = attack_certified(
         classifier,
         [load(index)[0] for index in chosen.index.tolist()],
@@ -103,12 +119,17 @@ def _check_same(log: Log, facts: dict[str, Any]) -> None:
         raise UserError(f"{log.path} is the log of another certification: {'; '.join(different)}; its certificates say nothing here")
 
 
-def _choose(log: Log, images: int) -> tuple[Log, int]:
-    """Return the rows to attack, and how many rows they stand for, abstentions included."""
+def _choose(log: Log, images: int, seed: int) -> tuple[Log, int]:
+    """Return the rows to attack, and how many rows they stand for, abstentions included.
+
+    They are drawn at random: what alpha allows is for rows that are chosen without regard to what they hold.
+    """
+    log = log.take(~skipped(log))
     certified = log.take((log.prediction >= 0) & (log.radius > 0))
     if not len(certified):
         raise UserError(f"{log.path} has no row with a class and a radius above 0: there is nothing to attack")
-    chosen = certified.take(np.array(select_indices(len(certified), {"count": min(images, len(certified))})))
+    order = Draw(seed, "call", "attacked rows").host().permutation(len(certified))
+    chosen = certified.take(np.sort(order[:images]))
     return chosen, -(-len(log) * len(chosen) // len(certified))
 
 

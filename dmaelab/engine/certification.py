@@ -110,6 +110,7 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
         raise UserError(f"the classifier has {classifier.num_classes} classes and the data set {dataset.num_classes}: set another dataset")
     corruption = instantiate(cfg.corruption)
     _, sigma = smoothing_noise(corruption)
+    logger.info("certifying at sigma %g (= %g/255): %s", sigma, sigma * 255, log_folder(cfg))
     _warn_of_noise(cfg, sigma)
     out = log_folder(cfg)
     certify_images(

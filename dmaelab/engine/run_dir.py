@@ -16,6 +16,7 @@ from dmaelab.modeling import attention_rule, load_exact, load_file
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json
+from dmaelab.utils.precision import precision_rule
 
 logger = logging.getLogger("dmaelab")
 
@@ -57,6 +58,8 @@ def resolve(cfg: DictConfig, device: torch.device) -> None:
     for field in fields(TrainSettings):
         if field.name not in cfg.train:
             cfg.train[field.name] = field.default_factory() if field.default_factory is not MISSING else field.default
+    if cfg.train.precision == "auto":
+        cfg.train.precision = precision_rule(device.type)
     set_attention(cfg.model, device, only_auto=True)
 
 

@@ -5,8 +5,6 @@ from typing import Any, Literal
 
 from dmaelab.utils.errors import ConfigError
 
-Precision = Literal["fp32", "bf16"]
-
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -18,7 +16,7 @@ class TrainSettings:
         batch_size: images of one step, over all processes and micro-batches.
         seed: of initialisation, data order, noise and masks.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        precision: ``"fp32"``, or ``"bf16"`` autocast.
+        precision: ``"fp32"``, ``"bf16"`` autocast, or ``"auto"``: bf16 where the device has it, else fp32.
         accum_steps: micro-batches per step and process.
         clip_grad: largest norm of the gradient; ``None`` does not clip.
         num_workers: loader processes.
@@ -42,7 +40,7 @@ class TrainSettings:
     batch_size: int
     seed: int = 0
     device: str = "auto"
-    precision: Precision = "fp32"
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
     accum_steps: int = 1
     clip_grad: float | None = None
     num_workers: int = 0
@@ -70,8 +68,8 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"train.{name} is {value}: it must be more than 0, or None")
-        if self.precision not in ("fp32", "bf16"):
-            raise ConfigError(f"train.precision is '{self.precision}': choose 'fp32' or 'bf16'")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ConfigError(f"train.precision is '{self.precision}': choose 'auto', 'fp32' or 'bf16'")
         for name, step in self.milestones.items():
             if not _is_file_name(name) or name == "best" or name.startswith("step_"):
                 raise ConfigError(f"train.milestones has the name '{name}': give a file name, and neither 'best' nor 'step_...'")
@@ -94,7 +92,8 @@ class CertifySettings:
             ``{"stride": k}``, or a list of indices.
         seed: of the noise.
         batch_size: rows per forward; part of the log's identity.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"``; the certificate is for the network as evaluated.
+        precision: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"``: bf16 where the device has it; the certificate is
+            for the network as evaluated.
         channels_last, compile: how the network is evaluated; None takes the rule of the device.
         on_invalid: ``"stop"`` at logits that are not finite, or ``"count"`` them as a class of their own.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
@@ -108,7 +107,7 @@ class CertifySettings:
     subset: dict | list | None = None
     seed: int = 0
     batch_size: int = 1000
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool | None = None
     compile: bool | None = None
     on_invalid: Literal["stop", "count"] = "stop"
@@ -120,7 +119,7 @@ class CertifySettings:
             raise ConfigError(f"certify.name is '{self.name}': give the name of a folder, without a path")
         if self.batch_size < 1:
             raise ConfigError(f"certify.batch_size is {self.batch_size}: it must be at least 1")
-        for name, choices in (("precision", ("fp32", "bf16", "fp16")), ("on_invalid", ("stop", "count"))):
+        for name, choices in (("precision", ("auto", "fp32", "bf16", "fp16")), ("on_invalid", ("stop", "count"))):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"certify.{name} is '{getattr(self, name)}': choose one of {', '.join(choices)}")
 

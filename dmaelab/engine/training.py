@@ -78,8 +78,9 @@ def run_evaluation(cfg: DictConfig, weights: str = "final") -> dict[str, float]:
     """Evaluate the model of the finished run ``train.out_dir`` on ``data.test``; nothing is written."""
     check_training(cfg)
     setup_logging()
+    device = pick_device(cfg.train.get("device", "auto"))
+    run_dir.resolve(cfg, device)
     settings = TrainSettings(**instantiate(cfg.train))
-    device = pick_device(settings.device)
     model = run_dir.load_model(settings.out_dir, weights, device)
     result = evaluate(model, instantiate(cfg.data.test), settings, device)
     for name, value in result.items():

@@ -1,9 +1,11 @@
 """One certification on all GPUs of a machine: a process for each shard, each with a device of its own."""
 
+import contextlib
 import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -14,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dmaelab.config import load_plugins
 from dmaelab.engine.certification import log_folder, run_certification
-from dmaelab.records.log import HEADER, read_folders, read_header
+from dmaelab.records.log import read_folders, read_header
 from dmaelab.records.row import parse_row
 from dmaelab.smoothing.progress import Progress
 from dmaelab.utils.cli import run_main
@@ -43,7 +45,7 @@ def certify_in_processes(cfg: DictConfig, count: int, progress: bool = True) -> 
     text = OmegaConf.to_yaml(cfg)
     context = multiprocessing.get_context("spawn")  # a fork could not use CUDA
     children = [context.Process(target=_shard, args=(text, part, count)) for part in range(count)]
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGUSR2)}
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)}
     try:
         for child in children:
             child.start()
@@ -73,13 +75,14 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _shard(text: str, part: int, count: int) -> None:
     """Certify one shard, in a process of its own."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cfg: Any = OmegaConf.create(text)
     load_plugins(cfg)
     if part:  # a warning is the same in every process
         logging.getLogger("dmaelab").setLevel(logging.ERROR)
-    if cfg.certify.get("device", "auto") == "auto" and torch.cuda.is_available():
-        cfg.certify.device = f"cuda:{part % torch.cuda.device_count()}"
-    elif not torch.cuda.is_available():
+    if cfg.certify.get("device", "auto") == "auto":
+        cfg.certify.device = f"cuda:{part % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    if cfg.certify.device == "cpu":
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
 
     def certify() -> None:
@@ -88,20 +91,30 @@ def _shard(text: str, part: int, count: int) -> None:
     run_main(certify)
 
 
+def _end_with_parent() -> None:
+    """A parent that was killed cannot stop its shards, and they would keep their files locked."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _watch(children: list[Any], folder: Path, progress: bool) -> None:
     """Draw the rows as they come, from the files that the processes append to, until all processes have ended."""
-    while not (folder / HEADER).exists() and any(child.is_alive() for child in children):
+    begun = None
+    while begun is None and any(child.is_alive() for child in children):
+        with contextlib.suppress(UserError):
+            begun, total = read_folders([folder]), read_header(folder)["identity"]["subset"]["count"]
         time.sleep(_POLL)
-    if not (folder / HEADER).exists():
+    if begun is None:
         return
-    begun = read_folders([folder])
-    total = read_header(folder)["identity"]["subset"]["count"]
     with Progress(total, [parse_row(begun.columns, cells) for cells in begun.rows.values()], hide=not progress) as bar:
         seen, running = begun.rows.keys(), True
         while running:
             running = any(child.is_alive() for child in children)
-            table = read_folders([folder])
-            for index in table.rows.keys() - seen:
-                bar.add(parse_row(table.columns, table.rows[index]))
-            seen = table.rows.keys()
+            with contextlib.suppress(UserError):  # a file that is being made; only the bar would miss it
+                table = read_folders([folder])
+                for index in table.rows.keys() - seen:
+                    bar.add(parse_row(table.columns, table.rows[index]))
+                seen = table.rows.keys()
             time.sleep(_POLL if running else 0)

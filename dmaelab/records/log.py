@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dmaelab.records.indices import format_indices, parse_indices
+from dmaelab.records.indices import format_indices, parse_indices, subset
 from dmaelab.records.merge import Table, check_complete, differences, identity_hash, merge_tables
 from dmaelab.records.row import BASE_COLUMNS, format_row, parse_row
 from dmaelab.utils.errors import UserError
@@ -114,11 +114,10 @@ class CertificationLog:
             different = [f"columns are {' '.join(header['columns'])} there, {' '.join(mine['columns'])} here"]
         if different and self._discard_empty():
             write_json(self.folder / HEADER, mine)
+            header = mine
         elif different:
             raise UserError(f"{self.folder} holds another certification: {'; '.join(different)}; choose another name or remove the folder")
-        # The command differs between shards and restarts by nature, so only the rest is worth a line.
-        different = [d for d in differences(header["context"], mine["context"]) if not d.startswith("command ")]
-        if different:
+        if different := _context_differences(header, mine):
             warnings.warn(f"{self.folder} was begun in another context: {'; '.join(different)}", stacklevel=3)
 
     def _discard_empty(self) -> bool:
@@ -149,6 +148,11 @@ class CertificationLog:
             self._file.truncate(self._end)
             raise UserError(f"cannot write to {self.path}: {reason}; the rows so far are whole, make room and repeat the command")
         self._end += written
+
+
+def _context_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """The command differs between shards and restarts by nature, so only the rest is worth a line."""
+    return [line for line in differences(there["context"], here["context"]) if not line.startswith("command ")]
 
 
 def _open_locked(path: Path) -> Any:
@@ -243,9 +247,18 @@ def read_folders(folders: Sequence[str | os.PathLike]) -> Table:
     return merge_tables(", ".join(map(str, paths)), shards)
 
 
-def expected_indices(header: Mapping[str, Any]) -> list[int] | None:
-    """Return the indices of all images that a log is to hold, ascending; None where its header does not tell."""
-    return parse_indices(header["indices"]) if header.get("indices") else None
+def expected_indices(header: Mapping[str, Any]) -> list[int]:
+    """Return the indices of all images that a log is to hold, ascending.
+
+    Raises:
+        UserError: the header does not tell, or not what its identity holds.
+    """
+    indices = parse_indices(header.get("indices", ""))
+    if subset(indices) != header["identity"].get("subset"):
+        raise UserError(
+            f"the list of images in {HEADER} is not that of its identity: the header has been changed, or is of an earlier version"
+        )
+    return indices
 
 
 def merge_folders(folders: Sequence[str | os.PathLike], out: str | os.PathLike) -> Table:
@@ -263,8 +276,11 @@ def merge_folders(folders: Sequence[str | os.PathLike], out: str | os.PathLike) 
     table = read_folders(folders)
     header = read_header(Path(folders[0]))
     check_complete(table, expected_indices(header))
-    if (Path(out) / HEADER).exists():
-        raise UserError(f"{out} holds a log already: choose another folder")
+    if Path(out).exists() and any(Path(out).iterdir()):
+        raise UserError(f"{out} is not empty: choose a new folder")
+    for folder in folders[1:]:
+        if different := _context_differences(header, read_header(Path(folder))):
+            warnings.warn(f"{folder} was written in another context than {folders[0]}: {'; '.join(different)}", stacklevel=2)
     write_text(Path(out) / "shard-000-of-001.tsv", "".join("\t".join(cells) + "\n" for cells in (table.columns, *table.rows.values())))
     write_json(Path(out) / HEADER, header)  # last: a folder without it is no log
     return table

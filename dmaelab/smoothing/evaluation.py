@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from dmaelab.utils.errors import UserError, did_you_mean
+from dmaelab.utils.precision import precision_rule
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -24,7 +25,8 @@ class Evaluation:
     """The arithmetic of the forward.
 
     Attributes:
-        precision: ``"fp32"`` (without TF32), or ``"bf16"`` or ``"fp16"`` by autocast.
+        precision: ``"fp32"`` (without TF32), ``"bf16"`` or ``"fp16"`` by autocast, or ``"auto"``: bf16 where the device
+            has it, else fp32.
         channels_last: memory format of convolution weights and images; None takes the rule of the device.
         compile: run the module through ``torch.compile``; None takes the rule of the device.
 
@@ -37,13 +39,15 @@ class Evaluation:
     compile: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            hint = did_you_mean(self.precision, PRECISIONS)
-            raise UserError(f"unknown precision '{self.precision}'{hint}: one of {', '.join(PRECISIONS)}")
+        known = (*PRECISIONS, "auto")
+        if self.precision not in known:
+            raise UserError(f"unknown precision '{self.precision}'{did_you_mean(self.precision, known)}: one of {', '.join(known)}")
 
     def resolved(self, device: torch.device) -> "Evaluation":
         """Return it with the rule of the device written in."""
         chosen = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.precision == "auto":
+            chosen["precision"] = precision_rule(device.type)
         return Evaluation(**{**_RULE["cuda" if device.type == "cuda" else "cpu"], **chosen})
 
     def prepare(self, classifier: nn.Module) -> nn.Module:
@@ -52,11 +56,9 @@ class Evaluation:
         What has been prepared stays as it is.
         """
         classifier.eval()
-        if hasattr(classifier, "_orig_mod"):
-            return classifier
         if self.channels_last:
             classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return cast(nn.Module, torch.compile(classifier)) if self.compile else classifier
+        return cast(nn.Module, torch.compile(classifier)) if self.compile and not is_compiled(classifier) else classifier
 
     def images(self, count: int, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
         """Return a buffer for ``count`` images of ``shape`` [C,H,W], zeros, in the memory format."""
@@ -67,6 +69,11 @@ class Evaluation:
         """Return the context for one forward."""
         dtype = PRECISIONS[self.precision]
         return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether a module has been through ``torch.compile``."""
+    return hasattr(module, "_orig_mod")
 
 
 FP32 = Evaluation()

@@ -34,6 +34,12 @@ def weights_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def image_hash(image: torch.Tensor, label: int) -> str:
+    """Return the hash of an image [C,H,W] in [0,1], rounded to 8 bits, and its label."""
+    pixels = (255 * image).round().to(torch.uint8).contiguous().numpy().tobytes()
+    return hashlib.blake2b(pixels + str(label).encode(), digest_size=8).hexdigest()
+
+
 def describe(registry: Registry, entry: object) -> dict[str, Any]:
     """Return the registered name of an object's class and its options, its public attributes of plain types."""
     kind = type(entry)
@@ -49,7 +55,7 @@ def make_identity(
     *,
     indices: Sequence[int],
     num_classes: int,
-    shape: tuple[int, ...],
+    first: tuple[torch.Tensor, int],
     batch_size: int,
     evaluation: Evaluation,
     seed: int,
@@ -57,11 +63,14 @@ def make_identity(
 ) -> dict[str, Any]:
     """Return the identity of a certification, of plain types.
 
+    ``first`` is the image of the lowest index with its label: a folder must not take another data set for its own.
     The type of the device stands beside the version of the noise: one address gives other numbers on
     a CPU than on a GPU.
     """
     statistics, noise = describe(CERTIFIERS, certifier), describe(CORRUPTIONS, corruption)
     geometry, sigma = smoothing_noise(corruption)
+    image, label = first
+    shape = tuple(image.shape)
     noise.pop("sigma", None)
     return {
         "sigma": sigma,
@@ -74,8 +83,10 @@ def make_identity(
         "tau": geometry.tau(sigma, math.prod(shape)),
         "seed": seed,
         "subset": subset(indices),
+        "first_image": image_hash(image, label),
         "shape": list(shape),
         "classes": num_classes,
+        "network": type(getattr(classifier, "_orig_mod", classifier)).__qualname__,
         "weights": weights_hash(classifier),
         **asdict(evaluation),
         "batch_shape": [batch_size, *shape],

@@ -73,13 +73,14 @@ def certify_images(
     indices = [int(index) for index in indices]
     mine = _positions(indices, shard)
     device = device_of(classifier)
-    first, label = images(indices[0])
-    shape = tuple(check_image(first, f"image {indices[0]}").shape)
+    address = Address(seed, "certify", min(indices))
+    first, label = images(address.index)
+    first = check_image(first, address.name)
     corruption.check(first)
-    certifier.check(make_case(first.numel(), int(label), Address(seed, "certify", indices[0]), corruption, num_classes))
-    pool = VotePool(classifier, num_classes, shape, batch_size, device, evaluation, on_invalid)
+    certifier.check(make_case(first.numel(), int(label), address, corruption, num_classes))
+    pool = VotePool(classifier, num_classes, tuple(first.shape), batch_size, device, evaluation, on_invalid)
     facts = make_identity(
-        classifier, certifier, corruption, indices=indices, num_classes=num_classes, shape=shape,
+        classifier, certifier, corruption, indices=indices, num_classes=num_classes, first=(first.cpu(), int(label)),
         batch_size=batch_size, evaluation=pool.evaluation, seed=seed, device=device,
     ) | (identity or {})  # fmt: skip
     notes = make_context(device) | (context or {})

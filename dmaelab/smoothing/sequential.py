@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmaelab.smoothing.build import CERTIFIERS, Case, Certificate, Votes
-from dmaelab.smoothing.two_stage import TwoStage
+from dmaelab.smoothing.two_stage import CERTIFIED, TwoStage
 from dmaelab.stats.looks import least_count, look_totals
 from dmaelab.stats.radii import RADII
 from dmaelab.stats.sequential import log_evalue
@@ -50,13 +50,16 @@ class Sequential(TwoStage):
     * ``"grid"``: until each of ``radii`` is certified or given up. Certified accuracy at these radii is that
       of a fixed n, to within .2 points in simulation; between them it may be less.
     * ``"target"``: the same for one radius.
-    * ``"radius"``: all n samples, for the largest radius; stops only where nothing can be certified.
+    * ``"radius"``: all n samples, for the largest radius; stops only where no one-sided radius can be certified.
+
+    What stops it is the one-sided radius. The two-sided one beside it is as sound, smaller than that of a fixed n,
+    and nan in rows that were given up without one: take ``"cohen"`` for two-sided tables.
 
     Args:
         n0, n, alpha, weight, skip_wrong: as for :class:`~dmaelab.smoothing.two_stage.TwoStage`; n is the most
             that any image gets.
         mode: ``"grid"``, ``"target"`` or ``"radius"``.
-        radii: of the mode, in [0,1] pixel units and the norm of the noise; None means 0, 0.25, ..., 3 for
+        radii: one or more, in [0,1] pixel units and the norm of the noise; None means 0, 0.25, ..., 3 for
             ``"grid"``. Those of a grid that n samples cannot certify are left out.
         share: part of alpha for the early looks, in (0, 1).
         futility: probability of giving up a radius that is within reach; None gives up only what no further
@@ -73,7 +76,7 @@ class Sequential(TwoStage):
         n: int = 100_000,
         alpha: float = 0.001,
         mode: str = "grid",
-        radii: Sequence[float] | None = None,
+        radii: float | Sequence[float] | None = None,
         weight: float = 0.9,
         share: float = 0.1,
         futility: float | None = 1e-3,
@@ -86,7 +89,8 @@ class Sequential(TwoStage):
             raise UserError(f"certifier.futility is {futility}: give a probability in (0, 1), such as 0.001, or None")
         if not growth > 1:
             raise UserError(f"certifier.growth is {growth}: the samples of the next look as a multiple, above 1, such as 1.25")
-        self.share, self.futility, self.growth = float(share), futility, float(growth)
+        self.share, self.growth = float(share), float(growth)
+        self.futility = None if futility is None else float(futility)
         self.mode, self.radii = mode, _radii(mode, radii)
         super().__init__(n0, n, alpha, weight, skip_wrong)
 
@@ -149,11 +153,12 @@ class Sequential(TwoStage):
         """Of several radii some may be reached and the rest given up: then all is decided."""
         if total == self.n:
             return "n"
-        return "certified" if standing.reached == radii else "decided" if standing.reached else "futile"
+        return CERTIFIED if standing.reached == radii else "decided" if standing.reached else "futile"
 
 
-def _radii(mode: str, radii: Sequence[float] | None) -> list[float] | None:
+def _radii(mode: str, radii: float | Sequence[float] | None) -> list[float] | None:
     """Return the radii of a mode in ascending order."""
+    radii = [radii] if isinstance(radii, (int, float)) else radii
     if mode not in MODES:
         raise UserError(f"certifier.mode is '{mode}': choose one of {', '.join(MODES)}")
     if mode == "radius":

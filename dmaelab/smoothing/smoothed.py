@@ -36,8 +36,8 @@ class SmoothedClassifier:
         seed: of the noise.
         certifier: name, or ``{"name": ..., **options}``; n0, n and alpha come with the call.
         corruption: name, or ``{"name": ..., **options}``; sigma comes from here.
-        precision: ``"fp32"`` (without TF32), or ``"bf16"`` or ``"fp16"`` (autocast). A certificate is for the
-            network as it is evaluated.
+        precision: ``"fp32"`` (without TF32), ``"bf16"`` or ``"fp16"`` (autocast), or ``"auto"``: bf16 where the device
+            has it. A certificate is for the network as it is evaluated.
         device: where to move the module; None leaves it.
         compile: run the module through ``torch.compile``.
         channels_last: evaluate in this memory format, which convolutions may prefer.
@@ -78,7 +78,7 @@ class SmoothedClassifier:
         self.base_classifier = base_classifier if device is None else base_classifier.to(device)
         self.num_classes, self.seed, self.on_invalid = num_classes, seed, on_invalid
         self.device = device_of(base_classifier)
-        self.evaluation = Evaluation(precision, channels_last, compile)
+        self.evaluation = Evaluation(precision, channels_last, compile).resolved(self.device)
         self._forward = self.evaluation.prepare(base_classifier)
         self._certifier = _options(certifier)
         build_certifier(**self._certifier)  # a wrong name or option shows here, not in the first call
@@ -125,7 +125,8 @@ class SmoothedClassifier:
     ) -> list[Row]:
         """Certify the images of a data set, restartable, and return the rows of the log.
 
-        The log's identity holds the weights, not the code of the module: give a changed module a folder of its own.
+        The log's identity holds the weights and the name of the module's class, not its code, and of the data set the
+        indices and the first image: give changed code and changed images a folder of their own.
 
         Args:
             dataset: ``dataset[index] -> (image, label)``, float images [C,H,W] in [0,1] of one shape.

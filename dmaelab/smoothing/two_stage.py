@@ -1,5 +1,6 @@
 """What certifiers of the two stages of CERTIFY share: select a class, then estimate its probability on fresh samples."""
 
+import math
 from collections.abc import Generator
 
 import numpy as np
@@ -10,13 +11,17 @@ from dmaelab.stats.bounds import smallest_n
 from dmaelab.stats.looks import Looks
 from dmaelab.utils.errors import UserError
 
+CERTIFIED = "certified"
+"""``stop_reason`` of a row that has all that was asked for before the last look."""
+
 
 class TwoStage(Certifier):
     """Base of certifiers that select a class on n0 samples and bound its probability on up to n others.
 
     The class is fixed before the first estimation sample, so the choice costs no part of alpha. Two radii
     follow from the same counts: the one-sided ``radius`` of Cohen et al. (2019), and ``radius_two_sided``
-    from a bound of the other classes as well (DMAE paper, Eq. 2), 0 where that certifies nothing. Each
+    from a bound of the other classes as well (DMAE paper, Eq. 2), 0 where that certifies nothing, nan where
+    sampling was given up for the one-sided radius before that is known. Each
     alone is wrong with probability at most alpha; quoting both for one image, at most (2 - weight) alpha.
 
     Args:
@@ -71,6 +76,7 @@ class TwoStage(Certifier):
             stop_reason: why no more samples were drawn.
         """
         n, (second, count_b) = int(counts.sum()), runner_up(counts, top)
+        given_up = n < self.n and stop_reason != CERTIFIED
         p_lower, p_upper = self._looks.lower(*look), self._looks.upper_beside(count_b, n)
         radius, two_sided = case.radius(p_lower), case.radius(self._looks.lower_beside(*look), p_upper)
         certified = radius >= 0
@@ -85,7 +91,8 @@ class TwoStage(Certifier):
             count_b=count_b,
             runner_up=second,
             p_upper=p_upper,
-            radius_two_sided=max(two_sided, 0.0),
+            # What made it give up looked at one side alone: then 0 would be no abstention of the other.
+            radius_two_sided=two_sided if two_sided > 0 else math.nan if given_up else 0.0,
             look_a="{}/{}".format(*look),
             look_b=f"{count_b}/{n}",
             stop_reason=stop_reason,

@@ -3,6 +3,7 @@
 import heapq
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dmaelab.smoothing.build import Certificate, Votes
-from dmaelab.smoothing.evaluation import FP32, Evaluation, fixed_kernels
+from dmaelab.smoothing.evaluation import FP32, Evaluation, fixed_kernels, is_compiled
 from dmaelab.smoothing.noise import NoisyImage
 from dmaelab.utils.errors import UserError, did_you_mean
 
@@ -115,10 +116,10 @@ class VotePool:
             raise UserError(f"batch_size is {batch_size}: give at least 1")
         if on_invalid not in INVALID:
             raise UserError(f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}")
-        self.evaluation = evaluation.resolved(device)
-        self.classifier, self.num_classes, self.batch_size = self.evaluation.prepare(classifier), num_classes, batch_size
+        self.classifier = evaluation.resolved(device).prepare(classifier)
+        self.evaluation = replace(evaluation.resolved(device), compile=is_compiled(self.classifier))  # its owner may have compiled it
+        self.num_classes, self.batch_size = num_classes, batch_size
         self.shape, self.device, self.on_invalid = shape, device, on_invalid
-        self.samples = 0  # rows counted so far, padding not among them
         self._images = self.evaluation.images(batch_size, shape, device)
         self._offsets = torch.zeros(batch_size, dtype=torch.int64, device=device)
         self._ones = torch.ones(batch_size, dtype=torch.int64, device=device)
@@ -176,7 +177,6 @@ class VotePool:
         votes = torch.where(logits.isfinite().all(1), logits.argmax(1), self.num_classes)  # argmax: the lowest on ties
         counts = torch.zeros(len(parts) * entries, dtype=torch.int64, device=self.device)
         counts.index_add_(0, (self._offsets + votes)[:rows], self._ones[:rows])
-        self.samples += rows
         host = counts.view(len(parts), entries).to("cpu", non_blocking=True)
         ready = None
         if self.device.type == "cuda":

@@ -6,6 +6,8 @@ from torch import nn
 
 from dmaelab.analysis.verify import verify_log
 from dmaelab.corruptions import build_corruption
+from dmaelab.records.merge import identity_hash
+from dmaelab.records.readers import read_log
 from dmaelab.smoothing import Cohen, Predict, Sequential, certify_images
 from dmaelab.utils.errors import UserError
 
@@ -77,7 +79,10 @@ def test_every_log_that_is_written_follows_from_its_counts(certify, name, noise)
         ({"look_a": "300/301"}, "contradict"),
         ({"count_a": 200}, "contradict"),
         ({"n": 3000, "samples": 3020, "count_a": 3000, "look_a": "3000/3000"}, "contradict"),
-        ({"look_b": "nan"}, "no counts to recompute from"),
+        ({"look_b": "nan"}, "is damaged"),
+        ({"p_lower": "abc"}, "is damaged"),
+        ({"look_a": "100/290"}, "contradict"),  # the last ten samples cannot have brought the rest
+        ({"count_a": 245, "look_a": "245/300", "count_b": 0, "look_b": "0/300"}, "contradict"),  # 55 votes that nobody got
         ({"samples": 321}, "contradict"),
     ],
 )
@@ -108,14 +113,59 @@ def test_a_claim_below_what_the_counts_allow_is_fine(certify):
 
 def test_a_skipped_row_claims_nothing(certify):
     folder = certify(CERTIFIERS["skipping"])
-    change(folder, 1, radius="0.100000", radius_full="0.1")
-    assert verify_log(folder)[1] == ["image 1: was skipped for its class, but claims a radius or has its label"]
+    for claim in ({"radius": "0.100000", "radius_full": "0.1"}, {"radius": "0.000000", "radius_full": "0.0", "radius_two_sided": "7.0"}):
+        change(folder, 1, **claim)
+        assert verify_log(folder)[1] == ["image 1: was skipped for its class, but claims something or should not have been"]
+
+
+def test_only_a_certifier_that_skips_may_skip(certify):
+    folder = certify(CERTIFIERS["cohen"])
+    nothing = {"radius": "0.000000", "radius_full": "0.0", "radius_two_sided": "nan", "p_lower": "nan", "p_upper": "nan"}
+    change(folder, 1, stop_reason="wrong_class", predict=0, correct=0, **nothing)
+    assert "should not have been" in verify_log(folder)[1][0]
 
 
 def test_an_answer_of_predict_needs_its_p_value(certify):
     folder = certify(CERTIFIERS["predict"])
     change(folder, 0, count_a=160, count_b=140)
     assert "answers with the p-value" in verify_log(folder)[1][0]
+    for claim in ({"radius": "9.000000", "count_a": 300, "count_b": 0}, {"radius": "0.000000", "count_a": 3000}):
+        change(folder, 0, **claim)
+        assert verify_log(folder)[1] == ["image 0: claims a radius, or its counts contradict the header"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"indices": "0:6"}, "list of images in header.json is not that of its identity"),
+        ({"indices": ""}, "list of images in header.json is not that of its identity"),
+        ({"identity_hash": "0" * 16}, "does not have the hash beside it"),
+        ({"identity": {"norm": "linf"}}, "says norm linf, but its geometry certifies l2"),
+        ({"identity": {"geometry": None}}, "cannot be imported"),
+    ],
+)
+def test_a_header_that_contradicts_itself_is_refused(certify, values, words):
+    folder = certify(CERTIFIERS["cohen"])
+    header = json.loads((folder / "header.json").read_text())
+    if "identity" in values:
+        header["identity"] |= values["identity"]
+        header["identity_hash"] = identity_hash(header["identity"])
+    else:
+        header |= values
+    (folder / "header.json").write_text(json.dumps(header))
+    with pytest.raises(UserError, match=words):
+        verify_log(folder)
+
+
+def test_a_header_cannot_talk_tau_away(certify):
+    folder = certify(Cohen(20, 300, 0.001), "quantised_gaussian")
+    header = json.loads((folder / "header.json").read_text())
+    header["identity"]["tau"] = 0.0
+    header["identity_hash"] = identity_hash(header["identity"])
+    (folder / "header.json").write_text(json.dumps(header))
+    row = read_log(folder)
+    change(folder, 0, radius_full=repr(float(row.radius[0]) + 1e-5))
+    assert "radius_full is too large" in verify_log(folder)[1][0]
 
 
 def test_missing_and_foreign_rows_are_refused(certify):

@@ -1,9 +1,11 @@
 """The command line of certification as a user types it: processes, merging, verifying, a module of one's own."""
 
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,51 @@ def test_a_process_that_fails_is_named_and_leaves_the_others(run):
     assert len(rows(certify_in_processes(cfg, 2, progress=False))) == 12
 
 
+def test_commands_about_processes_and_shards(run):
+    quick = [run, *QUICK]
+    assert "--processes is 'many': give a number, or 'auto'" in tool(*quick, "--processes", "many", status=2)
+    assert "0 processes cannot certify" in tool(*quick, "--processes", "0", status=2)
+    assert "the config is fine" in tool(*quick, "--processes", "2", "--dry-run")
+    assert "no images in this shard; log: " in tool(*quick, "--shard", "45/50")
+
+
+@pytest.mark.slow
+def test_children_end_with_a_parent_that_was_killed(run, tmp_path):
+    """Else they would go on, and keep the files of their shards locked."""
+    code = (
+        "import sys\nfrom dmaelab.engine import certification_config\nfrom dmaelab.launch.shards import certify_in_processes\n"
+        "if __name__ == '__main__':\n    certify_in_processes(certification_config(sys.argv[1], sys.argv[2:]), 2, progress=False)\n"
+    )
+    script = tmp_path / "parent.py"
+    script.write_text(code)
+    slow = [*QUICK, "certifier.n=1000000", "certifier.mode=radius", "certify.name=long"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen([sys.executable, script, run, *slow], env=environment)
+    shards = [run / f"certify/long/shard-00{part}-of-002.tsv" for part in (0, 1)]
+    try:
+        wait_for(lambda: all(shard.exists() and is_locked(shard) for shard in shards))
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for(lambda: not any(is_locked(shard) for shard in shards))
+
+
+def is_locked(path):
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def wait_for(condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
     for part in (0, 1):
         out = ["certify.name=default", f"certify.out_dir={tmp_path / f'machine{part}'}"]
@@ -80,17 +127,18 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
     place = header.split("\t").index("radius")
     cells = lines[0].split("\t")
     shard.write_text("\n".join([header, "\t".join([*cells[:place], "9.000000", *cells[place + 1 :]]), *lines[1:]]) + "\n")
-    assert "1 claims in 12 rows do not follow from their counts" in tool("--verify", tmp_path / "whole", status=2)
+    assert "1 claims do not follow from their counts" in tool("--verify", tmp_path / "whole", status=2)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ([], "SOURCE is missing"),
-        (["somewhere", "--processes", "many"], "there is no such run directory"),
+        (["somewhere"], "there is no such run directory"),
         (["--merge", "whole"], "--merge needs a new folder"),
         (["--verify", "nowhere"], "nowhere is no certification log"),
         (["--verify", "a", "--merge", "b"], "not allowed with argument"),
+        (["run", "--verify", "a"], "take no SOURCE, but there is 'run'"),
     ],
 )
 def test_mistyped_commands(arguments, words):

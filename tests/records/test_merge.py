@@ -1,9 +1,11 @@
 import pytest
 
+from dmaelab.records.indices import subset
 from dmaelab.records.log import merge_folders, read_folders, read_header
 from dmaelab.records.merge import Table, check_complete, differences, identity_hash, merge_tables
 from dmaelab.utils.errors import UserError
 
+IDENTITY = {"sigma": 0.25}
 COLUMNS = ("idx", "predict", "time")
 
 
@@ -69,7 +71,6 @@ def test_differences_name_nested_keys_and_absent_ones():
 def test_missing_and_foreign_images_are_named():
     rows = table("log", ("2", "1", "0.1"), ("3", "1", "0.1"))
     check_complete(rows, [2, 3])
-    check_complete(rows, None)
     with pytest.raises(UserError, match=r"log: 3 of 5 images have no row: 4, 5, 6; certify"):
         check_complete(rows, range(2, 7))
     with pytest.raises(UserError, match=r"1 rows are of images outside the certification: 3"):
@@ -78,14 +79,14 @@ def test_missing_and_foreign_images_are_named():
 
 def test_merged_folders_are_one_whole_log(open_log, row, tmp_path):
     for name, indices in (("a", (3, 1)), ("b", (2, 1))):
-        with open_log(name, indices=[1, 2, 3]) as log:
+        with open_log(name, indices=[1, 2, 3], identity={**IDENTITY, "subset": subset([1, 2, 3])}) as log:
             for index in indices:
                 log.append(row(index, seconds=len(name)))
     table = merge_folders([tmp_path / "a", tmp_path / "b"], tmp_path / "whole")
     assert (list(table.rows), table.repeated) == ([1, 2, 3], 1)
     assert read_folders([tmp_path / "whole"]).rows == table.rows
     assert read_header(tmp_path / "whole") == read_header(tmp_path / "a")
-    with pytest.raises(UserError, match="holds a log already"):
+    with pytest.raises(UserError, match="is not empty: choose a new folder"):
         merge_folders([tmp_path / "a", tmp_path / "b"], tmp_path / "whole")
     with pytest.raises(UserError, match=r"1 of 3 images have no row: 2"):
         merge_folders([tmp_path / "a"], tmp_path / "part")
@@ -94,7 +95,7 @@ def test_merged_folders_are_one_whole_log(open_log, row, tmp_path):
 
 def test_runs_of_other_settings_are_not_merged(open_log, row, tmp_path):
     for name, sigma in (("a", 0.25), ("b", 0.5)):
-        with open_log(name, identity={"sigma": sigma, "alpha": 0.001}, indices=[1]) as log:
+        with open_log(name, identity={"sigma": sigma, "subset": subset([1])}, indices=[1]) as log:
             log.append(row(1))
     with pytest.raises(UserError, match=r"different certifications: sigma is 0.25 there, 0.5 here"):
         merge_folders([tmp_path / "a", tmp_path / "b"], tmp_path / "whole")

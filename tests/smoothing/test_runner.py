@@ -146,6 +146,22 @@ def test_a_killed_run_goes_on_to_the_same_log(run, comparable, images, tmp_path)
     assert not any(line.endswith("0.1") for line in shard.read_text().splitlines())
 
 
+def test_no_two_chunks_of_a_run_share_noise(run):
+    """Images alike, so that equal noise would show in the samples; seeds that a 32-bit generator would confuse."""
+    chunks = []
+
+    class Recording(Gaussian):
+        def apply(self, images, sigma, draw):
+            samples = super().apply(images, sigma, draw)
+            chunks.extend(hash(row.numpy().tobytes()) for row in samples)
+            return samples
+
+    for seed in (5, 5 + 2**32):
+        run(f"seed{seed}", images=lambda _: (torch.full((1, 4, 4), 0.5), 1), indices=range(40), corruption=Recording(0.25), seed=seed)
+    assert len(chunks) == 2 * 40 * (256 + 2 * 256)  # of 20 selection and 300 estimation samples, made in whole chunks
+    assert len(set(chunks)) == len(chunks)
+
+
 @pytest.mark.slow
 def test_twenty_kills_at_random_points_leave_the_same_log(run, comparable, brightness, images, tmp_path):
     """Forked children, killed without warning, each with another number of shards; the last ones finish."""

@@ -104,6 +104,20 @@ def test_a_bound_that_an_early_look_gave_is_kept():
     assert certificate.prediction == 0
 
 
+def test_where_sampling_was_given_up_for_one_side_the_other_radius_is_unknown_and_not_zero():
+    def votes(stream, total):
+        first, second = round(0.3 * total), round(0.1 * total)
+        return np.array([first, *[second] * 6, total - first - 6 * second, 0])
+
+    for mode in ({"radii": [0.0, 0.5]}, {"mode": "radius"}):
+        certificate = drive_source(Sequential(100, 10_000, 0.001, **mode), unit_case(8), votes)
+        assert certificate.stop_reason == "futile"
+        assert math.isnan(certificate.radius_two_sided) or certificate.radius_two_sided > 0
+    assert drive_source(Cohen(100, 10_000, 0.001), unit_case(8), votes).radius_two_sided > 0.25
+    tie = drive_source(Sequential(100, 2000, 0.001, radii=[0.0]), unit_case(), votes_of(0.3))
+    assert math.isnan(tie.radius_two_sided)
+
+
 def test_tau_is_taken_off_in_every_decision():
     geometry = QuantisedGaussianL2()
     certifier = Sequential(100, 10_000, 0.001, mode="target", radii=[0.5])
@@ -164,6 +178,7 @@ def test_the_bounds_of_a_fixed_n_would_fail_at_early_looks():
     ("options", "words"),
     [
         ({"mode": "taget"}, "mode is 'taget': choose one of target, grid, radius"),
+        ({"radii": math.inf}, "finite radii >= 0"),
         ({"mode": "target"}, r"radii is None: give one radius, as \[0.5\]"),
         ({"mode": "target", "radii": [0.5, 1.0]}, "give one radius"),
         ({"mode": "radius", "radii": [0.5]}, "takes none"),

@@ -71,6 +71,25 @@ def test_with_index_it_is_that_row_of_the_log(smoothed, images, comparable, tmp_
     assert comparable(smoothed.certify_dataset(images, 20, 300, 0.001, 64)) == comparable(rows)
 
 
+def test_another_data_set_or_module_is_refused_in_the_same_folder(smoothed, images, tmp_path):
+    smoothed.certify_dataset(images, 20, 100, 0.001, 64, out=tmp_path / "log")
+
+    class Inverse:
+        def __len__(self):
+            return len(images)
+
+        def __getitem__(self, index):
+            return 1 - images[index][0], images[index][1]
+
+    class Other(type(smoothed.base_classifier)):
+        pass
+
+    with pytest.raises(UserError, match="first_image is"):
+        smoothed.certify_dataset(Inverse(), 20, 100, 0.001, 64, out=tmp_path / "log")
+    with pytest.raises(UserError, match="network is"):
+        SmoothedClassifier(Other(), 3, 0.25).certify_dataset(images, 20, 100, 0.001, 64, out=tmp_path / "log")
+
+
 def test_certify_dataset_takes_indices_and_shards(smoothed, images, comparable):
     whole = smoothed.certify_dataset(images, 20, 100, 0.001, 64, indices=[1, 4, 7])
     assert [row["idx"] for row in whole] == [1, 4, 7]

@@ -1,0 +1,98 @@
+#!/usr/bin/env python
+"""Memory format and compilation in certification, side by side: what the rule in smoothing/evaluation.py rests on.
+
+    python benchmarks/evaluation.py [--device cpu] [--output docs/benchmarks/evaluation_cpu.json]
+
+Prints, per model and precision, the median over rounds of (time of the default) / (time of the variant) for one forward of
+a fixed batch; above 1 the variant is faster. They take turns. Compilation itself (seconds to minutes) is not counted.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+import torchvision
+from tabulate import tabulate
+from torch import Tensor, nn
+
+from dmaelab.modeling import ViT
+from dmaelab.smoothing.evaluation import Evaluation, fixed_kernels
+from dmaelab.utils.env import environment
+from dmaelab.utils.files import write_json
+
+VARIANTS = {"channels_last": {"channels_last": True}, "compile": {"compile": True}}
+
+
+def vit(size: int, patch: int, channels: int, width: int, depth: int, heads: int) -> nn.Module:
+    """Return a ViT that gives features."""
+    return ViT(width, depth, heads, image_size=size, patch_size=patch, in_channels=channels)
+
+
+# name: model, image shape, rows on a CPU, rows on a GPU
+MODELS = {
+    "digits ViT": (lambda: vit(8, 2, 1, 64, 3, 2), (1, 8, 8), 1000, 20_000),
+    "CIFAR ViT": (lambda: vit(32, 4, 3, 128, 4, 4), (3, 32, 32), 100, 5000),
+    "ViT-B": (lambda: vit(224, 16, 3, 768, 12, 12), (3, 224, 224), 2, 512),
+    "ResNet-18": (lambda: torchvision.models.resnet18(), (3, 64, 64), 16, 2000),
+    "ResNet-50": (lambda: torchvision.models.resnet50(), (3, 224, 224), 2, 512),
+}
+
+
+def seconds(model: nn.Module, images: Tensor, evaluation: Evaluation) -> float:
+    """Return the time of one forward."""
+    started = time.perf_counter()
+    with torch.no_grad(), evaluation.autocast(images.device):
+        model(images)
+    if images.device.type == "cuda":
+        torch.cuda.synchronize(images.device)
+    return time.perf_counter() - started
+
+
+def compare(name: str, precision: str, variant: str, device: torch.device, rounds: int) -> float:
+    """Return the median ratio default / variant."""
+    make, shape, rows_cpu, rows_gpu = MODELS[name]
+    pairs = {}
+    for kind, options in (("default", {"channels_last": False, "compile": False}), ("variant", VARIANTS[variant])):
+        torch.manual_seed(0)
+        evaluation = Evaluation(precision, **options).resolved(device)
+        images = evaluation.images(rows_gpu if device.type == "cuda" else rows_cpu, shape, device)
+        pairs[kind] = evaluation.prepare(make().to(device)), images.normal_(), evaluation
+    with fixed_kernels(device):
+        for work in pairs.values():  # compiles, and chooses kernels
+            seconds(*work)
+        ratios = []
+        for _ in range(rounds):
+            spent = {kind: seconds(*work) for kind, work in pairs.items()}
+            ratios.append(spent["default"] / spent["variant"])
+    return statistics.median(ratios)
+
+
+def main() -> None:
+    """Measure all models and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", help="also write the figures as JSON")
+    args = parser.parse_args()
+    device, records = torch.device(args.device), []
+    for name in args.models:
+        for precision in args.precisions:
+            ratios = {variant: round(compare(name, precision, variant, device, args.rounds), 2) for variant in VARIANTS}
+            records.append({"model": name, "precision": precision, **ratios})
+    print("time of the default / time of the variant (above 1: the variant is faster)")
+    print(tabulate(records, headers="keys", tablefmt="pipe"))
+    if args.output:
+        write_json(
+            args.output, {"environment": environment(), "device": str(device), "threads": torch.get_num_threads(), "records": records}
+        )
+
+
+if __name__ == "__main__":
+    main()
