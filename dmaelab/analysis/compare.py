@@ -8,11 +8,12 @@ from tabulate import tabulate
 
 from dmaelab.analysis.summary import certified_radius, decimals, default_radii, radius_name, reached, summarize
 from dmaelab.analysis.views import TWO_SIDED, norm_name
+from dmaelab.records.merge import differences
 from dmaelab.records.readers import Log
 from dmaelab.stats.paired import bootstrap_mean, mcnemar_pvalue
 from dmaelab.utils.errors import UserError
 
-SETTINGS = ("n", "alpha", "sigma", "certifier", "corruption")
+SETTINGS = ("n", "alpha", "sigma", "certifier", "corruption", "precision")
 """What two certifications should have in common, so that a difference is the models'."""
 
 
@@ -111,8 +112,9 @@ def compare(a: Log, b: Log, radii: Sequence[float] | None = None) -> Comparison:
 
 def different_settings(a: Log, b: Log) -> list[str]:
     """Return ``"n is 1000 in A, 10000 in B"`` for each of :data:`SETTINGS` that both headers name and that differs."""
-    pairs = [(key, a.identity[key], b.identity[key]) for key in SETTINGS if key in a.identity and key in b.identity]
-    return [f"{key} is {old} in A, {new} in B" for key, old, new in pairs if old != new]
+    common = [key for key in SETTINGS if key in a.identity and key in b.identity]
+    found = differences({key: a.identity[key] for key in common}, {key: b.identity[key] for key in common})
+    return [line.replace(" there, ", " in A, ").removesuffix(" here") + " in B" for line in found]
 
 
 def describe(comparison: Comparison, images: int = 0) -> str:

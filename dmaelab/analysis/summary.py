@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dmaelab.analysis.views import skipped
+from dmaelab.analysis.views import TWO_SIDED, skipped
 from dmaelab.records.readers import Log
 from dmaelab.stats.intervals import population_bound, proportion_interval
 from dmaelab.stats.radii import RADII
@@ -22,10 +22,13 @@ class Summary:
         radii: where certified accuracy was counted, [0,1] pixel units.
         counts: images that are certified with the right class, at each radius.
         clean: images that are answered rightly at all: the count at radius 0.
-        abstain: share of abstentions; None for a log that skipped images by their label, where it is unknown.
+        abstain: share of abstentions; None where it is unknown: for a log that skipped images by their label, or that did
+            not sample for radius 0.
         acr: average certified radius; wrong and abstained images count 0.
         median: median certified radius, likewise over all images.
         samples: mean number of noisy samples per image; None where the log does not say.
+        sampled_for: the radii that a sequential certification sampled for; at others, and for ``acr`` and ``median``, the
+            figures are lower bounds of what all samples would give. None where every image got them all.
     """
 
     rows: int
@@ -36,6 +39,11 @@ class Summary:
     acr: float
     median: float
     samples: float | None
+    sampled_for: tuple[float, ...] | None = None
+
+    def exact(self, radius: float) -> bool:
+        """Whether the count at a radius is what all samples would give, and no lower bound of it."""
+        return self.sampled_for is None or radius in self.sampled_for
 
     def interval(self, count: int, method: str = "clopper-pearson") -> tuple[float, float]:
         """Return the 95 % confidence interval of ``count / rows``, for images drawn at random."""
@@ -80,6 +88,7 @@ def summarize(log: Log, radii: Sequence[float] = RADII) -> Summary:
         acr=float(certified.mean()),
         median=float(np.median(certified)),
         samples=_samples(log),
+        sampled_for=_sampled_for(log),
     )
 
 
@@ -112,8 +121,17 @@ def decimals(norm: str) -> int:
 
 def _abstain(log: Log) -> float | None:
     """An image that was skipped because its class is wrong might have abstained: then nobody knows the share."""
-    unknown = skipped(log).any() or (log.prediction < -1).any()
+    asked = _sampled_for(log)
+    unknown = skipped(log).any() or (log.prediction < -1).any() or (asked is not None and 0.0 not in asked)
     return None if unknown else float((log.prediction == -1).mean())
+
+
+def _sampled_for(log: Log) -> tuple[float, ...] | None:
+    """A log whose radii were converted, or are two-sided, was sampled for none of them."""
+    radii = log.identity.get("certifier", {}).get("radii")
+    if radii is None:
+        return None
+    return tuple(map(float, radii)) if log.norm == log.identity.get("norm") and log.radius_column != TWO_SIDED else ()
 
 
 def _samples(log: Log) -> float | None:

@@ -27,7 +27,7 @@ def default_label(log: Log) -> str:
     parts = log.path.resolve().parts
     if parts[-2:-1] == ("certify",):
         name = "/".join((parts[-3], parts[-1]))
-    return str(log.header["context"].get("label", name))
+    return str((log.header["context"].get("labels") or {}).get("label", name))
 
 
 def labelled_logs(paths: Sequence[str | os.PathLike], labels: Sequence[str] | None = None) -> list[tuple[str, Log]]:
@@ -64,7 +64,8 @@ def make_table(
 
     Text and Markdown give certified accuracy in percent, the share of abstentions in percent ("-" where unknown), the
     average certified radius, and, where any log has something to show, the median certified radius, the mean number
-    of samples per image, and the norm of each log; JSON gives shares, and all figures.
+    of samples per image, and the norm of each log; JSON gives shares, and all figures. Figures that a sequential
+    certification did not sample for are lower bounds, marked ">=".
 
     Args:
         logs: (label, log) in the order of the rows, at least one.
@@ -131,6 +132,7 @@ class _Line:
             "norm": self.log.norm,
             "native_norm": native_norm(self.log),
             "radius_column": self.log.radius_column,
+            "sampled_for": summary.sampled_for,
         }
         if self.method:
             record["interval"] = {key: summary.interval(count, self.method) for key, count in counts.items()}
@@ -143,9 +145,9 @@ class _Line:
             record["acr_by_norm"] = self.means
         return record
 
-    def accuracy(self, count: int) -> str:
-        """Return a share in percent, with its interval and bound where they are asked for."""
-        text = f"{100 * count / self.summary.rows:.1f}"
+    def accuracy(self, radius: float, count: int) -> str:
+        """Return the share at a radius in percent, with its interval and bound where they are asked for."""
+        text = self._least(self.summary.exact(radius), f"{100 * count / self.summary.rows:.1f}")
         if self.method:
             low, high = self.summary.interval(count, self.method)
             text += f" [{100 * low:.1f}, {100 * high:.1f}]"
@@ -154,6 +156,14 @@ class _Line:
             text += f" (>={math.floor(1000 * self.summary.bound(count, *self.bound)) / 10:.1f})"
         return text
 
+    def mean(self, radius: float) -> str:
+        """Return the mean or median certified radius."""
+        return self._least(self.summary.sampled_for is None, _radius(radius, self.log.norm))
+
+    @staticmethod
+    def _least(exact: bool, text: str) -> str:
+        return text if exact else f">={text}"
+
 
 def _as_text(lines: Sequence[_Line], radii: Sequence[float], tablefmt: str) -> str:
     """Return text or Markdown; a column that says nothing in any row is left out."""
@@ -161,16 +171,18 @@ def _as_text(lines: Sequence[_Line], radii: Sequence[float], tablefmt: str) -> s
         "log (two-sided)" if any(line.log.radius_column == TWO_SIDED for line in lines) else "log": [line.label for line in lines],
         "norm": [norm_name(line.log) for line in lines],
         "images": [line.summary.rows for line in lines],
-        "clean": [line.accuracy(line.summary.clean) for line in lines],
+        "clean": [line.accuracy(0.0, line.summary.clean) for line in lines],
     }
     if all(norm_name(line.log) == "l2" for line in lines):
         del columns["norm"]
     for radius in radii:
-        columns[f"r={radius_name(radius)}"] = [line.accuracy(line.summary.counts[line.summary.radii.index(radius)]) for line in lines]
+        columns[f"r={radius_name(radius)}"] = [
+            line.accuracy(radius, line.summary.counts[line.summary.radii.index(radius)]) for line in lines
+        ]
     columns["abstain"] = [_or_dash(line.summary.abstain, lambda share: f"{100 * share:.1f}") for line in lines]
-    columns["ACR"] = [_radius(line.summary.acr, line.log.norm) for line in lines]
+    columns["ACR"] = [line.mean(line.summary.acr) for line in lines]
     if any(line.summary.median for line in lines):
-        columns["median"] = [_radius(line.summary.median, line.log.norm) for line in lines]
+        columns["median"] = [line.mean(line.summary.median) for line in lines]
     for norm in lines[0].means:
         columns[f"ACR {norm}"] = [_radius(line.means[norm], norm) for line in lines]
     if any(line.summary.samples is not None for line in lines):

@@ -36,6 +36,8 @@ class Corruption:
     """
 
     geometry: Geometry | None = None
+    steps: int | None = None
+    """Images must be whole multiples of 1/steps to be certified; None takes any."""
 
     def __init__(self, sigma: float | tuple[float, float]) -> None:
         levels = tuple(sigma) if isinstance(sigma, (tuple, list)) else (sigma,)

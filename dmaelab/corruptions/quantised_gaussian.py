@@ -42,6 +42,7 @@ class QuantisedGaussian(Corruption):
     """
 
     geometry = QuantisedGaussianL2()
+    steps = LEVELS
 
     def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
         """Return ``(k + m) / 255`` with k = round(255 images) and m = round(255 sigma N(0, 1)); the gradient is that of the identity.

@@ -14,11 +14,10 @@ from dmaelab.data import Dataset, select_indices, to_float
 from dmaelab.engine import run_dir
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.modeling import attention_rule
-from dmaelab.smoothing import certify_images
+from dmaelab.smoothing import Case, certify_images
 from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.smoothing.noise import smoothing_noise
 from dmaelab.utils.distributed import pick_device
-from dmaelab.utils.env import environment
 from dmaelab.utils.errors import ConfigError, UserError, did_you_mean
 
 logger = logging.getLogger("dmaelab")
@@ -83,7 +82,7 @@ def complete(cfg: DictConfig, run_cfg: DictConfig, overrides: Sequence[str] = ()
 
 
 def check_certification(cfg: DictConfig) -> None:
-    """Check a whole certification config without building anything; ConfigError, one line, for the first fault."""
+    """Check a whole certification config without data and model; UserError, one line, for the first fault."""
     for name in (*SECTIONS, *_NODES):
         if name not in cfg:
             raise ConfigError(f"{name}: a certification config needs this section")
@@ -91,6 +90,8 @@ def check_certification(cfg: DictConfig) -> None:
     settings = CertifySettings(**instantiate(cfg.certify))
     if _OWN in cfg and (settings.run is not None or settings.out_dir is None):
         raise ConfigError("certify: a config with a section 'classifier' names certify.out_dir for its log, and no certify.run")
+    geometry, sigma = smoothing_noise(instantiate(cfg.corruption))
+    instantiate(cfg.certifier).check(Case(2, geometry, sigma, tau=geometry.tau(sigma, 1), label=0))
 
 
 def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress: bool = True) -> Path:
@@ -110,7 +111,6 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
         raise UserError(f"the classifier has {classifier.num_classes} classes and the data set {dataset.num_classes}: set another dataset")
     corruption = instantiate(cfg.corruption)
     _, sigma = smoothing_noise(corruption)
-    logger.info("certifying at sigma %g (= %g/255): %s", sigma, sigma * 255, log_folder(cfg))
     _warn_of_noise(cfg, sigma)
     out = log_folder(cfg)
     certify_images(
@@ -126,7 +126,6 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
             "run": settings.run,
             "weights_file": settings.weights,
             "labels": settings.labels,
-            **environment(),
             "threads": torch.get_num_threads(),
         },
         shard=shard,
@@ -172,7 +171,7 @@ def certification_identity(cfg: DictConfig, device: torch.device) -> dict[str, A
     run_dir.set_attention(model, device, only_auto=False)
     places = ("root", "in_memory", "download")
     return {
-        "attention": attention_rule(device.type),
+        **({} if _OWN in cfg else {"attention": attention_rule(device.type)}),
         "model": _plain(model.get("classifier", model)),
         "dataset": {key: value for key, value in _plain(cfg.dataset).items() if key not in places},
         "plugins": _plain(cfg.get("plugins", [])),

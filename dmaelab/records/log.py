@@ -107,6 +107,8 @@ class CertificationLog:
         }
         mine = json.loads(json.dumps(mine))  # as it will read back: tuples become lists
         if not (self.folder / HEADER).exists():
+            if not self._discard_empty():
+                raise UserError(f"{self.folder} holds rows and no {HEADER}: nobody knows what they are of, remove the folder")
             write_json(self.folder / HEADER, mine)
         header = read_header(self.folder)
         different = differences(header["identity"], mine["identity"])
@@ -203,8 +205,8 @@ def read_header(folder: Path) -> dict[str, Any]:
     path = folder / HEADER
     try:
         header = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{folder} is no certification log: it has no {HEADER}") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{folder} is no certification log: it is no folder with a {HEADER}") from None
     except ValueError:
         raise UserError(f"{path} is damaged: it is not JSON") from None
     if not isinstance(header, dict) or not {"identity", "identity_hash", "context", "columns"} <= header.keys():

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dmaelab.records.indices import parse_indices
 from dmaelab.records.log import HEADER, read_folders, read_header, read_lines
 from dmaelab.records.row import BASE_COLUMNS, parse_value
 from dmaelab.utils.errors import UserError
@@ -98,13 +99,12 @@ def read_log(path: str | os.PathLike) -> Log:
         columns, rows = table.columns, list(table.rows.values())
         if table.repeated:
             warnings.warn(f"{path}: {table.repeated} images are recorded twice, with equal rows; counted once", stacklevel=2)
-        expected = header["identity"].get("subset", {}).get("count", len(rows))
-        if 0 < len(rows) < expected:
-            warnings.warn(f"{path} is incomplete: {len(rows)} of {expected} images", stacklevel=2)
     else:
         columns, rows = _read_file(path)
         if path.name.startswith("shard-") and (path.parent / HEADER).exists():
             header = read_header(path.parent)
+    if header is not None:
+        _check_images(path, header, [int(row[columns.index("idx")]) for row in rows])
     if not rows:
         raise UserError(f"{path} has no rows: nothing was certified yet")
     return _to_log(path, columns, rows, header)
@@ -142,6 +142,15 @@ def _read_file(path: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         warnings.warn(f"{path}: left out what follows line {count + 1}, it is no row", stacklevel=3)
     _refuse_repeated(path, [int(row[place]) for row in rows[:count]])
     return columns, rows[:count]
+
+
+def _check_images(path: Path, header: dict[str, Any], indices: Sequence[int]) -> None:
+    """Warn of missing images, and refuse foreign ones, which would count in every share."""
+    expected = header["identity"].get("subset", {}).get("count", len(indices))
+    if 0 < len(indices) < expected:
+        warnings.warn(f"{path} is incomplete: {len(indices)} of {expected} images", stacklevel=3)
+    if header.get("indices") and (foreign := sorted(set(indices) - set(parse_indices(header["indices"])))):
+        raise UserError(f"{path}: {len(foreign)} rows are of images outside the certification: {foreign[:10]}; remove them")
 
 
 def _refuse_repeated(path: Path, indices: Sequence[int]) -> None:

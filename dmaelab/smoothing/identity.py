@@ -3,7 +3,6 @@
 import hashlib
 import math
 import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -18,6 +17,7 @@ from dmaelab.smoothing.build import CERTIFIERS, Certifier
 from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.smoothing.noise import NOISE_VERSION, smoothing_noise
 from dmaelab.stats.geometry import geometry_name
+from dmaelab.utils.env import environment
 
 
 def weights_hash(module: nn.Module) -> str:
@@ -97,7 +97,7 @@ def make_identity(
 def make_context(device: torch.device) -> dict[str, Any]:
     """Return what is recorded but does not decide: the command, versions, device and host."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {"command": sys.argv, "python": platform.python_version(), "torch": torch.__version__, "device": name, "host": platform.node()}
+    return {**environment(), "device": name}
 
 
 def _is_plain(value: object) -> bool:

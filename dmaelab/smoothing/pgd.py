@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dmaelab.corruptions import Corruption, QuantisedGaussian
-from dmaelab.corruptions.quantised_gaussian import LEVELS
+from dmaelab.corruptions import Corruption
 from dmaelab.smoothing.evaluation import Evaluation, fixed_kernels
 from dmaelab.smoothing.noise import Address, smoothing_noise
 from dmaelab.smoothing.runner import device_of
@@ -127,7 +126,7 @@ class Balls:
         if self.norm not in NORMS:
             raise UserError(f"the certificates are for balls in {self.norm}: the attack knows {' and '.join(NORMS)}")
         self.radii = radii.view(-1, 1)
-        self._on_grid = isinstance(corruption, QuantisedGaussian)
+        self._steps = corruption.steps
         self._shape, self._centres = images.shape, self._exact(images)
 
     def start(self, addresses: Sequence[AttackAddress]) -> Tensor:
@@ -163,9 +162,9 @@ class Balls:
 
     def images(self, offsets: Tensor) -> Tensor:
         """Return images float32 [B,C,H,W], rounded towards the centres: no value is farther away than its offset."""
-        if self._on_grid:
-            steps = LEVELS * self._centres
-            values = (steps + torch.trunc(LEVELS * offsets)).round() / LEVELS
+        if self._steps:
+            steps = self._steps * self._centres
+            values = (steps + torch.trunc(self._steps * offsets)).round() / self._steps
             return values.float().view(self._shape)
         values = (self._centres + offsets).float()
         grown = (values.double() - self._centres).abs() > offsets.abs()
@@ -181,7 +180,7 @@ class Balls:
     def _exact(self, images: Tensor) -> Tensor:
         """Return images as float64 [B,D]; float32 holds k/255 to about 3e-8 only."""
         values = images.detach().double().flatten(1)
-        return (LEVELS * values).round() / LEVELS if self._on_grid else values
+        return (self._steps * values).round() / self._steps if self._steps else values
 
 
 def project_l2(offsets: Tensor, limits: Tensor) -> Tensor:

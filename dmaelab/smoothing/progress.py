@@ -1,16 +1,22 @@
 """The progress bar of a certification: ETA, certified accuracy with its interval, mean radius, samples per second."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from tqdm import tqdm
 
 from dmaelab.stats.bounds import clopper_pearson_lower, clopper_pearson_upper
 
+logger = logging.getLogger("dmaelab")
+
+_PERIOD = 60.0
+
 
 class Progress:
-    """Counts rows of a log as they come; drawn on a terminal only.
+    """Counts rows of a log as they come: a bar on a terminal, else a line in the log of the run once a minute.
 
     Certified accuracy is at radius 0, with its exact 95 % interval as if the images so far were drawn at random.
 
@@ -26,8 +32,10 @@ class Progress:
         self._radii = 0.0
         for row in done:
             self._take(row)
+        self._earlier = self._count
         # disable=None: no bar where there is no terminal
         self._bar = tqdm(total=total, initial=len(done), unit="image", disable=True if hide else None, dynamic_ncols=True)
+        self._total, self._speaks, self._spoke = total, self._bar.disable and not hide, self._begin
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take in the row of one more image."""
@@ -35,6 +43,11 @@ class Progress:
         self._samples += row["samples"] if "samples" in row else row.get("n", 0)
         self._bar.set_postfix_str(self.text(), refresh=False)
         self._bar.update()
+        now = time.perf_counter()
+        if self._speaks and now - self._spoke >= _PERIOD:
+            self._spoke = now
+            left = (now - self._begin) / (self._count - self._earlier) * (self._total - self._count)
+            logger.info("%d of %d images, about %s left: %s", self._count, self._total, timedelta(seconds=round(left)), self.text())
 
     def text(self) -> str:
         """Return what stands beside the bar."""

@@ -1,6 +1,7 @@
 """The one engine of certification: images in, log rows out, restartable at any point."""
 
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from dmaelab.smoothing.noise import Address, NoisyImage, check_image, smoothing_
 from dmaelab.smoothing.progress import Progress
 from dmaelab.smoothing.votes import Flight, VotePool
 from dmaelab.utils.errors import UserError
+
+logger = logging.getLogger("dmaelab")
 
 Row = dict[str, Any]
 
@@ -84,6 +87,7 @@ def certify_images(
         batch_size=batch_size, evaluation=pool.evaluation, seed=seed, device=device,
     ) | (identity or {})  # fmt: skip
     notes = make_context(device) | (context or {})
+    logger.info("certifying %d images at sigma %g (= %g/255): %s", len(mine), facts["sigma"], 255 * facts["sigma"], out)
 
     with CertificationLog(out, identity=facts, context=notes, columns=certifier.columns, shard=shard, indices=indices) as log:
         todo = [index for index in mine if index not in log.done]
@@ -138,6 +142,8 @@ def _positions(indices: list[int], shard: tuple[int, int]) -> list[int]:
         raise UserError(f"shard {part}/{parts} does not exist: give i/N with 0 <= i < N")
     if not indices:
         raise UserError("no images to certify: the list of indices is empty")
+    if min(indices) < 0:
+        raise UserError(f"the list of indices holds {min(indices)}: count images from 0")
     if len(set(indices)) != len(indices):
         raise UserError("the list of indices names an image twice: each image has one row in the log")
     return indices[part::parts]

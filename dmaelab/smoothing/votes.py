@@ -167,6 +167,8 @@ class VotePool:
         """Queue the forward, the counting and the copy to the host, without waiting for any of them."""
         with self.evaluation.autocast(self.device):
             logits = self.classifier(self._images)
+        if not isinstance(logits, Tensor):
+            raise UserError(f"the classifier returns a {type(logits).__name__}: wrap it in a module that returns the logits alone")
         if logits.shape != (self.batch_size, self.num_classes):
             raise UserError(
                 f"the classifier returns {list(logits.shape)} for {self.batch_size} images, but num_classes={self.num_classes}"

@@ -1,5 +1,6 @@
 """What every command-line tool does around its main function."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,7 @@ def run_main(main: Callable[[], None]) -> None:
     signal stopped a run that can be resumed; 130 after Ctrl-C.
     Warnings are one line as well. Other exceptions keep their traceback: they are defects.
     """
+    sys.path.append(os.getcwd())  # plug-ins and modules of one's own, from the folder where the tool is started
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # type: ignore[assignment]
     try:
         main()

@@ -41,7 +41,20 @@ def test_markdown_with_chosen_radii_and_intervals(logs):
 
 def test_json_is_exactly_the_agreed_form(logs):
     records = json.loads(make_table(logs, "json"))
-    keys = ["file", "rows", "abstain", "certified_accuracy", "acr", "median", "samples", "label", "norm", "native_norm", "radius_column"]
+    keys = [
+        "file",
+        "rows",
+        "abstain",
+        "certified_accuracy",
+        "acr",
+        "median",
+        "samples",
+        "label",
+        "norm",
+        "native_norm",
+        "radius_column",
+        "sampled_for",
+    ]
     assert [list(record) for record in records] == [keys] * 2
     assert records[0]["file"] == "a.tsv"
     assert list(records[0]["certified_accuracy"]) == [f"{0.25 * k:.2f}" for k in range(13)]
@@ -118,13 +131,26 @@ def test_unknown_format_is_refused(logs):
         make_table(logs, "latex")
 
 
+def test_what_a_sequential_log_did_not_sample_for_is_marked_as_a_lower_bound(make_log):
+    header = {"identity": {"norm": "l2", "certifier": {"name": "sequential", "mode": "target", "radii": [0.5]}}, "context": {}}
+    log = make_log((0, 0, 0.6), (0, 0, 0.3), (0, -1, 0.0), (0, 0, 0.8), header=header)
+    cells = make_table([("a", log)], "markdown", [0.25, 0.5]).splitlines()[2].replace(" ", "").split("|")
+    assert cells[1:-1] == ["a", "4", ">=75.0", ">=75.0", "50.0", "-", ">=0.425", ">=0.450"]
+    record = json.loads(make_table([("a", log)], "json"))[0]
+    assert (record["sampled_for"], record["abstain"]) == ([0.5], None)
+    header["identity"]["certifier"] = {"name": "sequential", "mode": "radius", "radii": None}
+    assert ">=" not in make_table([("a", log)], "markdown", [0.25, 0.5])
+    header["identity"]["certifier"] = {"name": "sequential", "mode": "grid", "radii": [0.0, 0.5]}
+    assert json.loads(make_table([("a", log)], "json"))[0]["abstain"] == 0.25
+
+
 def test_default_labels(make_log):
     header = {"identity": {}, "context": {}}
     assert default_label(make_log((0, 0, 1.0), path="x/noise_0.25.tsv")) == "noise_0.25"
     assert default_label(make_log((0, 0, 1.0), path="x/noise_0.25")) == "noise_0.25"
     assert default_label(make_log((0, 0, 1.0), path=Path("runs/cr/certify/sigma-0.25"), header=header)) == "cr/sigma-0.25"
     assert default_label(make_log((0, 0, 1.0), path=Path("out/mine"), header=header)) == "mine"
-    assert default_label(make_log((0, 0, 1.0), path=Path("out/mine"), header={**header, "context": {"label": "CR"}})) == "CR"
+    assert default_label(make_log((0, 0, 1.0), path=Path("out/mine"), header={**header, "context": {"labels": {"label": "CR"}}})) == "CR"
 
 
 def test_logs_of_the_same_name_are_called_by_their_paths(tmp_path):

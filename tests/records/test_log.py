@@ -195,7 +195,7 @@ def test_headers_that_are_missing_or_damaged(open_log):
     with pytest.raises(UserError, match="lacks identity"):
         open_log()
     path.unlink()
-    with pytest.raises(UserError, match=r"no certification log: it has no header\.json"):
+    with pytest.raises(UserError, match=r"no certification log: it is no folder with a header\.json"):
         read_folders([log.folder])
 
 

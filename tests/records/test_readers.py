@@ -107,9 +107,19 @@ def test_one_shard_is_read_as_a_file_without_its_cut_line(open_log, row):
         log.append(row(0))
         log.append(row(1))
     log.path.write_bytes(log.path.read_bytes()[:-1])
-    read = read_log(log.path)
+    with pytest.warns(UserWarning, match="incomplete: 1 of 4"):
+        read = read_log(log.path)
     assert read.index.tolist() == [0]
     assert read.identity["sigma"] == 0.25  # the header beside it counts for one shard as well
+
+
+def test_rows_of_images_outside_the_certification_are_refused(open_log, row):
+    with open_log(indices=[0, 1, 2, 3]) as log:
+        for index in (0, 1, 2, 3, 1700):
+            log.append(row(index))
+    for path in (log.folder, log.path):
+        with pytest.raises(UserError, match=r"1 rows are of images outside the certification: \[1700\]; remove them"):
+            read_log(path)
 
 
 def test_an_incomplete_folder_and_repeated_images_are_reported(open_log, row):

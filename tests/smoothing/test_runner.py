@@ -92,6 +92,7 @@ def test_finished_images_are_not_certified_again(run, comparable, brightness):
         def forward(self, images):
             raise AssertionError("the classifier ran")
 
+    Never.__qualname__ = "Brightness"  # the name is part of the identity
     first = run()
     assert str(run(classifier=Never())) == str(first)  # also the times: they are the same rows
 
@@ -120,6 +121,7 @@ class Slow(Brightness):
         time.sleep(0.02)
         return super().forward(images)
 
+Slow.__qualname__ = "Brightness"
 certify_images(Slow(), Dim(40).__getitem__, range(40), Cohen(20, 300, 0.001), Gaussian(0.25),
                num_classes=3, out=sys.argv[1], batch_size=64, progress=False)
 """
@@ -171,6 +173,8 @@ def test_twenty_kills_at_random_points_leave_the_same_log(run, comparable, brigh
         def forward(self, images):
             time.sleep(0.002)
             return super().forward(images)
+
+    Slow.__qualname__ = "Brightness"
 
     def child(shard):
         with warnings.catch_warnings():
@@ -239,7 +243,7 @@ def test_the_header_tells_what_determines_the_rows(run, tmp_path):
     assert (identity["geometry"], identity["channels_last"], identity["compile"]) == ("dmaelab.stats.geometry.GaussianL2", False, False)
     assert header["indices"] == "0:12"
     assert header["context"]["data"] == "dim"
-    assert header["context"]["torch"] == torch.__version__
+    assert header["context"]["versions"]["torch"] == torch.__version__.split("+")[0]
 
 
 @pytest.mark.parametrize(
