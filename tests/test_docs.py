@@ -91,7 +91,7 @@ def test_the_example_of_a_torchvision_model(tmp_path, monkeypatch):
     assert len([line for line in example.splitlines() if line and "import" not in line]) <= 10
     for old, new in (
         ('resnet50(weights="DEFAULT")', "resnet18()"), ("Resize(256)", "Resize(40)"), ("CenterCrop(224)", "CenterCrop(32)"),
-        ("100, 10_000, 0.001, 256", "10, 50, 0.001, 16"), ("len(dataset), 50", "len(dataset), 1"),
+        ("100, 10_000, 0.001, 256", "10, 50, 0.001, 16"), ("len(dataset), 50", "len(dataset), 1"), (', device="cuda"', ""),
     ):  # fmt: skip
         assert old in example
         example = example.replace(old, new)

@@ -97,7 +97,7 @@ class CertifySettings:
         channels_last, compile: how the network is evaluated; None takes the rule of the device.
         on_invalid: ``"stop"`` at logits that are not finite, or ``"count"`` them as a class of their own.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        labels: free text for tables, copied to the log's header.
+        labels: free text, copied to the log's header; its ``label`` names the row of a table.
     """
 
     run: str | None = None

@@ -22,6 +22,8 @@ from dmaelab.smoothing.progress import Progress
 from dmaelab.utils.cli import run_main
 from dmaelab.utils.errors import Preempted, UserError
 
+logger = logging.getLogger("dmaelab")
+
 _POLL = 1.0
 
 
@@ -42,6 +44,8 @@ def certify_in_processes(cfg: DictConfig, count: int, progress: bool = True) -> 
     """
     if count < 1:
         raise UserError(f"{count} processes cannot certify: give at least 1, or 'auto' for one per GPU")
+    sigma = float(cfg.corruption.sigma)
+    logger.info("certifying in %d processes at sigma %g (= %g/255): %s", count, sigma, 255 * sigma, log_folder(cfg))
     text = OmegaConf.to_yaml(cfg)
     context = multiprocessing.get_context("spawn")  # a fork could not use CUDA
     children = [context.Process(target=_shard, args=(text, part, count)) for part in range(count)]
@@ -79,7 +83,7 @@ def _shard(text: str, part: int, count: int) -> None:
     cfg: Any = OmegaConf.create(text)
     load_plugins(cfg)
     if part:  # a warning is the same in every process
-        logging.getLogger("dmaelab").setLevel(logging.ERROR)
+        logger.setLevel(logging.ERROR)
     if cfg.certify.get("device", "auto") == "auto":
         cfg.certify.device = f"cuda:{part % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
     if cfg.certify.device == "cpu":

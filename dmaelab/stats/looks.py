@@ -67,4 +67,4 @@ def look_totals(n: int, growth: float, first: int = 100) -> list[int]:
     A look shortly before n is left out, which would cost a decision and save nothing.
     """
     steps = math.log(n / first) / math.log(growth) if n > first else 0.0
-    return [math.ceil(first * growth**step) for step in range(math.ceil(steps - 0.5))] + [n]
+    return sorted({math.ceil(first * growth**step) for step in range(math.ceil(steps - 0.5))} | {n})
