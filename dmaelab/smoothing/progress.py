@@ -1,6 +1,7 @@
 """The progress bar of a certification: ETA, certified accuracy with its interval, mean radius, samples per second."""
 
 import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -13,6 +14,13 @@ from dmaelab.stats.bounds import clopper_pearson_lower, clopper_pearson_upper
 logger = logging.getLogger("dmaelab")
 
 _PERIOD = 60.0
+
+
+class _Bar(tqdm):
+    """A bar whose lock is this process's own: tqdm's is shared with forks, and one that is killed keeps it for ever."""
+
+
+_Bar.set_lock(threading.RLock())
 
 
 class Progress:
@@ -34,7 +42,7 @@ class Progress:
             self._take(row)
         self._earlier = self._count
         # disable=None: no bar where there is no terminal
-        self._bar = tqdm(total=total, initial=len(done), unit="image", disable=True if hide else None, dynamic_ncols=True)
+        self._bar = _Bar(total=total, initial=len(done), unit="image", disable=True if hide else None, dynamic_ncols=True)
         self._total, self._speaks, self._spoke = total, self._bar.disable and not hide, self._begin
 
     def add(self, row: Mapping[str, Any]) -> None:
