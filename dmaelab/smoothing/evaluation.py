@@ -16,7 +16,7 @@ from dmaelab.utils.precision import precision_rule
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Never timed inside a run: benchmarks/evaluation.py supports it, docs/benchmarks.md has its figures.
+# Never timed inside a run: benchmarks/evaluation.py compares, docs/benchmarks.md says what was seen.
 _RULE = {"cpu": {"channels_last": False, "compile": False}, "cuda": {"channels_last": False, "compile": False}}
 
 
