@@ -22,7 +22,7 @@ def main() -> None:
     """Read the config and its log, attack, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SOURCE", help="run directory, or certification config")
-    parser.add_argument("--images", type=int, default=20, metavar="N", help="certified images, evenly spread over the log (default: 20)")
+    parser.add_argument("--images", type=int, default=20, metavar="N", help="certified images, drawn at random (default: 20)")
     parser.add_argument("--scale", type=float, default=1.0, metavar="S", help="factor of their radii (default: 1)")
     parser.add_argument("--steps", type=int, default=20, metavar="N", help="gradient steps of an attempt (default: 20)")
     parser.add_argument("--restarts", type=int, default=2, metavar="N", help="attempts at each image (default: 2)")

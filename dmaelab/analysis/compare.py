@@ -132,6 +132,12 @@ def describe(comparison: Comparison, images: int = 0) -> str:
     lines = [_name("A", comparison.a), _name("B", comparison.b), "", _accuracies(comparison), "", *_radii(comparison)]
     if len(comparison.radii) > 1:
         lines.append(f"The p-values are not corrected for their number ({len(comparison.radii)}): decide on one radius beforehand.")
+    loose = [
+        radius for radius in comparison.radii if not all(summarize(log, [radius]).exact(radius) for log in (comparison.a, comparison.b))
+    ]
+    if loose:
+        names = ", ".join(map(radius_name, loose))
+        lines.append(f"Not sampled for in A or B, so lower bounds that differ by what was sampled for: {names}, and the ACR.")
     if images:
         order, change = comparison.order(), comparison.change
         gains, losses = order[change[order] > 0][:images], order[change[order] < 0][::-1][:images]

@@ -21,8 +21,8 @@ class TwoStage(Certifier):
     The class is fixed before the first estimation sample, so the choice costs no part of alpha. Two radii
     follow from the same counts: the one-sided ``radius`` of Cohen et al. (2019), and ``radius_two_sided``
     from a bound of the other classes as well (DMAE paper, Eq. 2), 0 where that certifies nothing, nan where
-    sampling was given up for the one-sided radius before that is known. Each
-    alone is wrong with probability at most alpha; quoting both for one image, at most (2 - weight) alpha.
+    sampling was given up for the one-sided radius before that is known. Each alone is wrong with probability
+    at most alpha; quoting both for one image, at most (2 - weight) alpha.
 
     Args:
         n0: samples that select the class.
