@@ -74,7 +74,9 @@ def find_logs(path: str | os.PathLike) -> list[Path]:
         return [path]
     found = sorted(header.parent for pattern in (f"certify/*/{HEADER}", f"*/{HEADER}") for header in path.glob(pattern))
     if not found:
-        raise UserError(f"no certification log in {path}: expected {HEADER} in it, or in certify/<name>/ below it; files of other tools are named one by one")
+        raise UserError(
+            f"no certification log in {path}: expected {HEADER} in it, or in certify/<name>/ below it; name files of other tools one by one"
+        )
     return found
 
 
