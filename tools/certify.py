@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dmaelab.utils.cli import run_main
+from dmaelab.utils.cli import preempted_by_signals, run_main
 from dmaelab.utils.errors import UserError
 
 
@@ -57,7 +57,7 @@ def _certify(args: argparse.Namespace) -> None:
         return
 
     from dmaelab.analysis.tables import default_label, make_table
-    from dmaelab.launch.shards import certify_in_processes, default_processes
+    from dmaelab.launch.shards import STOPPED, certify_in_processes, default_processes
     from dmaelab.records.log import read_folders
     from dmaelab.records.readers import read_log
     from dmaelab.utils.logs import setup_logging
@@ -66,7 +66,8 @@ def _certify(args: argparse.Namespace) -> None:
     if args.processes:
         folder = certify_in_processes(cfg, default_processes() if args.processes == "auto" else _count(args.processes))
     else:
-        folder = run_certification(cfg, args.shard)
+        with preempted_by_signals(STOPPED):
+            folder = run_certification(cfg, args.shard)
     if not read_folders([folder]).rows:
         print(f"no images in this shard; log: {folder}")
         return
@@ -76,17 +77,24 @@ def _certify(args: argparse.Namespace) -> None:
 
 
 def _verify(path: str) -> None:
-    from dmaelab.analysis.verify import verify_log
+    """Verify all logs at a path; exit status 1 for false claims, 2 where a log could not be verified."""
     from dmaelab.records.readers import find_logs
 
-    wrong = 0
-    for folder in find_logs(path):
+    sys.exit(max(map(_verify_one, find_logs(path))))
+
+
+def _verify_one(folder: Path) -> int:
+    from dmaelab.analysis.verify import verify_log
+
+    try:
         rows, problems = verify_log(folder)
-        shown = problems[:20] + ["..."] * (len(problems) > 20)
-        print("\n".join(shown) if shown else f"{folder}: all {rows} rows follow from their counts")
-        wrong += len(problems)
-    if wrong:
-        raise UserError(f"{path}: {wrong} claims do not follow from their counts")
+    except UserError as error:  # one that is incomplete; those after it are worth a look all the same
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    shown = problems[:20] + [f"... and {len(problems) - 20} more"] * (len(problems) > 20)
+    verdict = f"{len(problems)} claims do not follow from their counts" if problems else f"all {rows} rows follow from their counts"
+    print("\n".join([*shown, f"{folder}: {verdict}"]))
+    return 1 if problems else 0
 
 
 def _merge(folders: list[str]) -> None:

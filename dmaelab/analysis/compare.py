@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
-from dmaelab.analysis.summary import certified_radius, decimals, default_radii, radius_name, reached, summarize
+from dmaelab.analysis.summary import certified_radius, check_radii, decimals, default_radii, radius_name, reached, summarize
 from dmaelab.analysis.views import TWO_SIDED, norm_name
 from dmaelab.records.merge import differences
 from dmaelab.records.readers import Log
@@ -57,8 +57,11 @@ def align(a: Log, b: Log, common: bool = False) -> tuple[Log, Log]:
         common: leave out images that only one has.
 
     Raises:
-        UserError: the radii are in different norms, an image has two labels, or, without ``common``, one that only one log has.
+        UserError: a log of PREDICT, radii in different norms, an image with two labels, or, without ``common``, one that only
+            one log has.
     """
+    for log in (a, b):
+        check_radii(log)
     if a.norm != b.norm:
         raise UserError(f"{a.path} certifies in {a.norm} and {b.path} in {b.norm}: such radii are not comparable, give --norm")
     shared, in_a, in_b = np.intersect1d(a.index, b.index, assume_unique=True, return_indices=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dmaelab.analysis.figure import NORMS, check_suffix, new_figure, save, tidy
-from dmaelab.analysis.summary import certified_counts
+from dmaelab.analysis.summary import certified_counts, check_radii, sampled_for
 from dmaelab.records.readers import Log
 from dmaelab.stats.intervals import proportion_interval
 
@@ -24,7 +24,8 @@ _WIDTH = 92  # characters of small print across the picture
 def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.PathLike, title: str = "") -> None:
     """Write a picture of certified accuracy over the radius, a curve with its exact 95 % band for each log.
 
-    The curves are the exact step functions, not samples on a grid.
+    The curves are the exact step functions, not samples on a grid. Those of sequential logs are named as lower bounds:
+    between the radii that they sampled for, all samples would give more.
 
     Args:
         logs: (label, log) in the order of the legend, at least one.
@@ -32,11 +33,13 @@ def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.Path
         title: over the picture.
 
     Raises:
-        UserError: another end of the name, or matplotlib is not installed.
+        UserError: another end of the name, a log of PREDICT, or matplotlib is not installed.
     """
     check_suffix(path)
+    for _, log in logs:
+        check_radii(log)
     norms = {log.norm for _, log in logs}
-    names = [label if len(norms) == 1 else f"{label} ({log.norm})" for label, log in logs]
+    names = [_name(label, log, several_norms=len(norms) > 1) for label, log in logs]
     longest = max(map(len, names))
     below = len(names) > _INSIDE or longest > _SHORT
     columns = 4 if longest <= _SHORT // 2 else 2 if longest <= _SHORT else 1
@@ -56,6 +59,12 @@ def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.Path
     else:
         axes.legend(frameon=False, fontsize="small")
     save(figure, path)
+
+
+def _name(label: str, log: Log, several_norms: bool) -> str:
+    """Return the text in the legend: beside the label what a reader must know of the curve."""
+    notes = [log.norm] * several_norms + ["lower bound, sampled for some radii"] * (sampled_for(log) is not None)
+    return f"{label} ({', '.join(notes)})" if notes else label
 
 
 def _curve(axes: Any, number: int, log: Log, label: str, band: float) -> float:

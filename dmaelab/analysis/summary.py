@@ -24,8 +24,8 @@ class Summary:
         clean: images that are answered rightly at all: the count at radius 0.
         abstain: share of abstentions; None where it is unknown: for a log that skipped images by their label, or that did
             not sample for radius 0.
-        acr: average certified radius; wrong and abstained images count 0.
-        median: median certified radius, likewise over all images.
+        acr: average certified radius; wrong and abstained images count 0. None for a log of PREDICT, which has no radii.
+        median: median certified radius, likewise.
         samples: mean number of noisy samples per image; None where the log does not say.
         sampled_for: the radii that a sequential certification sampled for; at others, and for ``acr`` and ``median``, the
             figures are lower bounds of what all samples would give. None where every image got them all.
@@ -36,8 +36,8 @@ class Summary:
     counts: tuple[int, ...]
     clean: int
     abstain: float | None
-    acr: float
-    median: float
+    acr: float | None
+    median: float | None
     samples: float | None
     sampled_for: tuple[float, ...] | None = None
 
@@ -69,6 +69,23 @@ def certified_radius(log: Log) -> np.ndarray:
     return np.where(log.correct, log.radius, 0.0)
 
 
+def sampled_for(log: Log) -> tuple[float, ...] | None:
+    """Return the radii that a sequential certification sampled for; None where every image got all samples.
+
+    A log whose radii were converted, or are two-sided, was sampled for none of them.
+    """
+    radii = log.identity.get("certifier", {}).get("radii")
+    if radii is None:
+        return None
+    return tuple(map(float, radii)) if log.norm == log.identity.get("norm") and log.radius_column != TWO_SIDED else ()
+
+
+def check_radii(log: Log) -> None:
+    """Refuse a log of PREDICT where radii are to be drawn or compared: ``UserError``."""
+    if not log.claims_radii:
+        raise UserError(f"{log.path} is a log of PREDICT: it has classes and no radii, only a table can show it")
+
+
 def summarize(log: Log, radii: Sequence[float] = RADII) -> Summary:
     """Return the figures of a log.
 
@@ -85,10 +102,10 @@ def summarize(log: Log, radii: Sequence[float] = RADII) -> Summary:
         counts=tuple(counts),
         clean=clean,
         abstain=_abstain(log),
-        acr=float(certified.mean()),
-        median=float(np.median(certified)),
+        acr=float(certified.mean()) if log.claims_radii else None,
+        median=float(np.median(certified)) if log.claims_radii else None,
         samples=_samples(log),
-        sampled_for=_sampled_for(log),
+        sampled_for=sampled_for(log),
     )
 
 
@@ -121,17 +138,9 @@ def decimals(norm: str) -> int:
 
 def _abstain(log: Log) -> float | None:
     """An image that was skipped because its class is wrong might have abstained: then nobody knows the share."""
-    asked = _sampled_for(log)
+    asked = sampled_for(log)
     unknown = skipped(log).any() or (log.prediction < -1).any() or (asked is not None and 0.0 not in asked)
     return None if unknown else float((log.prediction == -1).mean())
-
-
-def _sampled_for(log: Log) -> tuple[float, ...] | None:
-    """A log whose radii were converted, or are two-sided, was sampled for none of them."""
-    radii = log.identity.get("certifier", {}).get("radii")
-    if radii is None:
-        return None
-    return tuple(map(float, radii)) if log.norm == log.identity.get("norm") and log.radius_column != TWO_SIDED else ()
 
 
 def _samples(log: Log) -> float | None:

@@ -95,7 +95,7 @@ def make_table(
             summarize(log, columns),
             method=method if intervals else None,
             bound=None if bound is None else (_alpha(log, alpha), bound),
-            means={other: float(certified_radius(in_norm(original, other, shape)).mean()) for other in norms},
+            means={other: float(certified_radius(in_norm(original, other, shape)).mean()) for other in norms if log.claims_radii},
         )
         for (label, original), log in zip(logs, shown, strict=True)
     ]
@@ -147,6 +147,8 @@ class _Line:
 
     def accuracy(self, radius: float, count: int) -> str:
         """Return the share at a radius in percent, with its interval and bound where they are asked for."""
+        if radius > 0 and not self.log.claims_radii:
+            return "-"
         text = self._least(self.summary.exact(radius), f"{100 * count / self.summary.rows:.1f}")
         if self.method:
             low, high = self.summary.interval(count, self.method)
@@ -156,9 +158,9 @@ class _Line:
             text += f" (>={math.floor(1000 * self.summary.bound(count, *self.bound)) / 10:.1f})"
         return text
 
-    def mean(self, radius: float) -> str:
+    def mean(self, radius: float | None) -> str:
         """Return the mean or median certified radius."""
-        return self._least(self.summary.sampled_for is None, _radius(radius, self.log.norm))
+        return _or_dash(radius, lambda known: self._least(self.summary.sampled_for is None, _radius(known, self.log.norm)))
 
     @staticmethod
     def _least(exact: bool, text: str) -> str:
@@ -183,8 +185,8 @@ def _as_text(lines: Sequence[_Line], radii: Sequence[float], tablefmt: str) -> s
     columns["ACR"] = [line.mean(line.summary.acr) for line in lines]
     if any(line.summary.median for line in lines):
         columns["median"] = [line.mean(line.summary.median) for line in lines]
-    for norm in lines[0].means:
-        columns[f"ACR {norm}"] = [_radius(line.means[norm], norm) for line in lines]
+    for norm in dict.fromkeys(norm for line in lines for norm in line.means):
+        columns[f"ACR {norm}"] = [_or_dash(line.means.get(norm), lambda mean, norm=norm: _radius(mean, norm)) for line in lines]
     if any(line.summary.samples is not None for line in lines):
         columns["samples"] = [_or_dash(line.summary.samples, lambda mean: f"{mean:,.0f}") for line in lines]
     align = ["left", *["right"] * (len(columns) - 1)]

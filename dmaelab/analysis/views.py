@@ -75,8 +75,8 @@ def in_norm(log: Log, norm: str, shape: Sequence[int] | None = None) -> Log:
         return log
     if log.norm != native_norm(log):
         raise ValueError(f"{log.path} is converted already, from {native_norm(log)} to {log.norm}")
-    shape = log.identity.get("shape") or shape
-    if not shape:
+    shape = log.identity.get("shape") or shape or ()
+    if not shape and (log.norm, norm) != ("l2", "l1"):  # the l1 ball of a radius lies in the l2 ball, whatever the shape
         raise UserError(f"{log.path} does not say of what shape its images are: give --shape, such as 3x32x32")
     geometry, sigma = geometry_of(log), float(log.identity.get("sigma", np.nan))
     distinct, where = np.unique(log.radius, return_inverse=True)

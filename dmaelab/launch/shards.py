@@ -4,11 +4,9 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -19,10 +17,12 @@ from dmaelab.engine.certification import log_folder, run_certification
 from dmaelab.records.log import read_folders, read_header
 from dmaelab.records.row import parse_row
 from dmaelab.smoothing.progress import Progress
-from dmaelab.utils.cli import run_main
-from dmaelab.utils.errors import Preempted, UserError
+from dmaelab.utils.cli import preempted_by_signals, run_main
+from dmaelab.utils.errors import UserError
 
 logger = logging.getLogger("dmaelab")
+
+STOPPED = "stopped by a signal; finished images are in the log: continue with the same command"
 
 _POLL = 1.0
 
@@ -49,20 +49,18 @@ def certify_in_processes(cfg: DictConfig, count: int, progress: bool = True) -> 
     text = OmegaConf.to_yaml(cfg)
     context = multiprocessing.get_context("spawn")  # a fork could not use CUDA
     children = [context.Process(target=_shard, args=(text, part, count)) for part in range(count)]
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)}
-    try:
-        for child in children:
-            child.start()
-        _watch(children, log_folder(cfg), progress)
-    finally:
-        for child in children:
-            if child.is_alive():
-                child.terminate()
-        for child in children:
-            if child.pid is not None:
-                child.join()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with preempted_by_signals(STOPPED):
+        try:
+            for child in children:
+                child.start()
+            _watch(children, log_folder(cfg), progress)
+        finally:
+            for child in children:
+                if child.is_alive():
+                    child.terminate()
+            for child in children:
+                if child.pid is not None:
+                    child.join()
     if failed := [part for part, child in enumerate(children) if child.exitcode]:
         raise UserError(f"shards {', '.join(map(str, failed))} of {count} failed, see above; repeat the command to do what they left")
     return log_folder(cfg)
@@ -71,10 +69,6 @@ def certify_in_processes(cfg: DictConfig, count: int, progress: bool = True) -> 
 def default_processes() -> int:
     """Return one process per visible GPU, and one without any."""
     return max(1, torch.cuda.device_count())
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Preempted("stopped by a signal; finished images are in the log: continue with the same command")
 
 
 def _shard(text: str, part: int, count: int) -> None:

@@ -34,7 +34,7 @@ class Log:
         extra: the other columns, by name.
         header: content of ``header.json``, where there is one.
         norm: of the radii: that of the header, l2 where there is none, another one after a conversion.
-        radius_column: of the source, that the radii stand in.
+        radius_column: of the source, that the radii stand in; empty where it has none.
     """
 
     path: Path
@@ -56,6 +56,11 @@ class Log:
     def identity(self) -> dict[str, Any]:
         """What determined the rows, as the header has it; empty without one."""
         return self.header["identity"] if self.header else {}
+
+    @property
+    def claims_radii(self) -> bool:
+        """Whether it certifies; logs of PREDICT answer with classes alone."""
+        return bool(self.radius_column) and self.identity.get("certifier", {}).get("name") != "predict"
 
     def take(self, rows: np.ndarray) -> "Log":
         """Return the log of some rows only, given by their positions (int64) or a mask (bool)."""
@@ -183,7 +188,7 @@ def _to_log(path: Path, columns: Sequence[str], rows: Sequence[tuple[str, ...]],
     time = numbers("time", _seconds, np.float64) if "time" in cells else np.full(len(rows), math.nan)
     extra = {name: _array(cells[name]) for name in columns if name not in BASE_COLUMNS}
     norm = header["identity"].get("norm", "l2") if header else "l2"
-    return Log(path, index, label, prediction, radius, correct, time, extra, header, norm, radius_column or "radius")
+    return Log(path, index, label, prediction, radius, correct, time, extra, header, norm, radius_column or "")
 
 
 def _array(cells: Sequence[str]) -> np.ndarray:

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from dmaelab.corruptions import Corruption
 from dmaelab.smoothing.build import ABSTAIN, Certificate
 from dmaelab.smoothing.evaluation import Evaluation
-from dmaelab.smoothing.noise import check_image
-from dmaelab.smoothing.pgd import PGD, AttackAddress
+from dmaelab.smoothing.noise import AttackAddress, check_image
+from dmaelab.smoothing.pgd import PGD
 from dmaelab.smoothing.predict import Predict
 from dmaelab.smoothing.runner import device_of, make_flight
 from dmaelab.smoothing.votes import Flight, VotePool
+from dmaelab.stats.bounds import smallest_n_predict
 from dmaelab.utils.errors import UserError
 
 OUTCOMES = ("held", "abstained", "changed")
@@ -158,6 +159,8 @@ def attack_certified(
     Raises:
         UserError: bad input, a norm other than l2 and l1, or no certificate with a radius.
     """
+    if n < (least := smallest_n_predict(alpha)):
+        raise UserError(f"n is {n}: no vote of so few samples passes the test of PREDICT at alpha={alpha:g}, give n >= {least}")
     attack, evaluation, certifier = attack or PGD(), evaluation or Evaluation(), Predict(n, alpha)
     if not 0 < scale < float("inf"):
         raise UserError(f"scale is {scale}: give a factor of the radii, more than 0")

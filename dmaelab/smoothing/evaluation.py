@@ -16,7 +16,7 @@ from dmaelab.utils.precision import precision_rule
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Never timed inside a run: benchmarks/evaluation.py compares, docs/benchmarks.md says what was seen.
+# Never timed inside a run: benchmarks/evaluation.py compares, and docs/benchmarks.md says why it is neither.
 _RULE = {"cpu": {"channels_last": False, "compile": False}, "cuda": {"channels_last": False, "compile": False}}
 
 

@@ -43,6 +43,22 @@ class Address:
         return Draw(self.seed, self.purpose, "random", self.index, name).host()
 
 
+@dataclass(frozen=True)
+class AttackAddress(Address):
+    """Where the random numbers of one attempt at an image live; its purpose is ``"eval"``, which no certification has."""
+
+    restart: int
+
+    @property
+    def name(self) -> str:
+        """What messages call the attempt."""
+        return f"image {self.index}, attack {self.restart}"
+
+    def draw(self, stream: str, chunk: int, device: torch.device) -> Draw:
+        """Return the draw of one chunk of a stream, or of one step."""
+        return Draw(self.seed, self.purpose, "attack", stream, self.index, self.restart, chunk, device=device)
+
+
 def chunk_size(numel: int) -> int:
     """Return the samples of one chunk for images of ``numel`` numbers.
 

@@ -1,9 +1,12 @@
 """What every command-line tool does around its main function."""
 
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 from dmaelab.utils.errors import Preempted, UserError
 
@@ -31,3 +34,18 @@ def run_main(main: Callable[[], None]) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+@contextmanager
+def preempted_by_signals(message: str) -> Iterator[None]:
+    """Raise ``Preempted(message)`` inside where SIGTERM, SIGUSR2 or SIGHUP comes, which else ends a process without a word."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Preempted(message)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -121,6 +121,12 @@ def test_other_norms_are_not_compared(make_log):
         align(make_log((0, 0, 1.0)), make_log((0, 0, 1.0), header={"identity": {"norm": "l1"}}))
 
 
+def test_logs_of_predict_have_nothing_to_compare(make_log):
+    answers = make_log((0, 0, 0.0), header={"identity": {"certifier": {"name": "predict"}}}, path="answers")
+    with pytest.raises(UserError, match="answers is a log of PREDICT: it has classes and no radii"):
+        align(make_log((0, 0, 0.5)), answers)
+
+
 def test_settings_that_differ_are_named(make_log):
     def log(**identity):
         return make_log((0, 0, 1.0), header={"identity": identity})

@@ -42,6 +42,19 @@ def test_svg_names_every_curve_and_the_norm(make_log, tmp_path):
     assert {"first (l2)", "second (l1)", "radius (pixels in [0, 1])"} <= set(texts_of(tmp_path / "mixed.svg"))
 
 
+def test_curves_of_sequential_logs_are_called_lower_bounds(make_log, tmp_path):
+    pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
+    identity = {"norm": "l2", "certifier": {"name": "sequential", "radii": [0.0, 0.25]}}
+    plots.plot_certified_accuracy([("seq", make_log((0, 0, 0.4), header={"identity": identity}))], tmp_path / "curve.svg")
+    assert "seq (lower bound, sampled for some radii)" in texts_of(tmp_path / "curve.svg")
+
+
+def test_logs_of_predict_have_no_curve(make_log, tmp_path):
+    log = make_log((0, 0, 0.0), header={"identity": {"certifier": {"name": "predict"}}})
+    with pytest.raises(UserError, match=r"hand/made\.tsv is a log of PREDICT: it has classes and no radii"):
+        plots.plot_certified_accuracy([("a", log)], tmp_path / "curves.png")
+
+
 def test_scatter_counts_who_is_certified_by_whom(make_log, tmp_path):
     pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
     a = make_log((0, 0, 0.4), (0, 0, 0.5), (0, 1, 3.0), (0, -1, 0.0), (0, 1, 2.0))

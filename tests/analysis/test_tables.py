@@ -5,6 +5,7 @@ import pytest
 
 from dmaelab.analysis.tables import default_label, labelled_logs, make_table
 from dmaelab.analysis.views import two_sided
+from dmaelab.records.readers import read_log
 from dmaelab.utils.errors import UserError
 
 
@@ -142,6 +143,16 @@ def test_what_a_sequential_log_did_not_sample_for_is_marked_as_a_lower_bound(mak
     assert ">=" not in make_table([("a", log)], "markdown", [0.25, 0.5])
     header["identity"]["certifier"] = {"name": "sequential", "mode": "grid", "radii": [0.0, 0.5]}
     assert json.loads(make_table([("a", log)], "json"))[0]["abstain"] == 0.25
+
+
+def test_logs_of_predict_show_their_classes_and_no_radii(make_log, tmp_path):
+    answers = make_log((0, 0, 0.0), (0, -1, 0.0), header={"identity": {"certifier": {"name": "predict"}, "shape": [1, 2, 2]}})
+    path = tmp_path / "foreign.tsv"  # of another tool, without a column for the radius
+    path.write_text("idx\tlabel\tpredict\tcorrect\ttime\n0\t0\t0\t1\t0.1\n1\t0\t-1\t0\t0.1\n")
+    logs = [("certified", make_log((0, 0, 0.3), (0, 0, 0.3))), ("ours", answers), ("foreign", read_log(path))]
+    for line in make_table(logs, norms=["l1"]).splitlines()[3:]:
+        assert line.split()[1:] == ["2", "50.0", "-", "50.0", "-", "-", "-"]  # images, clean, r=.25, abstain, ACR, median, ACR l1
+    assert json.loads(make_table(logs, "json"))[2]["acr"] is None
 
 
 def test_default_labels(make_log):

@@ -28,10 +28,14 @@ def run(classifier_run, tmp_path):
     return shutil.copytree(classifier_run, tmp_path / "run")
 
 
-def tool(*arguments, status=0):
-    result = subprocess.run(
+def call(*arguments):
+    return subprocess.run(
         [sys.executable, str(ROOT / "tools/certify.py"), *map(str, arguments)], capture_output=True, text=True, timeout=300
     )
+
+
+def tool(*arguments, status=0):
+    result = call(*arguments)
     assert result.returncode == status, result.stderr
     return result.stdout if status == 0 else result.stderr
 
@@ -97,6 +101,19 @@ def test_children_end_with_a_parent_that_was_killed(run, tmp_path):
     wait_for(lambda: not any(is_locked(shard) for shard in shards))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--processes", "2"]])
+def test_a_signal_stops_it_with_a_word_and_leaves_whole_rows(run, options):
+    command = [sys.executable, str(ROOT / "tools/certify.py"), str(run), *QUICK, "certifier.n=200000", "certifier.mode=radius", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    folder = run / "certify/default"
+    wait_for(lambda: (folder / "header.json").exists() and rows(folder))
+    process.terminate()
+    assert "stopped by a signal; finished images are in the log: continue with the same command" in process.communicate(timeout=60)[1]
+    assert process.returncode == 75
+    assert 0 < len(rows(folder)) < 12
+
+
 def is_locked(path):
     with path.open("rb") as file:
         try:
@@ -127,7 +144,12 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
     place = header.split("\t").index("radius")
     cells = lines[0].split("\t")
     shard.write_text("\n".join([header, "\t".join([*cells[:place], "9.000000", *cells[place + 1 :]]), *lines[1:]]) + "\n")
-    assert "1 claims do not follow from their counts" in tool("--verify", tmp_path / "whole", status=2)
+    (tmp_path / "machine0/certify/default").rename(tmp_path / "half")  # one that is incomplete hides no other
+    result = call("--verify", tmp_path)
+    assert result.returncode == 2
+    assert "half: 6 of 12 images have no row" in result.stderr
+    assert f"{tmp_path / 'whole'}: 1 claims do not follow from their counts" in result.stdout
+    assert call("--verify", tmp_path / "whole").returncode == 1
 
 
 @pytest.mark.parametrize(

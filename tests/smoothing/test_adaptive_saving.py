@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 LOGS = ROOT / "tests" / "data" / "certify_logs"
 IMAGENET = "locuslab__smoothing__data__certify__imagenet__resnet50__noise_{0}__test__sigma_{0}.tsv"
 LEAST = {"0.5 sigma": 20, "1 sigma": 20, "1.5 sigma": 20, "2 sigma": 20, "3 sigma": 8, "grid of the paper": 5}
-LEAST_GRID = {0.25: 6, 1.0: 2.5}
+LEAST_GRID = {0.25: 6, 0.5: 2.5, 1.0: 2.5}
 
 _spec = importlib.util.spec_from_file_location("adaptive", ROOT / "benchmarks" / "adaptive.py")
 adaptive = importlib.util.module_from_spec(_spec)
@@ -19,7 +19,7 @@ _spec.loader.exec_module(adaptive)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sigma", [0.25, 1.0])
+@pytest.mark.parametrize("sigma", [0.25, 0.5, 1.0])
 def test_samples_saved_and_accuracy_kept(sigma):
     log = read_log(LOGS / IMAGENET.format(f"{sigma:.2f}"))
     for name, radii in adaptive.wanted(sigma).items():

@@ -9,8 +9,10 @@ from dmaelab.corruptions import Corruption, build_corruption
 from dmaelab.corruptions.quantised_gaussian import LEVELS
 from dmaelab.smoothing import SmoothedClassifier
 from dmaelab.smoothing.attack import AttackedImage, AttackReport, Attempt, attack_certified
+from dmaelab.smoothing.balls import Balls, project_l1, project_l2
 from dmaelab.smoothing.evaluation import Evaluation
-from dmaelab.smoothing.pgd import PGD, AttackAddress, Balls, project_l1, project_l2
+from dmaelab.smoothing.noise import AttackAddress
+from dmaelab.smoothing.pgd import PGD
 from dmaelab.stats.geometry import Geometry
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
@@ -313,7 +315,7 @@ class Sup(Corruption):
         ({"images": [torch.full((1, 4, 4), 2.0)] * 3}, "values from 2 to 2"),
         ({"images": [torch.zeros(1, 4, 4), torch.zeros(1, 2, 2), torch.zeros(1, 4, 4)]}, r"\[1, 2, 2\], not \[1, 4, 4\]"),
         ({"images": [torch.full((1, 4, 4), 0.1234)] * 3, "corruption": build_corruption("quantised_gaussian", sigma=0.25)}, "8-bit images"),
-        ({"n": 5}, "n is 5"),
+        ({"n": 5}, "^n is 5: no vote of so few samples .*, give n >= 11$"),
     ],
 )
 def test_bad_input_is_one_line(halfspace, changes, words):

@@ -1,9 +1,11 @@
+import os
+import signal
 import warnings
 
 import pytest
 
-from dmaelab.utils.cli import run_main
-from dmaelab.utils.errors import ConfigError
+from dmaelab.utils.cli import preempted_by_signals, run_main
+from dmaelab.utils.errors import ConfigError, Preempted
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +45,11 @@ def test_warnings_are_one_line(capsys):
     with pytest.raises(SystemExit):
         run_main(main)
     assert capsys.readouterr().out == "warning: the log is incomplete\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP])
+def test_signals_become_an_exception_inside_and_what_they_were_after(number):
+    before = signal.getsignal(number)
+    with pytest.raises(Preempted, match="come back"), preempted_by_signals("come back"):
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
