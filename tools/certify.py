@@ -77,10 +77,11 @@ def _certify(args: argparse.Namespace) -> None:
 
 
 def _verify(path: str) -> None:
-    """Verify all logs at a path; exit status 1 for false claims, 2 where a log could not be verified."""
+    """Verify all logs at a path; exit status 1 if any claims too much, else 2 if any could not be verified."""
     from dmaelab.records.readers import find_logs
 
-    sys.exit(max(map(_verify_one, find_logs(path))))
+    found = [_verify_one(folder) for folder in find_logs(path)]
+    sys.exit(1 if 1 in found else max(found))
 
 
 def _verify_one(folder: Path) -> int:
@@ -88,8 +89,8 @@ def _verify_one(folder: Path) -> int:
 
     try:
         rows, problems = verify_log(folder)
-    except UserError as error:  # one that is incomplete; those after it are worth a look all the same
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:  # one that is incomplete; those after it are worth a look all the same
+        print(f"error: {error}" if str(folder) in str(error) else f"error: {folder}: {error}", file=sys.stderr)
         return 2
     shown = problems[:20] + [f"... and {len(problems) - 20} more"] * (len(problems) > 20)
     verdict = f"{len(problems)} claims do not follow from their counts" if problems else f"all {rows} rows follow from their counts"

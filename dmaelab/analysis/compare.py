@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
-from dmaelab.analysis.summary import certified_radius, check_radii, decimals, default_radii, radius_name, reached, summarize
+from dmaelab.analysis.summary import certified_radius, check_radii, decimals, default_radii, radius_name, reached, sampled_for, summarize
 from dmaelab.analysis.views import TWO_SIDED, norm_name
 from dmaelab.records.merge import differences
 from dmaelab.records.readers import Log
@@ -135,12 +135,13 @@ def describe(comparison: Comparison, images: int = 0) -> str:
     lines = [_name("A", comparison.a), _name("B", comparison.b), "", _accuracies(comparison), "", *_radii(comparison)]
     if len(comparison.radii) > 1:
         lines.append(f"The p-values are not corrected for their number ({len(comparison.radii)}): decide on one radius beforehand.")
-    loose = [
-        radius for radius in comparison.radii if not all(summarize(log, [radius]).exact(radius) for log in (comparison.a, comparison.b))
-    ]
-    if loose:
-        names = ", ".join(map(radius_name, loose))
-        lines.append(f"Not sampled for in A or B, so lower bounds that differ by what was sampled for: {names}, and the ACR.")
+    asked = [radii for radii in map(sampled_for, (comparison.a, comparison.b)) if radii is not None]
+    if asked:
+        loose = [radius_name(radius) for radius in comparison.radii if not all(radius in radii for radii in asked)]
+        lines.append(
+            "Not sampled for in A or B, so lower bounds that differ by what was sampled for: "
+            f"{', '.join([*loose, 'the ACR and the radius of each image'])}."
+        )
     if images:
         order, change = comparison.order(), comparison.change
         gains, losses = order[change[order] > 0][:images], order[change[order] < 0][::-1][:images]

@@ -1,9 +1,12 @@
 """What all pictures share: a figure without a window, and the file it goes to."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dmaelab.analysis.summary import sampled_for
+from dmaelab.records.readers import Log
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import atomic_write
 
@@ -25,6 +28,12 @@ def new_figure(width: float, height: float) -> Any:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def named(label: str, log: Log, notes: Sequence[str] = ()) -> str:
+    """Return what a picture calls a log: its label, and in brackets the notes and whether its radii are lower bounds."""
+    notes = [*notes, *["lower bound, sampled for some radii"] * (sampled_for(log) is not None)]
+    return f"{label} ({', '.join(notes)})" if notes else label
 
 
 def check_suffix(path: str | os.PathLike) -> str:

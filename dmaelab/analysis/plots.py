@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dmaelab.analysis.figure import NORMS, check_suffix, new_figure, save, tidy
-from dmaelab.analysis.summary import certified_counts, check_radii, sampled_for
+from dmaelab.analysis.figure import NORMS, check_suffix, named, new_figure, save, tidy
+from dmaelab.analysis.summary import certified_counts, check_radii
 from dmaelab.records.readers import Log
 from dmaelab.stats.intervals import proportion_interval
 
@@ -39,7 +39,7 @@ def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.Path
     for _, log in logs:
         check_radii(log)
     norms = {log.norm for _, log in logs}
-    names = [_name(label, log, several_norms=len(norms) > 1) for label, log in logs]
+    names = [named(label, log, [log.norm] * (len(norms) > 1)) for label, log in logs]
     longest = max(map(len, names))
     below = len(names) > _INSIDE or longest > _SHORT
     columns = 4 if longest <= _SHORT // 2 else 2 if longest <= _SHORT else 1
@@ -51,20 +51,16 @@ def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.Path
     reach = max(_curve(axes, number, log, name, band) for number, (name, (_, log)) in enumerate(zip(names, logs, strict=True)))
     norm = NORMS[norms.pop()] + " " if len(norms) == 1 else ""
     axes.set(xlabel=f"{norm}radius (pixels in [0, 1])", ylabel="certified accuracy (%)")
-    axes.set_title(textwrap.fill(title, 68), fontsize="medium")
+    axes.set_title(textwrap.fill(title, 68), fontsize="medium", parse_math=False)
     axes.set(xlim=(0, 1.03 * reach or 1), ylim=(0, 100))
     tidy(axes)
     if below:
-        figure.legend(loc="outside lower left", ncols=columns, frameon=False, fontsize="small" if columns > 1 else "x-small")
+        legend = figure.legend(loc="outside lower left", ncols=columns, frameon=False, fontsize="small" if columns > 1 else "x-small")
     else:
-        axes.legend(frameon=False, fontsize="small")
+        legend = axes.legend(frameon=False, fontsize="small")
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a label with dollar signs is no formula
     save(figure, path)
-
-
-def _name(label: str, log: Log, several_norms: bool) -> str:
-    """Return the text in the legend: beside the label what a reader must know of the curve."""
-    notes = [log.norm] * several_norms + ["lower bound, sampled for some radii"] * (sampled_for(log) is not None)
-    return f"{label} ({', '.join(notes)})" if notes else label
 
 
 def _curve(axes: Any, number: int, log: Log, label: str, band: float) -> float:

@@ -5,7 +5,7 @@ import textwrap
 
 import numpy as np
 
-from dmaelab.analysis.figure import NORMS, check_suffix, new_figure, save, tidy
+from dmaelab.analysis.figure import NORMS, check_suffix, named, new_figure, save, tidy
 from dmaelab.analysis.summary import certified_radius
 from dmaelab.records.readers import Log
 
@@ -45,8 +45,8 @@ def plot_radii(a: tuple[str, Log], b: tuple[str, Log], path: str | os.PathLike) 
             x[rows], y[rows], s=6 if many else 10, color=colour, alpha=alpha, linewidths=0, clip_on=False, zorder=3,
             label=f"{name}: {rows.sum()}", rasterized=many,
         )  # fmt: skip
-    axes.set_xlabel(textwrap.fill(f"A: {a[0]}", 50), fontsize="small")
-    axes.set_ylabel(textwrap.fill(f"B: {b[0]}", 50), fontsize="small")
+    axes.set_xlabel(textwrap.fill(f"A: {named(*a)}", 50), fontsize="small", parse_math=False)
+    axes.set_ylabel(textwrap.fill(f"B: {named(*b)}", 50), fontsize="small", parse_math=False)
     axes.set_title(f"certified {NORMS[a[1].norm]} radius of {len(x)} images", fontsize="medium")
     axes.set(xlim=(0, end), ylim=(0, end), aspect="equal")
     tidy(axes)

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,12 +119,17 @@ class _Line:
     def record(self) -> dict[str, Any]:
         """Return what JSON holds of the row."""
         summary = self.summary
-        counts = {radius_name(radius): count for radius, count in zip(summary.radii, summary.counts, strict=True)}
+
+        def shares(share: Callable[[int], Any]) -> dict[str, Any]:
+            known = [radius == 0 or self.log.claims_radii for radius in summary.radii]
+            rows = zip(summary.radii, summary.counts, known, strict=True)
+            return {radius_name(radius): share(count) if told else None for radius, count, told in rows}
+
         record: dict[str, Any] = {
             "file": str(self.log.path),
             "rows": summary.rows,
             "abstain": summary.abstain,
-            "certified_accuracy": {key: count / summary.rows for key, count in counts.items()},
+            "certified_accuracy": shares(lambda count: count / summary.rows),
             "acr": summary.acr,
             "median": summary.median,
             "samples": summary.samples,
@@ -134,12 +139,12 @@ class _Line:
             "radius_column": self.log.radius_column,
             "sampled_for": summary.sampled_for,
         }
-        if self.method:
-            record["interval"] = {key: summary.interval(count, self.method) for key, count in counts.items()}
-            record["interval_method"] = self.method
+        if method := self.method:
+            record["interval"] = shares(lambda count: summary.interval(count, method))
+            record["interval_method"] = method
         if self.bound:
             alpha, rho = self.bound
-            record["population_bound"] = {key: summary.bound(count, alpha, rho) for key, count in counts.items()}
+            record["population_bound"] = shares(lambda count: summary.bound(count, alpha, rho))
             record |= {"alpha": alpha, "rho": rho}
         if self.means:
             record["acr_by_norm"] = self.means
@@ -158,9 +163,9 @@ class _Line:
             text += f" (>={math.floor(1000 * self.summary.bound(count, *self.bound)) / 10:.1f})"
         return text
 
-    def mean(self, radius: float | None) -> str:
-        """Return the mean or median certified radius."""
-        return _or_dash(radius, lambda known: self._least(self.summary.sampled_for is None, _radius(known, self.log.norm)))
+    def mean(self, radius: float | None, norm: str) -> str:
+        """Return a mean or median certified radius."""
+        return _or_dash(radius, lambda known: self._least(self.summary.sampled_for is None, f"{known:.{decimals(norm)}f}"))
 
     @staticmethod
     def _least(exact: bool, text: str) -> str:
@@ -182,11 +187,11 @@ def _as_text(lines: Sequence[_Line], radii: Sequence[float], tablefmt: str) -> s
             line.accuracy(radius, line.summary.counts[line.summary.radii.index(radius)]) for line in lines
         ]
     columns["abstain"] = [_or_dash(line.summary.abstain, lambda share: f"{100 * share:.1f}") for line in lines]
-    columns["ACR"] = [line.mean(line.summary.acr) for line in lines]
+    columns["ACR"] = [line.mean(line.summary.acr, line.log.norm) for line in lines]
     if any(line.summary.median for line in lines):
-        columns["median"] = [line.mean(line.summary.median) for line in lines]
+        columns["median"] = [line.mean(line.summary.median, line.log.norm) for line in lines]
     for norm in dict.fromkeys(norm for line in lines for norm in line.means):
-        columns[f"ACR {norm}"] = [_or_dash(line.means.get(norm), lambda mean, norm=norm: _radius(mean, norm)) for line in lines]
+        columns[f"ACR {norm}"] = [line.mean(line.means.get(norm), norm) for line in lines]
     if any(line.summary.samples is not None for line in lines):
         columns["samples"] = [_or_dash(line.summary.samples, lambda mean: f"{mean:,.0f}") for line in lines]
     align = ["left", *["right"] * (len(columns) - 1)]
@@ -200,10 +205,6 @@ def _alpha(log: Log, given: float | None) -> float:
     if alpha is None:
         raise UserError(f"{log.path} does not say at which alpha it was certified: give --alpha, 0.001 in the literature")
     return float(alpha)
-
-
-def _radius(radius: float, norm: str) -> str:
-    return f"{radius:.{decimals(norm)}f}"
 
 
 def _or_dash(value: float | None, text: Any) -> str:

@@ -10,6 +10,8 @@ from omegaconf import DictConfig
 
 from dmaelab.config import LazyConfig, check, diff, instantiate, open_config
 from dmaelab.engine import certification, run_dir, training
+from dmaelab.launch.shards import STOPPED
+from dmaelab.utils.cli import preempted_by_signals
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
@@ -124,7 +126,9 @@ class Pipeline:
                 self._train(stage)
             else:
                 overrides = self._certify_overrides(stage, stage.certify)
-                certification.run_certification(certification.certification_config(stage.config, overrides))
+                cfg = certification.certification_config(stage.config, overrides)
+                with preempted_by_signals(STOPPED):
+                    certification.run_certification(cfg)
 
     def logs(self) -> list[tuple[str, Path]]:
         """Return (label, folder of the log) of the certification stages."""

@@ -23,8 +23,10 @@ def write_report(pipeline: Pipeline) -> str:
     if logs:
         write_text(out / "table.md", make_table(logs, "markdown", settings.radii, intervals=True) + "\n")
         write_text(out / "table.json", make_table(logs, "json", settings.radii) + "\n")
-        plot_certified_accuracy(logs, out / "curves.png", settings.title)
-        lines += [make_table(logs, "text", settings.radii), f"curves: {out / 'curves.png'}"]
+        lines.append(make_table(logs, "text", settings.radii))
+    if curves := [(label, log) for label, log in logs if log.claims_radii]:
+        plot_certified_accuracy(curves, out / "curves.png", settings.title)
+        lines.append(f"curves: {out / 'curves.png'}")
     for name in settings.pictures:
         lines += describe_reconstruction(out / name, out / f"reconstruction_{name}.png")
     return "\n".join([*lines, settings.note] if settings.note else lines)
@@ -32,6 +34,8 @@ def write_report(pipeline: Pipeline) -> str:
 
 def describe_reconstruction(run: Path, picture: Path, weights: str = "final") -> list[str]:
     """Draw the reconstructions of a pre-training run; return lines that name the picture and its errors."""
+    if picture.suffix.lower() != ".png":
+        raise UserError(f"{picture}: a picture of reconstructions is a PNG, let its name end in .png")
     cfg = run_dir.load_run(run)
     device = pick_device("auto")
     model = run_dir.load_model(run, weights, device)

@@ -211,8 +211,8 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged: it is not JSON") from None
     if not isinstance(header, dict) or not {"identity", "identity_hash", "context", "columns"} <= header.keys():
         raise UserError(f"{path} is not the header of a certification log: it lacks identity, identity_hash, context or columns")
-    if not (isinstance(header["identity"], dict) and isinstance(header["columns"], list)):
-        raise UserError(f"{path} is damaged: its identity is no mapping, or its columns are no list")
+    if [type(header[key]) for key in ("identity", "context", "columns")] != [dict, dict, list]:
+        raise UserError(f"{path} is damaged: identity and context should be mappings, columns a list")
     return header
 
 

@@ -38,14 +38,25 @@ def run_main(main: Callable[[], None]) -> None:
 
 @contextmanager
 def preempted_by_signals(message: str) -> Iterator[None]:
-    """Raise ``Preempted(message)`` inside where SIGTERM, SIGUSR2 or SIGHUP comes, which else ends a process without a word."""
+    """Raise ``Preempted(message)`` inside at the first SIGTERM, SIGUSR2 or SIGHUP, which else ends a process without a word.
+
+    Later ones do nothing, so that they cannot cut short what is done on the way out; signals that are ignored (SIGHUP
+    under ``nohup``) stay so.
+    """
+    stopped = False
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Preempted(message)
+        nonlocal stopped
+        if not stopped:
+            stopped = True
+            raise Preempted(message)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)}
+    caught = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in caught:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in caught.items():
             signal.signal(number, handler)

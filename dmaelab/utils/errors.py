@@ -12,8 +12,11 @@ class ConfigError(UserError):
     """A config that cannot be run: names the place and, where there is one, the nearest right name."""
 
 
-class Preempted(Exception):
-    """A run that was asked to stop and has saved its state. The tools print it and exit with status 75 (try again)."""
+class Preempted(BaseException):
+    """A run that was asked to stop and has saved its state. The tools print it and exit with status 75 (try again).
+
+    Like ``KeyboardInterrupt`` it may come anywhere, and is not to be taken for the failure of what it interrupts.
+    """
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

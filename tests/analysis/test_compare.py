@@ -149,5 +149,7 @@ def test_no_radius_at_all_in_either(make_log):
 def test_radii_that_a_log_was_not_sampled_for_are_named(make_log):
     header = {"identity": {"norm": "l2", "certifier": {"name": "sequential", "radii": [0.5]}}, "context": {}}
     a, b = make_log((0, 0, 0.6), (0, 0, 0.3)), make_log((0, 0, 0.6), (0, 0, 0.9), header=header)
-    assert "so lower bounds that differ by what was sampled for: 0.00, 0.25, and the ACR." in describe(compare(a, b, [0.0, 0.25, 0.5]))
+    words = "so lower bounds that differ by what was sampled for: "
+    assert f"{words}0.00, 0.25, the ACR and the radius of each image." in describe(compare(a, b, [0.0, 0.25, 0.5]))
+    assert f"{words}the ACR and the radius of each image." in describe(compare(b, b, [0.5]))
     assert "lower bounds" not in describe(compare(a, a, [0.0, 0.25, 0.5]))

@@ -47,6 +47,17 @@ def test_curves_of_sequential_logs_are_called_lower_bounds(make_log, tmp_path):
     identity = {"norm": "l2", "certifier": {"name": "sequential", "radii": [0.0, 0.25]}}
     plots.plot_certified_accuracy([("seq", make_log((0, 0, 0.4), header={"identity": identity}))], tmp_path / "curve.svg")
     assert "seq (lower bound, sampled for some radii)" in texts_of(tmp_path / "curve.svg")
+    log = make_log((0, 0, 0.4), header={"identity": identity})
+    scatter.plot_radii(("seq", log), ("other", log), tmp_path / "radii.svg")
+    assert "A: seq (lower bound, sampled for some radii)" in texts_of(tmp_path / "radii.svg")
+
+
+def test_labels_with_dollar_signs_are_no_formulas(make_log, tmp_path):
+    pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
+    log = make_log((0, 0, 0.4))
+    plots.plot_certified_accuracy([(r"$\foo$", log)], tmp_path / "curve.svg", title=r"$\bar$")
+    scatter.plot_radii((r"$\foo$", log), ("b", log), tmp_path / "radii.svg")
+    assert r"$\foo$" in texts_of(tmp_path / "curve.svg")
 
 
 def test_logs_of_predict_have_no_curve(make_log, tmp_path):

@@ -137,6 +137,7 @@ def test_what_a_sequential_log_did_not_sample_for_is_marked_as_a_lower_bound(mak
     log = make_log((0, 0, 0.6), (0, 0, 0.3), (0, -1, 0.0), (0, 0, 0.8), header=header)
     cells = make_table([("a", log)], "markdown", [0.25, 0.5]).splitlines()[2].replace(" ", "").split("|")
     assert cells[1:-1] == ["a", "4", ">=75.0", ">=75.0", "50.0", "-", ">=0.425", ">=0.450"]
+    assert ">=0.425" in make_table([("a", log)], "markdown", norms=["l1"]).splitlines()[2].split("|")[-2]
     record = json.loads(make_table([("a", log)], "json"))[0]
     assert (record["sampled_for"], record["abstain"]) == ([0.5], None)
     header["identity"]["certifier"] = {"name": "sequential", "mode": "radius", "radii": None}
@@ -152,7 +153,11 @@ def test_logs_of_predict_show_their_classes_and_no_radii(make_log, tmp_path):
     logs = [("certified", make_log((0, 0, 0.3), (0, 0, 0.3))), ("ours", answers), ("foreign", read_log(path))]
     for line in make_table(logs, norms=["l1"]).splitlines()[3:]:
         assert line.split()[1:] == ["2", "50.0", "-", "50.0", "-", "-", "-"]  # images, clean, r=.25, abstain, ACR, median, ACR l1
-    assert json.loads(make_table(logs, "json"))[2]["acr"] is None
+    for record in json.loads(make_table(logs, "json", [0.0, 0.25], intervals=True, bound=0.05, alpha=0.001))[1:]:
+        assert record["acr"] is record["median"] is None
+        for key in ("certified_accuracy", "interval", "population_bound"):
+            assert record[key]["0.00"] is not None
+            assert record[key]["0.25"] is None
 
 
 def test_default_labels(make_log):

@@ -146,10 +146,12 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
     shard.write_text("\n".join([header, "\t".join([*cells[:place], "9.000000", *cells[place + 1 :]]), *lines[1:]]) + "\n")
     (tmp_path / "machine0/certify/default").rename(tmp_path / "half")  # one that is incomplete hides no other
     result = call("--verify", tmp_path)
-    assert result.returncode == 2
+    assert result.returncode == 1
     assert "half: 6 of 12 images have no row" in result.stderr
     assert f"{tmp_path / 'whole'}: 1 claims do not follow from their counts" in result.stdout
-    assert call("--verify", tmp_path / "whole").returncode == 1
+    assert "half: 6 of 12 images have no row" in tool("--verify", tmp_path / "half", status=2)
+    (tmp_path / "half/header.json").write_text((tmp_path / "half/header.json").read_text().replace('"alpha": 0.001', '"alpha": 0.1'))
+    assert f"error: {tmp_path / 'half'}: the identity in the header does not have the hash" in tool("--verify", tmp_path / "half", status=2)
 
 
 @pytest.mark.parametrize(

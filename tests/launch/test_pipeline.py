@@ -2,6 +2,7 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,3 +70,13 @@ def test_a_pipeline_is_checked_before_it_starts(override, message):
 def test_an_unknown_stage_to_restart_at_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"there is no stage 'certfy_rs' \(did you mean 'certify_rs'\?\)"):
         pipeline(tmp_path).run(restart_at="certfy_rs")
+
+
+def test_a_report_shows_answers_without_radii_in_the_table_alone(tmp_path):
+    log = tmp_path / "answers.tsv"
+    log.write_text("idx\tlabel\tpredict\n0\t0\t0\n")
+    settings = PipelineSettings(out_dir=str(tmp_path))
+    text = write_report(SimpleNamespace(settings=settings, out=tmp_path, logs=lambda: [("answers", log)]))
+    assert "answers" in text
+    assert "curves" not in text
+    assert not (tmp_path / "curves.png").exists()

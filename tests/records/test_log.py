@@ -195,7 +195,7 @@ def test_headers_that_are_missing_or_damaged(open_log):
     with pytest.raises(UserError, match="lacks identity"):
         open_log()
     path.write_text(json.dumps({"identity": {}, "identity_hash": "", "context": {}, "columns": 6}))
-    with pytest.raises(UserError, match="damaged: its identity is no mapping, or its columns are no list"):
+    with pytest.raises(UserError, match="damaged: identity and context should be mappings, columns a list"):
         read_folders([log.folder])
     path.unlink()
     with pytest.raises(UserError, match=r"no certification log: it is no folder with a header\.json"):

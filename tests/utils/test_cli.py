@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import warnings
@@ -53,3 +54,37 @@ def test_signals_become_an_exception_inside_and_what_they_were_after(number):
     with pytest.raises(Preempted, match="come back"), preempted_by_signals("come back"):
         os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
+
+
+def test_a_second_signal_does_not_cut_short_what_the_first_one_began():
+    done = []
+
+    def work():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGHUP)
+            done.append("all")
+
+    with pytest.raises(Preempted), preempted_by_signals("come back"):
+        work()
+    assert done == ["all"]
+
+
+def test_ignored_signals_stay_ignored_as_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with preempted_by_signals("come back"):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_is_not_taken_for_the_failure_of_what_it_interrupts():
+    def work():
+        with contextlib.suppress(Exception):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Preempted), preempted_by_signals("come back"):
+        work()

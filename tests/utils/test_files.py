@@ -5,6 +5,7 @@ import stat
 
 import pytest
 
+from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import atomic_write, write_json, write_text
 
 
@@ -18,6 +19,11 @@ def test_write_makes_the_folder_and_replaces_the_file(tmp_path):
     atomic_write(str(path), lambda file: file.write(b"new"))
     assert path.read_bytes() == b"new"
     assert names(path.parent) == ["file"]
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(UserError, match=f"{tmp_path} is a folder: name a file"):
+        write_text(tmp_path, "text")
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("x"), KeyboardInterrupt()])
