@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Speed of certification: the engine beside a plain loop of Cohen et al. and beside bare forwards, in one run.
 
-    python benchmarks/certify.py [--device cpu] [--precision bf16] [--output docs/benchmarks/certify_cpu.json]
+    python benchmarks/certify.py [--device cpu] [--precision auto] [--output docs/benchmarks/certify_cpu.json]
 
 1. ViT-B at 224x224, fixed n: rows/s of the engine over those of a plain loop (one image at a time, ``randn_like``, counts
    read after every batch; fp32 eager on a CPU, fp16 autocast eager on a GPU), same weights, batch and attention. Beside it the
@@ -224,7 +224,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="bf16", help="of the engine in parts 1 and 2")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the engine in parts 1 and 2")
     parser.add_argument("--batch", type=int, help="rows of a batch (default: 16 on a CPU, 512 on a GPU)")
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--n", type=int, help="samples per image in parts 1 and 2 (default: 56 on a CPU, 20,000 on a GPU)")
@@ -233,6 +233,7 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device(args.device)
     on_gpu = device.type == "cuda"
+    args.precision = Evaluation(args.precision).resolved(device).precision
     args.batch, args.n, args.small_n = (
         args.batch or (512 if on_gpu else 16),
         args.n or (20_000 if on_gpu else 56),

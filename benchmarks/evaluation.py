@@ -24,6 +24,7 @@ from dmaelab.modeling import ViT
 from dmaelab.smoothing.evaluation import Evaluation, fixed_kernels
 from dmaelab.utils.env import environment
 from dmaelab.utils.files import write_json
+from dmaelab.utils.precision import precision_rule
 
 VARIANTS = {"channels_last": {"channels_last": True}, "compile": {"compile": True}}
 
@@ -76,14 +77,15 @@ def main() -> None:
     """Measure all models and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
+    parser.add_argument("--precisions", nargs="+", help="default: fp32, and bf16 where the device has it")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--output", help="also write the figures as JSON")
     args = parser.parse_args()
     device, records = torch.device(args.device), []
+    precisions = args.precisions or sorted({"fp32", precision_rule(device.type)})
     for name in args.models:
-        for precision in args.precisions:
+        for precision in precisions:
             ratios = {variant: round(compare(name, precision, variant, device, args.rounds), 2) for variant in VARIANTS}
             records.append({"model": name, "precision": precision, **ratios})
     print("time of the default / time of the variant (above 1: the variant is faster)")

@@ -58,7 +58,7 @@ def _certify(args: argparse.Namespace) -> None:
 
     from dmaelab.analysis.tables import default_label, make_table
     from dmaelab.launch.shards import STOPPED, certify_in_processes, default_processes
-    from dmaelab.records.log import read_folders
+    from dmaelab.records.folders import read_folders
     from dmaelab.records.readers import read_log
     from dmaelab.utils.logs import setup_logging
 
@@ -99,7 +99,7 @@ def _verify_one(folder: Path) -> int:
 
 
 def _merge(folders: list[str]) -> None:
-    from dmaelab.records.log import merge_folders
+    from dmaelab.records.folders import merge_folders
 
     out, *parts = folders
     if not parts:

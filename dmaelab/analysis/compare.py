@@ -116,8 +116,7 @@ def compare(a: Log, b: Log, radii: Sequence[float] | None = None) -> Comparison:
 def different_settings(a: Log, b: Log) -> list[str]:
     """Return ``"n is 1000 in A, 10000 in B"`` for each of :data:`SETTINGS` that both headers name and that differs."""
     common = [key for key in SETTINGS if key in a.identity and key in b.identity]
-    found = differences({key: a.identity[key] for key in common}, {key: b.identity[key] for key in common})
-    return [line.replace(" there, ", " in A, ").removesuffix(" here") + " in B" for line in found]
+    return differences({key: a.identity[key] for key in common}, {key: b.identity[key] for key in common}, ("in A", "in B"))
 
 
 def describe(comparison: Comparison, images: int = 0) -> str:

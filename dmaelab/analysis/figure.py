@@ -1,4 +1,4 @@
-"""What all pictures share: a figure without a window, and the file it goes to."""
+"""What all pictures share: a figure without a window, the file it goes to, and what they call a log."""
 
 import os
 from collections.abc import Sequence

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dmaelab.records.log import expected_indices, read_folders, read_header
+from dmaelab.records.folders import expected_indices, read_folders, read_header
 from dmaelab.records.merge import check_complete, identity_hash
 from dmaelab.records.row import WRONG_CLASS, parse_row
 from dmaelab.stats.bounds import predict_pvalue

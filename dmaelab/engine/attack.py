@@ -12,7 +12,7 @@ from dmaelab.analysis.views import skipped
 from dmaelab.config import instantiate
 from dmaelab.engine.certification import certification_identity, check_certification, images_of, load_classifier, log_folder
 from dmaelab.engine.settings import CertifySettings
-from dmaelab.records.log import HEADER
+from dmaelab.records.folders import HEADER
 from dmaelab.records.merge import differences
 from dmaelab.records.readers import Log, read_log
 from dmaelab.smoothing.attack import OUTCOMES, AttackReport, attack_certified

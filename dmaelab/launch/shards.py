@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dmaelab.config import load_plugins
 from dmaelab.engine.certification import log_folder, run_certification
-from dmaelab.records.log import read_folders, read_header
+from dmaelab.records.folders import read_folders, read_header
 from dmaelab.records.row import parse_row
 from dmaelab.smoothing.progress import Progress
 from dmaelab.utils.cli import preempted_by_signals, run_main

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from dmaelab.records.folders import HEADER, read_folders, read_header, read_lines
 from dmaelab.records.indices import parse_indices
-from dmaelab.records.log import HEADER, read_folders, read_header, read_lines
 from dmaelab.records.row import BASE_COLUMNS, parse_value
 from dmaelab.utils.errors import UserError
 

@@ -69,17 +69,17 @@ class PGD:
         Raises:
             UserError: balls in another norm than l2 and l1, or logits without a column for one of the classes.
         """
-        device, balls = device_of(classifier), Balls(images, radii, corruption)
+        device, balls, largest = device_of(classifier), Balls(images, radii, corruption), int(classes.max())
         classifier.eval()
         offsets = balls.start(addresses)
         with fixed_kernels(device), _frozen(classifier), torch.enable_grad():
             for step in range(self.steps):
                 candidates = balls.images(offsets).requires_grad_()
-                noise = [address.draw("noise", step, device) for address in addresses]
-                noisy = torch.cat([self._samples(*pair, corruption) for pair in zip(candidates, noise, strict=True)])
+                draws = [address.draw("noise", step, device) for address in addresses]
+                noisy = torch.cat([self._samples(*pair, corruption) for pair in zip(candidates, draws, strict=True)])
                 with evaluation.autocast(device):
                     logits = classifier(noisy)
-                _check_logits(logits, len(noisy), int(classes.max()))
+                _check_logits(logits, len(noisy), largest)
                 gradients = _gradients(logits, classes, candidates)
                 for row in (gradients == 0).all(1).nonzero().flatten().tolist():
                     gradients[row] = addresses[row].draw("direction", step, device).normal(gradients[row].shape)

@@ -13,7 +13,8 @@ import torch
 
 from dmaelab.engine import certification_config, run_certification
 from dmaelab.launch.shards import certify_in_processes
-from dmaelab.records.log import read_folders, read_header
+from dmaelab.records.folders import read_folders, read_header
+from dmaelab.records.log import is_locked
 from dmaelab.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -112,15 +113,6 @@ def test_a_signal_stops_it_with_a_word_and_leaves_whole_rows(run, options):
     assert "stopped by a signal; finished images are in the log: continue with the same command" in process.communicate(timeout=60)[1]
     assert process.returncode == 75
     assert 0 < len(rows(folder)) < 12
-
-
-def is_locked(path):
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def wait_for(condition, seconds=90):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dmaelab.records.log import read_folders, read_header
+from dmaelab.records.folders import read_folders, read_header
 from dmaelab.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]

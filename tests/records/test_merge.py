@@ -1,7 +1,7 @@
 import pytest
 
+from dmaelab.records.folders import merge_folders, read_folders, read_header
 from dmaelab.records.indices import subset
-from dmaelab.records.log import merge_folders, read_folders, read_header
 from dmaelab.records.merge import Table, check_complete, differences, identity_hash, merge_tables
 from dmaelab.utils.errors import UserError
 

@@ -51,7 +51,7 @@ def test_a_module_that_its_owner_compiled_is_recorded_as_compiled():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_a_compiled_module_certifies_and_says_so(tmp_path):
     from dmaelab.corruptions import Gaussian
-    from dmaelab.records.log import read_header
+    from dmaelab.records.folders import read_header
 
     rows = {}
     for name, compiled in (("eager", False), ("compiled", True)):

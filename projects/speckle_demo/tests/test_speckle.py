@@ -13,7 +13,7 @@ from scipy.stats import binom
 from dmaelab import CERTIFIERS, CORRUPTIONS
 from dmaelab.config import LazyConfig, check, load_plugins, open_config
 from dmaelab.engine.training import check_training
-from dmaelab.records.log import read_header
+from dmaelab.records.folders import read_header
 from dmaelab.records.readers import read_log
 from dmaelab.smoothing import ABSTAIN, Case, SmoothedClassifier
 from dmaelab.stats.geometry import GaussianL2

@@ -1,0 +1,133 @@
+"""Reading the folders of logs: the header, the rows of all shards, several folders as one."""
+
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dmaelab.records.indices import parse_indices, subset
+from dmaelab.records.merge import Table, check_complete, differences, merge_tables
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.files import write_json, write_text
+
+HEADER = "header.json"
+
+
+def read_lines(path: Path) -> tuple[list[str], str]:
+    """Return the whole lines of a text file, and what follows the last line break.
+
+    Raises:
+        UserError: the file is missing, unreadable or not text.
+    """
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        raise UserError(f"no certification log at {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not text, so it is no certification log") from None
+    *lines, rest = text.replace("\r\n", "\n").split("\n")
+    return lines, rest
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """Return the header of a log: ``identity, identity_hash, context, columns``.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = folder / HEADER
+    try:
+        header = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{folder} is no certification log: it is no folder with a {HEADER}") from None
+    except ValueError:
+        raise UserError(f"{path} is damaged: it is not JSON") from None
+    if not isinstance(header, dict) or not {"identity", "identity_hash", "context", "columns"} <= header.keys():
+        raise UserError(f"{path} is not the header of a certification log: it lacks identity, identity_hash, context or columns")
+    if [type(header[key]) for key in ("identity", "context", "columns")] != [dict, dict, list]:
+        raise UserError(f"{path} is damaged: identity and context should be mappings, columns a list")
+    return header
+
+
+def context_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Return in what the contexts of two headers differ; commands differ between shards and restarts by nature, and are left out."""
+    first, second = ({key: value for key, value in header["context"].items() if key != "command"} for header in (there, here))
+    return differences(first, second)
+
+
+def read_shard(path: Path, columns: Sequence[str]) -> Table:
+    """Return the whole rows of one shard file; a cut last line is left out.
+
+    Raises:
+        UserError: the file has other columns, or a line that is no row (names the line).
+    """
+    lines, _ = read_lines(path)
+    if lines and lines[0].split("\t") != list(columns):
+        raise UserError(f"{path} has other columns than the {HEADER} beside it: it does not belong to this log")
+    rows: dict[int, tuple[str, ...]] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        cells = tuple(line.split("\t"))
+        if len(cells) != len(columns) or not cells[0].isdecimal() or int(cells[0]) in rows:
+            raise UserError(f"{path}, line {number}: damaged, repeated or no row of a log; remove that line")
+        rows[int(cells[0])] = cells
+    return Table(str(path), tuple(columns), rows)
+
+
+def read_folders(folders: Sequence[str | os.PathLike]) -> Table:
+    """Return the rows of all shard files of the folders, merged.
+
+    Raises:
+        UserError: the folders' identities differ (names the keys), or two rows of one image do.
+    """
+    paths = [Path(folder) for folder in folders]
+    headers = [read_header(path) for path in paths]
+    for path, header in zip(paths[1:], headers[1:], strict=True):
+        different = differences(headers[0]["identity"], header["identity"])
+        if different:
+            raise UserError(f"{paths[0]} (there) and {path} (here) are different certifications: {'; '.join(different)}")
+    folders_and_columns = [(path, header["columns"]) for path, header in zip(paths, headers, strict=True)]
+    shards = [read_shard(shard, columns) for path, columns in folders_and_columns for shard in sorted(path.glob("shard-*.tsv"))]
+    return merge_tables(", ".join(map(str, paths)), shards)
+
+
+def expected_indices(header: Mapping[str, Any]) -> list[int]:
+    """Return the indices of all images that a log is to hold, ascending.
+
+    Raises:
+        UserError: the header does not tell, or not what its identity holds.
+    """
+    indices = parse_indices(header.get("indices", ""))
+    if subset(indices) != header["identity"].get("subset"):
+        raise UserError(
+            f"the list of images in {HEADER} is not that of its identity: the header has been changed, or is of an earlier version"
+        )
+    return indices
+
+
+def merge_folders(folders: Sequence[str | os.PathLike], out: str | os.PathLike) -> Table:
+    """Write the rows of several folders of one certification as one whole log, and return them.
+
+    Rows of one image may stand in several folders if they are equal but for their time.
+
+    Args:
+        folders: of logs with equal identities, together complete.
+        out: folder of the new log; must not hold one.
+
+    Raises:
+        UserError: differing identities (names the keys) or rows, missing or foreign images, or ``out`` holds a log.
+    """
+    table = read_folders(folders)
+    header = read_header(Path(folders[0]))
+    check_complete(table, expected_indices(header))
+    if Path(out).exists() and any(Path(out).iterdir()):
+        raise UserError(f"{out} is not empty: choose a new folder")
+    for folder in folders[1:]:
+        if different := context_differences(header, read_header(Path(folder))):
+            warnings.warn(f"{folder} was written in another context than {folders[0]}: {'; '.join(different)}", stacklevel=2)
+    write_text(Path(out) / "shard-000-of-001.tsv", "".join("\t".join(cells) + "\n" for cells in (table.columns, *table.rows.values())))
+    write_json(Path(out) / HEADER, header)  # last: a folder without it is no log
+    return table
