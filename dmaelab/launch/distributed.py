@@ -1,9 +1,12 @@
 """The process group of a job, from its environment."""
 
+import gc
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 
 import torch
 import torch.distributed as dist
@@ -24,8 +27,15 @@ def process_group() -> Iterator[None]:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if backend == "nccl":
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
+    import_module("torch.distributed.nn")  # DDP would do so later: its default arguments keep the group of that moment for ever
     dist.init_process_group(backend, timeout=timedelta(minutes=30))
     try:
         yield
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # they hold the trainer
+        raise
     finally:
+        # A trainer and its hooks hold each other, and the groups with their threads. At the end of the interpreter a
+        # thread that still frees a tensor aborts the process, now and then: they have to end here.
+        gc.collect()
         dist.destroy_process_group()

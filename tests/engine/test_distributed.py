@@ -1,6 +1,7 @@
 """Two processes with gloo on the CPU, started by torchrun as a user would."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,8 @@ SETTINGS = [
 
 
 def start(*command):
-    result = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     return result
 
@@ -52,3 +54,38 @@ def test_two_processes_resume_exactly(tmp_path):
     whole, parts = (json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1]) for name in ("whole", "parts"))
     assert parts["step"] == 6
     assert [parts[name] for name in whole if "loss" in name] == pytest.approx([whole[name] for name in whole if "loss" in name], rel=1e-6)
+
+
+LEAVE = """
+import glob, sys
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from dmaelab.launch.distributed import process_group
+
+def work():
+    model, group = DistributedDataParallel(torch.nn.Linear(2, 2)), dist.new_group(backend="gloo")
+    model(torch.ones(1, 2)).sum().backward()
+    dist.all_reduce(torch.ones(1), group=group)
+    cycle = [model, group]
+    cycle.append(cycle)  # as a trainer and its hooks
+    if sys.argv[1] == "fail":
+        raise ArithmeticError
+
+try:
+    with process_group():
+        work()
+except ArithmeticError:
+    pass
+names = [open(path).read().strip() for path in glob.glob("/proc/self/task/*/comm")]
+assert not [name for name in names if "gloo" in name], names
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["well", "fail"])
+def test_no_thread_of_a_group_outlives_it(tmp_path, end):
+    """One that does may abort the process when the interpreter ends."""
+    script = tmp_path / "leave.py"
+    script.write_text(LEAVE)
+    start("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, end)
