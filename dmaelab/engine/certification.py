@@ -125,7 +125,7 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
         context={
             "run": settings.run,
             "weights_file": settings.weights,
-            "labels": settings.labels,
+            "labels": labels_of(cfg),
             "threads": torch.get_num_threads(),
         },
         shard=shard,
@@ -141,6 +141,12 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
 def log_folder(cfg: DictConfig) -> Path:
     """Return the folder of the log of a certification config."""
     return Path(cfg.certify.get("out_dir") or cfg.certify.run) / "certify" / cfg.certify.get("name", CertifySettings.name)
+
+
+def labels_of(cfg: DictConfig) -> dict[str, Any]:
+    """Return what tables group a log by: the ``labels`` of the run that is certified, and those of the certification over them."""
+    own = _plain(cfg.certify.get("labels") or {})
+    return own if _OWN in cfg else {**_plain(run_dir.load_run(cfg.certify.run).get("labels") or {}), **own}
 
 
 def load_classifier(cfg: DictConfig, device: torch.device) -> nn.Module:

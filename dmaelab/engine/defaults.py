@@ -50,11 +50,12 @@ class DefaultTrainer(Trainer):
         if settings.init_from is not None and state is None:
             self.load_pretrained(model, Path(settings.init_from))
         train_set, self.test_set = instantiate(cfg.data.train), instantiate(cfg.data.test)
+        max_iter, self.milestones = settings.steps(len(train_set))
         super().__init__(
             model=self.wrap(model, device),
             optimizer=instantiate(cfg.optimizer, model=model),
             micro_batches=iter(self.build_train_loader(train_set, start, device)),
-            max_iter=settings.max_iter,
+            max_iter=max_iter,
             device=device,
             seed=settings.seed,
             precision=settings.precision,
@@ -116,9 +117,7 @@ class DefaultTrainer(Trainer):
         settings = self.settings
         guard = hooks.NaNGuard(settings.log_period)
         self.evaluation = evaluation = hooks.EvalHook(self.evaluate, settings.eval_period)
-        checkpoint = hooks.CheckpointHook(
-            self.folder, guard.check, settings.checkpoint_period, settings.keep_checkpoints, settings.milestones
-        )
+        checkpoint = hooks.CheckpointHook(self.folder, guard.check, settings.checkpoint_period, settings.keep_checkpoints, self.milestones)
         chosen: list[Hook] = [hooks.ScheduleHook(instantiate(self.cfg.schedule)), guard]
         if self.ema is not None:
             chosen.append(self.ema)
@@ -138,7 +137,7 @@ class DefaultTrainer(Trainer):
 
     def build_writers(self, start: int) -> list[Writer]:
         """Return where log records go."""
-        writers: list[Writer] = [ConsoleWriter(self.settings.max_iter, start), JSONWriter(self.out_dir / "metrics.jsonl", start)]
+        writers: list[Writer] = [ConsoleWriter(self.max_iter, start), JSONWriter(self.out_dir / "metrics.jsonl", start)]
         if self.settings.tensorboard:
             writers.append(TensorBoardWriter(self.out_dir / "tb", start))
         return writers

@@ -7,6 +7,7 @@ import torch
 from dmaelab.data import Dataset, build_test_loader, make_batch, select_indices
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.utils.distributed import all_reduce, rank, world_size
+from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
 
 
@@ -31,7 +32,7 @@ def evaluate(model: Any, dataset: Dataset, settings: TrainSettings, device: torc
     try:
         for samples in loader:
             draw = Draw(settings.seed, "eval", int(samples.index[0]), device=device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+            with autocast(settings.precision, device.type):
                 metrics = model.evaluate(make_batch(samples, device, draw, progress=1.0))
             for name, value in metrics.items():
                 sums[name] = sums.get(name, 0) + value.double() * len(samples.images)

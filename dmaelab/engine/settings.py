@@ -1,9 +1,11 @@
 """The plain sections of a config, ``train`` and ``certify``: their keys, types and defaults."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dmaelab.utils.errors import ConfigError
+from dmaelab.utils.precision import PRECISIONS, Precision
 
 
 @dataclass(frozen=True)
@@ -12,11 +14,13 @@ class TrainSettings:
 
     Attributes:
         out_dir: run directory; everything that the run writes is in it.
-        max_iter: optimizer steps.
+        max_iter: length in optimizer steps; None where ``epochs`` gives it.
+        epochs: length in epochs of floor(images / batch_size) steps; None where ``max_iter`` gives it.
         batch_size: images of one step, over all processes and micro-batches.
         seed: of initialisation, data order, noise and masks.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        precision: ``"fp32"``, ``"bf16"`` autocast, or ``"auto"``: bf16 where the device has it, else fp32.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (autocast, fp16 with loss scaling), or ``"auto"``: bf16 where the
+            device has it, else fp32.
         accum_steps: micro-batches per step and process.
         clip_grad: largest norm of the gradient; ``None`` does not clip.
         num_workers: loader processes.
@@ -29,18 +33,19 @@ class TrainSettings:
         eval_batch_size: images per forward in evaluation.
         checkpoint_period: steps between checkpoints; 0 writes one at the end only.
         keep_checkpoints: periodic checkpoints kept, the newest.
-        milestones: name -> step: further checkpoints ``<name>.pth``, kept for good.
+        milestones: name -> when: further checkpoints ``<name>.pth``, kept for good; counted as the length is, in steps or epochs.
         best_metric: evaluation metric whose best checkpoint is kept as ``best``; ``None`` keeps none.
         best_mode: whether a larger (``"max"``) or a smaller value is better.
         tensorboard: also write TensorBoard files, to ``tb/``.
     """
 
     out_dir: str
-    max_iter: int
     batch_size: int
+    max_iter: int | None = None
+    epochs: int | None = None
     seed: int = 0
     device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     accum_steps: int = 1
     clip_grad: float | None = None
     num_workers: int = 0
@@ -58,9 +63,13 @@ class TrainSettings:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("max_iter", "batch_size", "accum_steps", "log_period", "eval_batch_size", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"train.{name} is {getattr(self, name)}: it must be at least 1")
+        if (self.max_iter is None) == (self.epochs is None):
+            given = f"train.max_iter is {self.max_iter} and train.epochs is {self.epochs}"
+            raise ConfigError(f"{given}: give the length in one of them, and set the other to None")
+        for name in ("max_iter", "epochs", "batch_size", "accum_steps", "log_period", "eval_batch_size", "keep_checkpoints"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"train.{name} is {value}: it must be at least 1")
         for name in ("eval_period", "checkpoint_period", "num_workers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}: it must not be negative")
@@ -68,15 +77,22 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"train.{name} is {value}: it must be more than 0, or None")
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise ConfigError(f"train.precision is '{self.precision}': choose 'auto', 'fp32' or 'bf16'")
+        _check_choice("train.precision", self.precision, ("auto", *PRECISIONS))
         for name, step in self.milestones.items():
             if not _is_file_name(name) or name == "best" or name.startswith("step_"):
                 raise ConfigError(f"train.milestones has the name '{name}': give a file name, and neither 'best' nor 'step_...'")
             if step < 1:
-                raise ConfigError(f"train.milestones.{name} is {step}: give the step to save it at, at least 1")
+                raise ConfigError(f"train.milestones.{name} is {step}: give the step or epoch to save it at, at least 1")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(f"train.ema_decay is {self.ema_decay}: give a number in (0, 1), or None")
+
+    def steps(self, images: int) -> tuple[int, dict[str, int]]:
+        """Return the length in steps, and the steps of the milestones, for a training set of so many images.
+
+        An epoch is floor(images / batch_size) steps: its tail is dropped, as the reference does.
+        """
+        unit = 1 if self.epochs is None else images // self.batch_size
+        return unit * (self.epochs or self.max_iter or 0), {name: unit * when for name, when in self.milestones.items()}
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,7 @@ class CertifySettings:
         channels_last, compile: how the network is evaluated; None takes the rule of the device.
         on_invalid: ``"stop"`` at logits that are not finite, or ``"count"`` them as a class of their own.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        labels: free text, copied to the log's header; its ``label`` names the row of a table.
+        labels: for tables, copied to the log's header over the ``labels`` of the run; ``label`` names the row of a plain table.
     """
 
     run: str | None = None
@@ -107,7 +123,7 @@ class CertifySettings:
     subset: dict | list | None = None
     seed: int = 0
     batch_size: int = 1000
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     channels_last: bool | None = None
     compile: bool | None = None
     on_invalid: Literal["stop", "count"] = "stop"
@@ -119,9 +135,13 @@ class CertifySettings:
             raise ConfigError(f"certify.name is '{self.name}': give the name of a folder, without a path")
         if self.batch_size < 1:
             raise ConfigError(f"certify.batch_size is {self.batch_size}: it must be at least 1")
-        for name, choices in (("precision", ("auto", "fp32", "bf16", "fp16")), ("on_invalid", ("stop", "count"))):
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"certify.{name} is '{getattr(self, name)}': choose one of {', '.join(choices)}")
+        _check_choice("certify.precision", self.precision, ("auto", *PRECISIONS))
+        _check_choice("certify.on_invalid", self.on_invalid, ("stop", "count"))
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} is '{value}': choose one of {', '.join(choices)}")
 
 
 def _is_file_name(text: str) -> bool:

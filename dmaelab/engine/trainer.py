@@ -14,6 +14,7 @@ from dmaelab.data.batch import make_batch
 from dmaelab.modeling.weights import load_state
 from dmaelab.utils.distributed import rank, world_size
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
 
 
@@ -68,13 +69,14 @@ class Trainer:
         device: of model and batches.
         seed: noise and masks of micro-batch ``g = micro * world + rank`` of a step come from
             ``(seed, "train", step, g)``, so that the split into processes and micro-batches does not matter.
-        precision: ``"fp32"`` or ``"bf16"`` autocast.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` autocast; fp16 with loss scaling, whose overflowing steps change no weights.
         accum_steps: micro-batches per step.
         clip_grad: largest gradient norm, or ``None``.
 
     Attributes:
         step: number of finished steps.
         losses: named losses of the current step, on the device.
+        grad_norm: before clipping, ``None`` without it; 0 in a step that the loss scaling leaves out.
         pending: values for the next log record.
     """
 
@@ -93,6 +95,7 @@ class Trainer:
         self.model, self.optimizer, self.micro_batches = model, optimizer, micro_batches
         self.max_iter, self.device, self.seed = max_iter, device, seed
         self.precision, self.accum_steps, self.clip_grad = precision, accum_steps, clip_grad
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.step = 0
         self.losses: dict[str, Tensor] = {}
         self.grad_norm: Tensor | None = None
@@ -130,18 +133,23 @@ class Trainer:
         for micro in range(self.accum_steps):
             batch = self._next_batch(micro)  # raises before anything of this step has changed
             last = micro == self.accum_steps - 1
-            with self._no_sync(not last), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            with self._no_sync(not last), autocast(self.precision, self.device.type):
                 losses = self.model(batch)
             with self._no_sync(not last):
-                (sum(losses.values()) / self.accum_steps).backward()
+                self.scaler.scale(sum(losses.values()) / self.accum_steps).backward()
             for name, value in losses.items():
                 share = value.detach() / self.accum_steps
                 self.losses[name] = self.losses[name] + share if name in self.losses else share
-        parameters = self.model.parameters()
-        self.grad_norm = None if self.clip_grad is None else nn.utils.clip_grad_norm_(parameters, self.clip_grad)
+        self.grad_norm = None if self.clip_grad is None else self._clip(self.clip_grad)
         self._call("after_backward")
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _clip(self, limit: float) -> Tensor:
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        return norm.nan_to_num(0.0, 0.0) if self.scaler.is_enabled() else norm
 
     def _next_batch(self, micro: int) -> Any:
         started = time.perf_counter()
@@ -170,6 +178,7 @@ class Trainer:
         return {
             "model": self.inner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "step": self.step,
             "hooks": {hook.name: hook.state_dict() for hook in self.hooks},
         }
@@ -191,6 +200,8 @@ class Trainer:
             raise UserError(f"the checkpoint is of another optimizer ({error}): resume with the options that the run began with") from None
         for group, own in zip(self.optimizer.param_groups, options, strict=True):
             group.update(own)
+        if state.get("scaler"):  # empty unless the run was in fp16
+            self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         for hook in self.hooks:
             if hook.name in state["hooks"]:

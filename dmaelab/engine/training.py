@@ -38,6 +38,7 @@ class DataSettings:
 
 SECTIONS = {"train": TrainSettings, "data": DataSettings}
 _NODES = ("model", "optimizer", "schedule")
+_NOTES = ("labels", "debug")  # for tables; overrides for a trial of seconds
 
 
 def check_training(cfg: DictConfig) -> None:
@@ -48,7 +49,7 @@ def check_training(cfg: DictConfig) -> None:
                 if section in cfg:
                     raise ConfigError(f"this config is {what}")
             raise ConfigError(f"{name}: a training config needs this section")
-    check(cfg, sections=SECTIONS, allowed=_NODES, extra={"optimizer": ["model"]})
+    check(cfg, sections=SECTIONS, allowed=(*_NODES, *_NOTES), extra={"optimizer": ["model"]})
     TrainSettings(**instantiate(cfg.train))
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -30,5 +31,5 @@ class RS(ClassificationLoss):
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, copies: int, label_smoothing: float) -> Tensor:
-    """Return the mean cross-entropy of ``logits`` [copies*N, K], copy-major, against ``targets`` [N]."""
-    return F.cross_entropy(logits, targets.repeat(copies), label_smoothing=label_smoothing)
+    """Return the mean cross-entropy of ``logits`` [copies*N, K], copy-major, against classes [N] or probabilities [N,K]."""
+    return F.cross_entropy(logits, torch.cat([targets] * copies), label_smoothing=label_smoothing)

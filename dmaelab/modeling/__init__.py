@@ -5,6 +5,7 @@ from dmaelab.modeling.build import BACKBONES, Backbone, build_backbone
 from dmaelab.modeling.classifier import Classifier
 from dmaelab.modeling.decoder import MAEDecoder
 from dmaelab.modeling.denoising_mae import DenoisingMAE, Reconstruction
+from dmaelab.modeling.mixing import Mixing
 from dmaelab.modeling.noisy_classifier import LossContext, NoisyClassifier
 from dmaelab.modeling.resnet import CifarResNet
 from dmaelab.modeling.vit import ViT
@@ -19,6 +20,7 @@ __all__ = [
     "LoadReport",
     "LossContext",
     "MAEDecoder",
+    "Mixing",
     "NoisyClassifier",
     "Reconstruction",
     "ViT",

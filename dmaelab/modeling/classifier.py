@@ -1,6 +1,7 @@
 """The base classifier of the smoothed model: what is certified, saved and deployed."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ class Classifier(nn.Module):
         num_classes: number of classes K.
         pixel_mean, pixel_std: per channel, in [0,1] pixel units; buffers, saved with the weights.
         input_size: side to resize to before the backbone; ``None`` keeps the native size.
+        head: ``"linear"``, or ``"bn_linear"``: batch normalisation without affine parameters before it, as in linear probing
+            (paper, Section 4.4).
     """
 
     def __init__(
@@ -26,6 +29,7 @@ class Classifier(nn.Module):
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
         input_size: int | None = None,
+        head: Literal["linear", "bn_linear"] = "linear",
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -33,9 +37,11 @@ class Classifier(nn.Module):
         self.num_classes = num_classes
         self.preprocess = Preprocess(pixel_mean, pixel_std, input_size)
         self.backbone = backbone
-        self.head = nn.Linear(backbone.num_features, num_classes)
-        nn.init.trunc_normal_(self.head.weight, std=2e-5)  # as the reference fine-tunes: start undecided
-        nn.init.zeros_(self.head.bias)
+        linear = nn.Linear(backbone.num_features, num_classes)
+        # As the reference starts them: undecided in fine-tuning, MAE's 0.01 in probing.
+        nn.init.trunc_normal_(linear.weight, std=2e-5 if head == "linear" else 0.01)
+        nn.init.zeros_(linear.bias)
+        self.head = linear if head == "linear" else nn.Sequential(nn.BatchNorm1d(backbone.num_features, affine=False, eps=1e-6), linear)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [N,K] of images [N,C,H,W]."""

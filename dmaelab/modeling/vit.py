@@ -100,12 +100,13 @@ class ViT(Backbone):
         return [embedding, *(list(block.parameters()) for block in self.blocks)]
 
 
-_SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
+_SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16), "huge": (1280, 32, 16)}
 
 
 def _register(size: str, width: int, depth: int, num_heads: int) -> None:
-    entry = functools.partial(ViT, width=width, depth=depth, num_heads=num_heads)
-    entry.__doc__ = f"ViT-{size.capitalize()}: {width} wide, {depth} blocks, {num_heads} heads."
+    patch_size = 14 if size == "huge" else 16
+    entry = functools.partial(ViT, width=width, depth=depth, num_heads=num_heads, patch_size=patch_size)
+    entry.__doc__ = f"ViT-{size.capitalize()}: {width} wide, {depth} blocks, {num_heads} heads, patch {patch_size}."
     entry.__module__, entry.__qualname__ = __name__, f"vit_{size}"  # type: ignore[attr-defined]
     BACKBONES.register(f"vit_{size}")(entry)
 

@@ -12,9 +12,7 @@ import torch
 from torch import nn
 
 from dmaelab.utils.errors import UserError, did_you_mean
-from dmaelab.utils.precision import precision_rule
-
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+from dmaelab.utils.precision import PRECISIONS, autocast, precision_rule
 
 # Never timed inside a run: benchmarks/evaluation.py compares, and docs/benchmarks.md says why it is neither.
 _RULE = {"cpu": {"channels_last": False, "compile": False}, "cuda": {"channels_last": False, "compile": False}}
@@ -67,8 +65,7 @@ class Evaluation:
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Return the context for one forward."""
-        dtype = PRECISIONS[self.precision]
-        return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+        return autocast(self.precision, device.type)
 
 
 def is_compiled(module: nn.Module) -> bool:

@@ -9,6 +9,7 @@ from dmaelab.utils.distributed import all_reduce
 from dmaelab.utils.errors import UserError
 
 _NEVER = 2**62
+_SMALLEST_SCALE = 2.0**-20
 
 
 class NaNGuard(Hook):
@@ -16,7 +17,8 @@ class NaNGuard(Hook):
 
     All processes look at the same steps and agree on the earliest, so none is left waiting. A
     checkpoint asks :meth:`check` first, so that no spoiled weights are ever saved. A look takes in the
-    weights as well: without clipping, a gradient that is no number shows in no loss before the next step.
+    weights as well: without clipping, a gradient that is no number shows in no loss before the next step. Under loss
+    scaling gradients overflow now and then; but a scale that has sunk out of sight means that all of them do.
 
     Args:
         period: steps between looks.
@@ -47,6 +49,12 @@ class NaNGuard(Hook):
         """Raise UserError on every process if any of them saw a non-finite step; waits for the device."""
         finite = torch.stack([parameter.detach().isfinite().all() for parameter in self.trainer.inner.parameters()]).all()
         step = torch.full_like(self.first_bad, self.trainer.step)
+        scale = self.trainer.scaler.get_scale()
+        if scale < _SMALLEST_SCALE:
+            raise UserError(
+                f"the gradients overflow fp16 at every loss scale (it is {scale:.3g} at step {self.trainer.step}); nothing after the"
+                " last checkpoint was saved: lower optimizer.lr, set train.clip_grad, or use train.precision=bf16 or fp32, then --resume"
+            )
         first_bad = int(all_reduce(torch.where(finite, self.first_bad, torch.minimum(self.first_bad, step)), "min"))
         if first_bad == _NEVER:
             return
