@@ -1,7 +1,8 @@
 """Optimizers, parameter groups and schedules."""
 
+from dmaelab.solver.lars import LARS, build_lars
 from dmaelab.solver.optimizers import build_adamw
 from dmaelab.solver.param_groups import param_groups
-from dmaelab.solver.schedules import warmup_cosine
+from dmaelab.solver.schedules import scaled_lr, warmup_cosine, warmup_cosine_epochs
 
-__all__ = ["build_adamw", "param_groups", "warmup_cosine"]
+__all__ = ["LARS", "build_adamw", "build_lars", "param_groups", "scaled_lr", "warmup_cosine", "warmup_cosine_epochs"]

@@ -15,6 +15,10 @@ def param_groups(model: Any, weight_decay: float, no_decay: Sequence[str] = (), 
     al., 2020, as in BEiT and MAE). The official DMAE pre-training decays class and mask token; its
     fine-tuning decays neither ``pos_embed`` nor ``cls_token``.
 
+    Groups come layer by layer, what is not decayed before what is, parameters in the order of the model: the
+    order of the official optimizers, but that their ``fc_norm`` comes after the head and the last two groups of
+    average pooling therefore in the other order.
+
     Raises:
         ConfigError: for a ``layer_decay`` outside (0, 1].
     """
@@ -28,6 +32,7 @@ def param_groups(model: Any, weight_decay: float, no_decay: Sequence[str] = (), 
             continue
         decayed = parameter.ndim > 1 and name.split(".")[-1] not in no_decay
         scale = scales.get(id(parameter), 1.0)
-        group = groups.setdefault((scale, decayed), {"params": [], "weight_decay": weight_decay if decayed else 0.0, "lr_scale": scale})
-        group["params"].append(parameter)
-    return list(groups.values())
+        for kind in (False, True):
+            groups.setdefault((scale, kind), {"params": [], "weight_decay": weight_decay if kind else 0.0, "lr_scale": scale})
+        groups[scale, decayed]["params"].append(parameter)
+    return [group for group in groups.values() if group["params"]]

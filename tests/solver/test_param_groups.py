@@ -27,40 +27,57 @@ def by_name(model, groups):
     return {name: found[id(p)] for name, p in model.named_parameters() if id(p) in found}
 
 
-@pytest.mark.parametrize(("name", "counts"), [("vit_base", {False: 167, True: 85}), ("vit_large", {False: 263, True: 133})])
+def members(model, groups):
+    """Return the names of each group's parameters, without those of the wrapper."""
+    names = {id(p): name.removeprefix("classifier.").removeprefix("backbone.") for name, p in model.named_parameters()}
+    return [[names[id(p)] for p in group["params"]] for group in groups]
+
+
+@pytest.mark.parametrize(("name", "counts"), [("vit_base", [167, 85]), ("vit_large", [263, 133])])
 def test_pre_training_has_the_two_groups_of_the_reference(name, counts):
     model = autoencoder(name)
     groups = param_groups(model, 0.05)
-    assert {group["weight_decay"] > 0: len(group["params"]) for group in groups} == counts
-    assert {group["weight_decay"] for group in groups} == {0.0, 0.05}
-    assert {group["lr_scale"] for group in groups} == {1.0}
-    where = by_name(model, groups)
-    assert where["encoder.cls_token"] == where["decoder.mask_token"] == (1.0, True)
-    assert not [name for name in where if name.endswith("pos_embed")]
+    assert [len(group["params"]) for group in groups] == counts
+    assert [group["weight_decay"] for group in groups] == [0.0, 0.05]
+    assert [group["lr_scale"] for group in groups] == [1.0, 1.0]
+    plain, decayed = members(model, groups)
+    assert all(name.endswith("bias") or "norm" in name for name in plain)
+    assert {"encoder.cls_token", "decoder.mask_token"} <= set(decayed)
+    assert not [name for name in plain + decayed if name.endswith("pos_embed")]
     assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["encoder.pos_embed", "decoder.pos_embed"]
 
 
-def test_fine_tuning_has_the_groups_of_the_reference():
-    model = classifier("vit_base")
-    groups = param_groups(model, 0.05, no_decay=["pos_embed", "cls_token"], layer_decay=0.65)
-    assert len(groups) == 28
-    where = {name.removeprefix("classifier."): value for name, value in by_name(model, groups).items()}
-    assert len(where) == len(list(model.parameters())) == 152
+# Per layer what is not decayed, then what is; the head's two groups are the last.
+EMBEDDING = [["cls_token", "pos_embed", "patch_embed.proj.bias"], ["patch_embed.proj.weight"]]
+BLOCK = [
+    ["norm1.weight", "norm1.bias", "attn.qkv.bias", "attn.proj.bias", "norm2.weight", "norm2.bias", "mlp.fc1.bias", "mlp.fc2.bias"],
+    ["attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight"],
+]
 
-    stem, plain = where["backbone.cls_token"]
-    assert not plain
-    assert abs(stem - 0.003697) < 5e-7
-    assert where["backbone.pos_embed"] == where["backbone.patch_embed.proj.bias"] == (stem, False)
-    assert where["backbone.patch_embed.proj.weight"] == (stem, True)
-    for block in range(12):
-        scale = pytest.approx(0.65 ** (12 - block))
-        inner = {name: value for name, value in where.items() if name.startswith(f"backbone.blocks.{block}.")}
-        assert len(inner) == 12
-        for name, value in inner.items():
-            assert value == (scale, name.endswith("weight") and "norm" not in name)
-    assert where["backbone.blocks.11.mlp.fc1.weight"] == (0.65, True)
-    assert where["head.weight"] == (1.0, True)
-    assert where["head.bias"] == where["backbone.fc_norm.weight"] == where["backbone.fc_norm.bias"] == (1.0, False)
+
+@pytest.mark.parametrize(
+    ("name", "pool", "norm", "layer_decay"),
+    [("vit_base", "gap", "fc_norm", 0.65), ("vit_base", "cls", "norm", 0.65), ("vit_large", "gap", "fc_norm", 0.75)],
+)
+def test_fine_tuning_has_the_groups_of_the_reference(name, pool, norm, layer_decay):
+    """Members and order of DMAE's layer-wise groups: 28 for ViT-B, 52 for ViT-L."""
+    model = classifier(name, pool)
+    depth = len(model.classifier.backbone.blocks)
+    groups = param_groups(model, 0.05, no_decay=["pos_embed", "cls_token"], layer_decay=layer_decay)
+    blocks = [[f"blocks.{block}.{name}" for name in names] for block in range(depth) for names in BLOCK]
+    head = [[f"{norm}.weight", f"{norm}.bias", "head.bias"], ["head.weight"]]
+    assert members(model, groups) == [*EMBEDDING, *blocks, *head]
+    assert len(groups) == 2 * (depth + 2)
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))  # pos_embed is learned here
+    assert [group["weight_decay"] for group in groups] == [0.0, 0.05] * (depth + 2)
+    assert [group["lr_scale"] for group in groups] == pytest.approx([layer_decay ** (depth + 1 - i // 2) for i in range(len(groups))])
+
+
+def test_rates_of_the_base_recipe():
+    groups = param_groups(classifier("vit_base"), 0.05, layer_decay=0.65)
+    scales = [group["lr_scale"] for group in groups]
+    assert abs(scales[0] - 0.003697) < 5e-7
+    assert scales[-4:] == [0.65, 0.65, 1.0, 1.0]
 
 
 def test_final_norm_learns_at_the_full_rate_with_the_class_token_too():
