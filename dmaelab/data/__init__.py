@@ -8,7 +8,8 @@ from dmaelab.data.fashion_mnist import FashionMNIST
 from dmaelab.data.image_folder import ImageFolder
 from dmaelab.data.imagenet import ImageNet
 from dmaelab.data.loader import Loader, build_test_loader, build_train_loader
-from dmaelab.data.sampler import InfiniteSampler, MicroBatch, select_indices
+from dmaelab.data.sampler import InfiniteSampler, MicroBatch
+from dmaelab.data.subset import select_indices
 
 __all__ = [
     "CIFAR10",

@@ -1,6 +1,6 @@
 """Which images go into which micro-batch: a function of the seed and the step, never of history."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
 
@@ -72,28 +72,3 @@ class InfiniteSampler:
         if not self.shuffle:
             return np.arange(self.length)
         return Draw(self.seed, "data", epoch).host().permutation(self.length)
-
-
-def select_indices(length: int, subset: Mapping[str, int] | Sequence[int] | None = None) -> list[int]:
-    """Return the images of a data set that are evaluated or certified.
-
-    Args:
-        length: number of images in the data set.
-        subset: None for all; ``{"stride": k}`` for every k-th, from 0; ``{"count": n}`` for n evenly spaced
-            ones, at ``floor(i * length / n)``; or the indices themselves.
-
-    Raises:
-        UserError: for another form, and for indices that are repeated or out of range.
-    """
-    if subset is None:
-        return list(range(length))
-    if isinstance(subset, Mapping) and len(subset) == 1:
-        ((form, number),) = subset.items()
-        if form in ("stride", "count") and type(number) is int and number >= 1 and (form == "stride" or number <= length):
-            return list(range(0, length, number)) if form == "stride" else [i * length // number for i in range(number)]
-    elif isinstance(subset, Sequence) and not isinstance(subset, str):
-        indices = list(subset)
-        if all(type(index) is int and 0 <= index < length for index in indices) and 0 < len(set(indices)) == len(indices):
-            return indices
-    forms = f"{{'stride': k}}, {{'count': n}} or different indices below {length}"
-    raise UserError(f"subset={subset} does not fit a data set of {length} images: give {forms}")

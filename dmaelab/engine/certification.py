@@ -116,7 +116,7 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
     certify_images(
         classifier,
         images_of(dataset),
-        select_indices(len(dataset), settings.subset),
+        select_indices(len(dataset), settings.subset, dataset.targets),
         instantiate(cfg.certifier),
         corruption,
         num_classes=dataset.num_classes,

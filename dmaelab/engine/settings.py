@@ -104,8 +104,8 @@ class CertifySettings:
         weights: ``"final"``, ``"best"``, or a checkpoint file.
         out_dir: the log goes to ``<out_dir>/certify/<name>/``; None means the run directory.
         name: of the log.
-        subset: which images of ``dataset``: ``None`` (all), ``{"count": k}`` evenly spaced,
-            ``{"stride": k}``, or a list of indices.
+        subset: which images of ``dataset``: ``None`` (all), ``{"count": n}`` evenly spaced, ``{"stride": k}``,
+            ``{"random": n, "seed": s}``, ``{"stratified": n, "seed": s}`` (of each class alike), or a list of indices.
         seed: of the noise.
         batch_size: rows per forward; part of the log's identity.
         precision: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"``: bf16 where the device has it; the certificate is

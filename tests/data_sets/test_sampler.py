@@ -3,7 +3,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from dmaelab.data import InfiniteSampler, select_indices
+from dmaelab.data import InfiniteSampler
 from dmaelab.utils.errors import UserError
 
 
@@ -67,33 +67,3 @@ def test_fewer_images_than_a_step_takes():
 def test_impossible_arguments(wrong):
     with pytest.raises(UserError):
         InfiniteSampler(**{"length": 10, "batch_size": 2, "seed": 0, **wrong})
-
-
-@pytest.mark.parametrize(
-    ("subset", "expected"),
-    [
-        (None, list(range(10))),
-        ({"stride": 4}, [0, 4, 8]),
-        ({"count": 3}, [0, 3, 6]),
-        ({"count": 10}, list(range(10))),
-        ([7, 2], [7, 2]),
-        (range(2, 4), [2, 3]),
-    ],
-)
-def test_select_indices(subset, expected):
-    assert select_indices(10, subset) == expected
-
-
-def test_evenly_spaced_images_of_a_sorted_set_take_every_class_alike():
-    indices = np.array(select_indices(10_000, {"count": 200}))
-    assert np.bincount(indices // 1000).tolist() == [20] * 10
-
-
-@pytest.mark.parametrize(
-    "subset",
-    [{"stride": 0}, {"count": 11}, {"count": 2.5}, {"count": True}, {"each": 2}, {"stride": 2, "n": 2}, [10], [-1], [1, 1], [], "all", 5],
-)
-def test_select_indices_refuses(subset):
-    with pytest.raises(UserError, match="does not fit a data set of 10 images") as error:
-        select_indices(10, subset)
-    assert "\n" not in str(error.value)
