@@ -5,6 +5,7 @@ from dmaelab.data.build import DATASETS, Dataset, build_dataset
 from dmaelab.data.cifar10 import CIFAR10
 from dmaelab.data.digits import Digits
 from dmaelab.data.fashion_mnist import FashionMNIST
+from dmaelab.data.generated import Generated
 from dmaelab.data.image_folder import ImageFolder
 from dmaelab.data.imagenet import ImageNet
 from dmaelab.data.loader import Loader, build_test_loader, build_train_loader
@@ -18,6 +19,7 @@ __all__ = [
     "Dataset",
     "Digits",
     "FashionMNIST",
+    "Generated",
     "ImageFolder",
     "ImageNet",
     "InfiniteSampler",

@@ -18,6 +18,7 @@ OPTIONS = {
     "cifar10": lambda fixture: {"root": fixture("cifar_root")},
     "digits": lambda fixture: {},
     "fashion_mnist": lambda fixture: {"root": fixture("fashion_root")},
+    "generated": lambda fixture: {},
     "image_folder": lambda fixture: {"root": fixture("image_root")},
     "imagenet": lambda fixture: {"root": fixture("imagenet_root"), "split": "val"},
 }
@@ -43,7 +44,7 @@ def test_importing_the_room_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["cifar10", "digits", "fashion_mnist", "imagenet"])
+@pytest.mark.parametrize("name", ["cifar10", "digits", "fashion_mnist", "generated", "imagenet"])
 def test_unknown_split_names_the_splits(name):
     with pytest.raises(UserError, match=f"data set '{name}' has no split 'tran' \\(did you mean 'train'\\?\\); it has train, "):
         build_dataset(name, split="tran")
@@ -148,3 +149,27 @@ def test_imagenet_names_and_crop(imagenet_root):
     assert val.classes == ["tench, Tinca tinca", "goldfish, Carassius auratus"]
     assert val.targets.tolist() == [0, 0, 1, 1]
     assert val.image_shape == tuple(val.load(3)[0].shape) == (3, 8, 8)
+
+
+def test_generated_images_are_always_the_same_and_differ_between_splits():
+    options = {"count": 31, "image_size": 9, "num_classes": 3, "channels": 2}
+    train, again, test = (build_dataset("generated", **options, split=split) for split in ("train", "train", "test"))
+    assert train.images.shape == (31, 2, 9, 9)
+    assert sorted(train.targets.bincount().tolist()) == [10, 10, 11]
+    assert torch.equal(train.images, again.images)
+    assert torch.equal(train.targets, again.targets)
+    assert not (train.images == test.images).flatten(1).all(1).any()
+
+
+def test_generated_classes_can_be_learned_from_one_split_for_the_other():
+    train, test = (build_dataset("generated", count=64, split=split) for split in ("train", "test"))
+    means = torch.stack([train.images[train.targets == label].float().mean(0) for label in range(10)])
+    nearest = torch.cdist(test.images.float().flatten(1), means.flatten(1)).argmin(1)
+    assert torch.equal(nearest, test.targets)
+    assert test.images.float().std(0).mean() > 30  # and images of a class are far from equal
+
+
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"image_size": 0}, {"channels": 0}, {"num_classes": 1}])
+def test_generated_refuses_numbers_that_are_too_small(wrong):
+    with pytest.raises(UserError, match=f"{next(iter(wrong))}={next(iter(wrong.values()))}"):
+        build_dataset("generated", **wrong)
