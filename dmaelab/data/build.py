@@ -48,7 +48,7 @@ class Dataset:
         return len(self.targets)
 
     def load(self, index: int) -> tuple[Tensor, int]:
-        """Return image ``index`` as uint8 ``[C,H,W]``, and its label.
+        """Return image ``index`` as uint8 ``[C,H,W]``, and its label; the loader lays batches out, so its strides are free.
 
         Raises:
             IndexError: if there is no such image.

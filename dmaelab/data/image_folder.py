@@ -5,11 +5,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dmaelab.data.build import DATASETS, Dataset
+from dmaelab.data.decode import read_pil, read_rgb, to_tensor
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.paths import data_root
 
@@ -78,20 +78,12 @@ class ImageFiles(Dataset):
         logger.warning("%s; the next image stands in for it (%d so far in this process)", error, len(self.skipped))
 
     def _read(self, file: str) -> Tensor:
-        from PIL import Image
+        if self.image_size is None:
+            return read_rgb(file)
+        from torchvision.transforms.v2 import InterpolationMode, functional
 
-        try:
-            with Image.open(file) as opened:
-                image = opened.convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that PIL's decoders raise
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"cannot read image {file}: {reason}; mend or remove it, or set skip_corrupt=True") from error
-        if self.image_size is not None:
-            from torchvision.transforms.v2 import InterpolationMode, functional
-
-            image = functional.resize(image, [self.resize], interpolation=InterpolationMode.BICUBIC)
-            image = functional.center_crop(image, [self.image_size])
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+        image = functional.resize(read_pil(file), [self.resize], interpolation=InterpolationMode.BICUBIC)
+        return to_tensor(functional.center_crop(image, [self.image_size])).contiguous()
 
     def _load_all(self) -> None:
         images: Tensor | None = None
