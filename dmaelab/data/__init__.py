@@ -1,6 +1,6 @@
 """Data sets by name, and the loaders that turn them into micro-batches. Importing it loads no torchvision."""
 
-from dmaelab.data.batch import Batch, Samples, make_batch, to_float
+from dmaelab.data.batch import Batch, Samples, make_batch, to_device, to_float
 from dmaelab.data.build import DATASETS, Dataset, build_dataset
 from dmaelab.data.cifar10 import CIFAR10
 from dmaelab.data.digits import Digits
@@ -8,7 +8,7 @@ from dmaelab.data.fashion_mnist import FashionMNIST
 from dmaelab.data.generated import Generated
 from dmaelab.data.image_folder import ImageFolder
 from dmaelab.data.imagenet import ImageNet
-from dmaelab.data.loader import Loader, build_test_loader, build_train_loader
+from dmaelab.data.loader import Loader, build_test_loader, build_train_loader, resident_device
 from dmaelab.data.sampler import InfiniteSampler, MicroBatch
 from dmaelab.data.subset import select_indices
 
@@ -30,6 +30,8 @@ __all__ = [
     "build_test_loader",
     "build_train_loader",
     "make_batch",
+    "resident_device",
     "select_indices",
+    "to_device",
     "to_float",
 ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from dmaelab.utils.random import Draw
 
 
 class Samples(NamedTuple):
-    """A micro-batch on the host, as small as it travels best."""
+    """A micro-batch as small as it travels best: on the host, or on the device already where its images live there."""
 
     images: Tensor  # [N,C,H,W], uint8, or floating in [0,1] if a transform made it so
     targets: Tensor  # int64 [N]
@@ -28,12 +29,19 @@ class Batch:
     progress: float  # part of the training that is done, 0..1
 
 
+def to_device(array: np.ndarray, device: torch.device | str) -> Tensor:
+    """Return ``array`` as a tensor on ``device``; on a GPU the host does not wait for it."""
+    tensor = torch.from_numpy(array)
+    on_gpu = torch.device(device).type == "cuda"  # a copy from memory that is not pinned may wait for the stream
+    return tensor.pin_memory().to(device, non_blocking=True) if on_gpu else tensor.to(device)
+
+
 def to_float(images: Tensor) -> Tensor:
     """Return images as float32 in [0,1]: uint8 divided by 255, floating ones as they are."""
     return images.float().div_(255) if images.dtype == torch.uint8 else images.float()
 
 
 def make_batch(samples: Samples, device: torch.device | str, draw: Draw, progress: float) -> Batch:
-    """Copy ``samples`` to ``device`` (asynchronously from pinned memory) and make floats of them there."""
+    """Copy ``samples`` to ``device`` (asynchronously from pinned memory) unless they are there, and make floats of them."""
     images, targets, index = (tensor.to(device, non_blocking=True) for tensor in samples)
     return Batch(to_float(images), targets, index, draw, progress)

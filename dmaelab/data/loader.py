@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dmaelab.data.batch import Samples
+from dmaelab.data.batch import Samples, to_device
 from dmaelab.data.build import Dataset
 from dmaelab.data.sampler import InfiniteSampler, MicroBatch
 from dmaelab.data.seeding import global_generators
@@ -79,6 +79,7 @@ def build_train_loader(
     accum: int = 1,
     start_step: int = 0,
     pin_memory: bool = False,
+    resident: torch.device | None = None,
 ) -> Loader:
     """Return the endless loader of one rank, from step ``start_step`` on: ``accum`` micro-batches a step.
 
@@ -92,13 +93,26 @@ def build_train_loader(
         world, rank, accum: see :class:`InfiniteSampler`, which is the loader's ``sampler``.
         start_step: the step to resume at.
         pin_memory: for asynchronous copies to a GPU.
+        resident: keep all images on this device; look-ups and ``augment`` then run there, without workers, on
+            the same pixels. See :func:`resident_device` for when that pays.
 
     Raises:
-        UserError: if one step takes more images than there are; while iterating, for an image that
-            cannot be read and for images of different sizes.
+        UserError: if one step takes more images than there are, or images cannot be resident; while iterating, for
+            an image that cannot be read and for images of different sizes.
     """
     sampler = InfiniteSampler(len(dataset), batch_size, seed, world, rank, accum, start_step)
-    return Loader(_Fetch(dataset, seed, transform, augment), sampler, num_workers, pin_memory)
+    if resident is None:
+        return Loader(_Fetch(dataset, seed, transform, augment), sampler, num_workers, pin_memory)
+    if dataset.images is None or transform:
+        raise UserError("images can be resident on a device only where the data set holds them in memory and has no transform")
+    return Loader(_Fetch(dataset, seed, transform, augment, resident), sampler, num_workers=0, pin_memory=False)
+
+
+def resident_device(dataset: Dataset, transform: Sequence[Transform], device: torch.device) -> torch.device | None:
+    """Return what ``resident`` should be by default: a GPU for at most 1 GiB of images in memory that take no transform, else None."""
+    images = dataset.images
+    fits = images is not None and images.nbytes <= 2**30 and not transform
+    return device if fits and device.type == "cuda" else None
 
 
 def build_test_loader(dataset: Dataset, indices: Sequence[int], batch_size: int, num_workers: int = 0, pin_memory: bool = False) -> Loader:
@@ -113,8 +127,18 @@ def build_test_loader(dataset: Dataset, indices: Sequence[int], batch_size: int,
 class _Fetch:
     """Reads micro-batches; the "data set" that torch's loader sees, in its workers."""
 
-    def __init__(self, dataset: Dataset, seed: int = 0, transform: Sequence[Transform] = (), augment: Sequence[Augmentation] = ()) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        seed: int = 0,
+        transform: Sequence[Transform] = (),
+        augment: Sequence[Augmentation] = (),
+        device: torch.device | None = None,
+    ) -> None:
         self.dataset, self.seed, self.transform, self.augment = dataset, seed, list(transform), list(augment)
+        self.device = device or torch.device("cpu")
+        self.images = None if transform or dataset.images is None else dataset.images.to(self.device)
+        self.targets = dataset.targets.to(self.device)
 
     def __getitem__(self, batch: MicroBatch) -> Samples | UserError:
         try:
@@ -123,9 +147,9 @@ class _Fetch:
             return error
 
     def _samples(self, batch: MicroBatch) -> Samples:
-        index = torch.tensor(batch.indices)
-        if self.dataset.images is not None and not self.transform:
-            images, targets = self.dataset.images[index], self.dataset.targets[index]  # small sets: one look-up for all
+        index = to_device(batch.indices.copy(), self.device)  # a copy: they are a view of the order of the epoch
+        if self.images is not None:
+            images, targets = self.images.index_select(0, index), self.targets[index]  # small sets: one look-up for all
         else:
             rows = [self._sample(batch.epoch, int(i)) for i in batch.indices]
             images, targets = _stack([image for image, _ in rows], batch.indices), torch.tensor([target for _, target in rows])
@@ -145,8 +169,9 @@ class _Fetch:
 
 
 def _stack(images: list[Tensor], indices: np.ndarray) -> Tensor:
+    """Return [N,C,H,W], contiguous whatever the strides of ``images`` are."""
     for image, index in zip(images, indices, strict=True):
         if image.shape != images[0].shape:
             sizes = f"{tuple(images[0].shape)} and {tuple(image.shape)}"
             raise UserError(f"images {indices[0]} and {index} differ in size, {sizes}: set the data set's image_size, or a transform")
-    return torch.stack(images)
+    return torch.stack(images).contiguous()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmaelab.data import Batch, Dataset, Samples, build_test_loader, build_train_loader, make_batch
+from dmaelab.data import Batch, Dataset, Samples, build_test_loader, build_train_loader, make_batch, resident_device
 from dmaelab.data.transforms import HorizontalFlip, RandomCrop
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
@@ -44,6 +44,7 @@ def same(one, other):
     return len(one) == len(other) and all(torch.equal(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True))
 
 
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 SETTINGS = [
     {},
     {"augment": [RandomCrop(1), HorizontalFlip()]},
@@ -70,6 +71,42 @@ def test_same_batches_for_any_number_of_workers_and_after_a_resume(setting):
 def test_images_in_memory_take_a_short_cut_to_the_same_batches(setting):
     loaders = [build_train_loader(Small(in_memory), 4, seed=2, **setting) for in_memory in (True, False)]
     assert same(*(take(loader, 12) for loader in loaders))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NEEDS_GPU])])
+@pytest.mark.parametrize("setting", SETTINGS[:2], ids=["plain", "augment"])
+def test_images_resident_on_a_device_give_the_same_batches(setting, device):
+    """Two micro-batches a step, resumed at step 3; no workers are started, whatever is asked for."""
+    before = set(active_children())
+    host = take(build_train_loader(Small(), 3, seed=4, num_workers=2, accum=2, start_step=3, **setting), 12)
+    here = set(active_children())
+    loader = build_train_loader(Small(), 3, seed=4, num_workers=2, accum=2, start_step=3, resident=torch.device(device), **setting)
+    batches = take(loader, 12)
+    assert set(active_children()) <= here | before
+    assert {tensor.device.type for samples in batches for tensor in samples} == {device}
+    assert same(host, [[tensor.cpu() for tensor in samples] for samples in batches])
+
+
+def test_what_cannot_be_resident():
+    for dataset, transform in ((Small(in_memory=False), []), (Small(), [jitter])):
+        with pytest.raises(UserError, match="holds them in memory and has no transform"):
+            build_train_loader(dataset, 3, seed=0, transform=transform, resident=torch.device("cpu"))
+
+
+def test_small_images_in_memory_are_resident_on_a_gpu_by_default():
+    gpu = torch.device("cuda", 0)  # it is not asked for anything here
+    assert resident_device(Small(), [], gpu) == gpu
+    assert resident_device(Small(), [], torch.device("cpu")) is None
+    assert resident_device(Small(), [jitter], gpu) is None
+    assert resident_device(Small(in_memory=False), [], gpu) is None
+    large = Dataset([0, 1], "ab", torch.zeros(1, dtype=torch.uint8).expand(2, 3, 2**15, 2**13))
+    assert resident_device(large, [], gpu) is None
+
+
+def test_a_batch_of_resident_samples_copies_nothing_but_uint8_images():
+    samples = next(iter(build_train_loader(Small(), 3, seed=0, resident=torch.device("cpu"))))
+    batch = make_batch(samples, torch.device("cpu"), Draw(0, "train", 0, 0), 0.0)
+    assert (batch.targets.data_ptr(), batch.index.data_ptr()) == (samples.targets.data_ptr(), samples.index.data_ptr())
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=["plain", "augment", "transform", "both"])
@@ -123,6 +160,18 @@ def test_test_loader_shows_exactly_what_was_asked_for():
             assert (batches[2].images == Small().source[9]).all()
     with pytest.raises(UserError, match="batch_size is 0"):
         build_test_loader(Small(), [0], 0)
+
+
+def test_batches_are_contiguous_whatever_the_strides_of_the_images_are():
+    class Interleaved(Dataset):
+        def load(self, index):
+            return torch.arange(24, dtype=torch.uint8).view(4, 2, 3).permute(2, 0, 1) + index, 0
+
+    for count in (1, 3):
+        images = next(iter(build_test_loader(Interleaved([0] * 3, ["a"]), list(range(count)), 3))).images
+        assert images.shape == (count, 3, 4, 2)
+        assert images.is_contiguous()
+        assert torch.equal(images[-1, 2], torch.arange(2, 24, 3).view(4, 2) + count - 1)
 
 
 def test_images_of_different_sizes():
