@@ -3,6 +3,7 @@
 
     python tools/pipeline.py --config-file pipelines/digits
     python tools/pipeline.py --config-file pipelines/digits --from rs pipeline.out_dir=runs/second
+    python tools/pipeline.py --config-file pipelines/table6 pipeline.weights.dmae_large=dmae_large.pth pipeline.seeds=10
 
 Finished stages are skipped and a killed one continues, so the same command restarts a broken chain.
 """
@@ -22,14 +23,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="CONFIG", help="a file, or a name below configs/")
     parser.add_argument("--from", dest="restart_at", metavar="STAGE", help="remove the results of this and all later stages, and redo them")
+    parser.add_argument("--debug", action="store_true", help="a trial: tiny models, generated images, two steps a training")
     parser.add_argument("--dry-run", action="store_true", help="check all stages, run none")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
 
-    from dmaelab.launch.pipeline import Pipeline, PipelineSettings
+    from dmaelab.launch.pipeline import Pipeline
+    from dmaelab.launch.stages import PipelineSettings
     from dmaelab.utils.logs import setup_logging
 
-    pipeline = Pipeline(open_config(args.config_file, args.overrides, {"pipeline": PipelineSettings}))
+    pipeline = Pipeline(open_config(args.config_file, args.overrides, {"pipeline": PipelineSettings}), args.debug)
     if args.dry_run:
         print(f"{args.config_file}: the {len(pipeline.stages)} stages are fine")
         return

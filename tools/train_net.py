@@ -3,6 +3,7 @@
 
     python tools/train_net.py --config-file configs/digits/pretrain.py train.max_iter=500
     python tools/train_net.py --config-file digits/finetune_cr --dry-run
+    python tools/train_net.py --config-file imagenet/pretrain_base --debug
     torchrun --nproc-per-node 2 tools/train_net.py --config-file digits/pretrain
 
 A run that was killed continues with the same command and --resume.
@@ -10,6 +11,7 @@ A run that was killed continues with the same command and --resume.
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -18,6 +20,7 @@ from omegaconf import OmegaConf
 
 from dmaelab.config import open_config
 from dmaelab.utils.cli import run_main
+from dmaelab.utils.errors import ConfigError
 
 
 def main() -> None:
@@ -27,6 +30,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="continue the run in train.out_dir from its newest checkpoint")
     parser.add_argument("--eval-only", action="store_true", help="evaluate the model of train.out_dir")
     parser.add_argument("--weights", default="final", help="with --eval-only: 'final', 'best', or a checkpoint (default: final)")
+    parser.add_argument("--debug", action="store_true", help="a trial: tiny model, generated images, two steps, in a temporary folder")
     parser.add_argument("--dry-run", action="store_true", help="check the whole config, build nothing")
     parser.add_argument("--print-config", action="store_true", help="print the config with the overrides applied")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="also +new.key=value and ~key")
@@ -34,7 +38,7 @@ def main() -> None:
 
     from dmaelab.engine.training import SECTIONS, check_training
 
-    cfg = open_config(args.config_file, args.overrides, SECTIONS)
+    cfg = open_config(args.config_file, [*_debug(args), *args.overrides], SECTIONS)
     if args.print_config:
         print(OmegaConf.to_yaml(cfg), end="")
     if args.dry_run:
@@ -51,6 +55,16 @@ def main() -> None:
             run_evaluation(cfg, args.weights)
         else:
             run_training(cfg, args.resume)
+
+
+def _debug(args: argparse.Namespace) -> list[str]:
+    """Return the config's own overrides for a trial, and a folder that is nobody's run directory."""
+    if not args.debug:
+        return []
+    overrides = open_config(args.config_file).get("debug")
+    if overrides is None:
+        raise ConfigError(f"--debug: {args.config_file} has no overrides `debug`")
+    return [*overrides, f"train.out_dir={tempfile.mkdtemp(prefix='dmaelab-debug-')}"]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ After cifar10/pretrain has run; from scratch: train.init_from=None.
 from dmaelab.config import LazyCall as L
 from dmaelab.losses import build_loss
 
-from .finetune_rs import data, model, optimizer, schedule, train
+from .finetune_rs import data, labels, model, optimizer, schedule, train
 
 model.loss = L(build_loss)(name="cr", lam=2.0, mu=0.5, copies=2)
 train.update(out_dir="runs/cifar10/cr", max_iter=1200)
+labels.update(method="CR")

@@ -34,3 +34,12 @@ train.update(
     eval_images=1000,
     checkpoint_period=500,
 )
+labels = dict(
+    method="RS",
+    pretrain="DMAE",
+    backbone="ViT 128x4",
+    extra_data=False,
+    dataset="CIFAR-10",
+    sigma="${model.corruption.sigma}",
+    seed="${train.seed}",
+)

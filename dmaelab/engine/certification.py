@@ -86,7 +86,7 @@ def check_certification(cfg: DictConfig) -> None:
     for name in (*SECTIONS, *_NODES):
         if name not in cfg:
             raise ConfigError(f"{name}: a certification config needs this section")
-    check(cfg, sections=SECTIONS, allowed=(*_NODES, _OWN))
+    check(cfg, sections=SECTIONS, allowed=(*_NODES, _OWN, "debug"))
     settings = CertifySettings(**instantiate(cfg.certify))
     if _OWN in cfg and (settings.run is not None or settings.out_dir is None):
         raise ConfigError("certify: a config with a section 'classifier' names certify.out_dir for its log, and no certify.run")
@@ -144,9 +144,17 @@ def log_folder(cfg: DictConfig) -> Path:
 
 
 def labels_of(cfg: DictConfig) -> dict[str, Any]:
-    """Return what tables group a log by: the ``labels`` of the run that is certified, and those of the certification over them."""
+    """Return what tables group a log by: the ``labels`` of the run that is certified, and those of the certification over them.
+
+    Weights that were chosen by a metric are marked with ``selected_by``: where ``data.test`` is what is certified,
+    its images have had a say in their own certificates.
+    """
     own = _plain(cfg.certify.get("labels") or {})
-    return own if _OWN in cfg else {**_plain(run_dir.load_run(cfg.certify.run).get("labels") or {}), **own}
+    if _OWN in cfg:
+        return own
+    run_cfg = run_dir.load_run(cfg.certify.run)
+    selected = {"selected_by": f"{run_cfg.train.best_metric} on data.test"} if cfg.certify.get("weights") == "best" else {}
+    return {**_plain(run_cfg.get("labels") or {}), **selected, **own}
 
 
 def load_classifier(cfg: DictConfig, device: torch.device) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dmaelab.config import instantiate
-from dmaelab.data import Dataset, build_train_loader
+from dmaelab.data import Dataset, build_train_loader, resident_device
 from dmaelab.engine import hooks
 from dmaelab.engine.checkpoint import CheckpointFolder, save_file
 from dmaelab.engine.evaluation import evaluate
@@ -92,18 +92,20 @@ class DefaultTrainer(Trainer):
             raise ConfigError(
                 f"train.batch_size {settings.batch_size} is not divisible by {processes} processes x {settings.accum_steps} accum_steps"
             )
+        transform = instantiate(self.cfg.data.get("transform") or [])
         return build_train_loader(
             dataset,
             micro,
             settings.seed,
             settings.num_workers,
-            transform=instantiate(self.cfg.data.get("transform") or []),
+            transform=transform,
             augment=instantiate(self.cfg.data.get("augment") or []),
             world=processes,
             rank=rank(),
             accum=settings.accum_steps,
             start_step=start,
             pin_memory=device.type == "cuda",
+            resident=resident_device(dataset, transform, device),
         )
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from dmaelab.losses.build import LOSSES, ClassificationLoss, ReconstructionLoss, build_loss
 from dmaelab.losses.classification import RS
-from dmaelab.losses.consistency import CR, consistency_terms
+from dmaelab.losses.consistency import CR, consistency_terms, paper_mu
 from dmaelab.losses.reconstruction import MSEAllPatches, MSEMaskedPatches
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "ReconstructionLoss",
     "build_loss",
     "consistency_terms",
+    "paper_mu",
 ]

@@ -82,6 +82,7 @@ class NoisyClassifier(nn.Module):
         loss: a classification loss; ``loss.copies`` noisy copies are drawn.
         mixing: mixup and CutMix of training batches; ``None`` mixes nothing.
         train_backbone: ``False`` trains the head alone, on a backbone in evaluation mode: linear probing.
+        votes: noisy copies of each image that vote in evaluation, without a bound; 0 leaves that out.
 
     Raises:
         ConfigError: mixing with a loss that needs hard labels.
@@ -94,6 +95,7 @@ class NoisyClassifier(nn.Module):
         loss: ClassificationLoss,
         mixing: Mixing | None = None,
         train_backbone: bool = True,
+        votes: int = 0,
     ) -> None:
         super().__init__()
         smoothing = getattr(loss, "label_smoothing", 0)
@@ -101,7 +103,7 @@ class NoisyClassifier(nn.Module):
             soft = "mixing" if mixing is not None else f"label_smoothing={smoothing}"
             raise ConfigError(f"{type(loss).__name__} needs hard labels and {soft} makes soft ones: leave it out, or choose another loss")
         self.classifier, self.corruption, self.loss, self.mixing = classifier, corruption, loss, mixing
-        self.train_backbone = train_backbone
+        self.train_backbone, self.votes = train_backbone, votes
         if not train_backbone:
             classifier.backbone.requires_grad_(False)
         self.aux: dict[str, nn.Module] = {}
@@ -119,14 +121,24 @@ class NoisyClassifier(nn.Module):
 
     @torch.no_grad()
     def evaluate(self, batch: Any) -> dict[str, Tensor]:
-        """Return batch means: ``{"noisy_accuracy", "clean_accuracy", "noisy_loss"}``, one noisy copy per image."""
+        """Return batch means: ``{"noisy_accuracy", "clean_accuracy", "noisy_loss"}``, one noisy copy per image.
+
+        With ``votes`` also ``"smoothed_accuracy"``: of the class that most noisy copies get.
+        """
         noisy = self.classifier(self.corruption(batch.images, batch.draw.child("corruption")).images).float()
         clean = self.classifier(batch.images).float()
-        return {
+        metrics = {
             "noisy_accuracy": (noisy.argmax(dim=1) == batch.targets).float().mean(),
             "clean_accuracy": (clean.argmax(dim=1) == batch.targets).float().mean(),
             "noisy_loss": nn.functional.cross_entropy(noisy, batch.targets),
         }
+        if self.votes:
+            counts = torch.zeros_like(noisy, dtype=torch.int64)
+            for vote in range(self.votes):
+                copy = self.corruption(batch.images, batch.draw.child("vote", vote)).images
+                counts += nn.functional.one_hot(self.classifier(copy).argmax(dim=1), noisy.shape[1])
+            metrics["smoothed_accuracy"] = (counts.argmax(dim=1) == batch.targets).float().mean()
+        return metrics
 
     def export(self) -> nn.Module:
         """Return the module whose weights a finished run keeps: the plain classifier."""

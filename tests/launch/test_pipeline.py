@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from dmaelab.config import open_config
-from dmaelab.launch.pipeline import Pipeline, PipelineSettings
+from dmaelab.launch.pipeline import Pipeline
 from dmaelab.launch.report import write_report
+from dmaelab.launch.stages import PipelineSettings
 from dmaelab.utils.errors import ConfigError
 
 SMALL = ["train.max_iter=5", "train.batch_size=32", "train.device=cpu", "train.eval_images=20"]

@@ -1,0 +1,13 @@
+"""Certification of a CIFAR-10 run as in Table 3 of the paper: all 10,000 test images, n = 100,000.
+
+    python tools/certify.py certify/cifar10 certify.run=runs/cifar10_224/cr_0.25 --processes auto
+
+A billion forwards: at 35 GFLOP each, about 336 hours of one A100 (as users of such models report). certifier.name=sequential
+draws a fraction of the samples for the same radii.
+"""
+
+from ..common.debug import CERTIFY as debug
+from .default import certifier, certify, corruption
+
+certify.update(name="cifar10", precision="fp16", batch_size=1000)
+certifier.n = 100000

@@ -1,0 +1,18 @@
+"""Linear probe under noise on CIFAR-10 at 32x32: the encoder of cifar10/pretrain frozen, batch normalisation and one linear layer.
+
+python tools/train_net.py --config-file configs/cifar10/probe.py
+"""
+
+from dmaelab.config import LazyCall as L
+from dmaelab.data.transforms import HorizontalFlip
+from dmaelab.solver import build_lars
+
+from .finetune_rs import data, labels, model, schedule, train
+
+model.classifier.backbone.pool = "cls"
+model.classifier.head = "bn_linear"
+model.train_backbone = False
+data.augment = [L(HorizontalFlip)()]
+optimizer = L(build_lars)(lr=6.4)
+train.update(out_dir="runs/cifar10/probe", max_iter=800, batch_size=256)
+labels.update(method="probe")

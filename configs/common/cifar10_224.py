@@ -1,0 +1,13 @@
+"""CIFAR-10 for models at 224: images and noise at 32x32, enlarged inside the model, so that radii are those of 32x32 pixels."""
+
+from dmaelab.config import LazyCall as L
+from dmaelab.data import build_dataset
+from dmaelab.data.transforms import HorizontalFlip
+
+MEAN, STD = [0.4914, 0.4822, 0.4465], [0.2471, 0.2435, 0.2616]
+
+data = dict(
+    train=L(build_dataset)(name="cifar10", split="train"),
+    test=L(build_dataset)(name="cifar10", split="test"),
+    augment=[L(HorizontalFlip)()],
+)

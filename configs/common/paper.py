@@ -1,0 +1,57 @@
+"""Stages that the pipelines of the paper's tables share: one name is one model, so that what one table has trained the next one finds."""
+
+SIGMAS = (0.25, 0.5, 1.0)
+
+_PRETRAININGS = {"dmae_base": "pretrain_base", "dmae_large": "pretrain_large", "mae_base": "pretrain_mae_base"}
+
+
+def pipeline(table, title, weights, radii):
+    """The section `pipeline`. A stage of `weights` can be replaced by pipeline.weights.STAGE=FILE."""
+    return dict(out_dir="runs/paper", report=table, title=title, radii=radii, weights=dict.fromkeys(weights), seeds=1)
+
+
+def pretraining(name):
+    return dict(name=name, config=f"imagenet/{_PRETRAININGS[name]}", once=True)
+
+
+def continued():
+    """Continued pre-training on CIFAR-10."""
+    return dict(name="dmae_base_cifar10", config="cifar10_224/pretrain", init_from="dmae_base", once=True)
+
+
+def imagenet(config, init_from, sigma, *overrides):
+    """Train with an ImageNet config from earlier weights at one sigma, and certify."""
+    kind = "probe" if config.startswith("probe") else config.rpartition("_")[2]
+    training = _training(f"{kind}_{init_from.replace(':', '_')}_{sigma}", f"imagenet/{config}", init_from, sigma, overrides)
+    return [training, _certification(training, "imagenet")]
+
+
+def cifar10_trained(init_from, sigma, *overrides):
+    """Fine-tune with CR on CIFAR-10 at one sigma, or on a range."""
+    name = f"cifar10_cr_{init_from}_{sigma if isinstance(sigma, float) else 'multi'}"
+    return _training(name, "cifar10_224/finetune_cr", init_from, sigma, overrides)
+
+
+def cifar10(init_from, sigma, *overrides):
+    """As :func:`cifar10_trained`, and certify all test images."""
+    training = cifar10_trained(init_from, sigma, *overrides)
+    return [training, _certification(training, "cifar10")]
+
+
+def evaluated(training, sigma):
+    """Certify a model at one sigma as Table 10 does."""
+    return dict(
+        name=f"certify_{training['name']}_at_{sigma}",
+        config="certify/cifar10_1000",
+        certify=training["name"],
+        label=f"{training['name']} at {sigma}",
+        overrides=[f"corruption.sigma={sigma}"],
+    )
+
+
+def _training(name, config, init_from, sigma, overrides):
+    return dict(name=name, config=config, init_from=init_from, overrides=[f"model.corruption.sigma={sigma}", *overrides])
+
+
+def _certification(training, config):
+    return dict(name=f"certify_{training['name']}", config=f"certify/{config}", certify=training["name"], label=training["name"])

@@ -1,0 +1,19 @@
+"""MAE pre-training of ViT-B on ImageNet, the paper's baseline in Tables 4 and 9: no noise, loss on the hidden patches.
+
+    torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/pretrain_mae_base.py
+    python tools/train_net.py --config-file imagenet/pretrain_mae_base --debug        # a trial without data
+
+The paper takes the weights that He et al. (2022) released, trained so for 1600 epochs; load those with
+train.init_from=mae_pretrain_vit_base.pth in the config of the next stage and leave this one out.
+"""
+
+from dmaelab.config import LazyCall as L
+from dmaelab.losses import build_loss
+
+from ..common.debug import pretrain as _debug
+from .pretrain_base import data, model, optimizer, schedule, train
+
+model.corruption = None
+model.loss = L(build_loss)(name="mse_masked_patches")
+train.update(out_dir="runs/imagenet/mae_base", epochs=1600, milestones={})
+debug = _debug(224)
