@@ -1,4 +1,4 @@
-"""Tables of many logs, one row each: text, Markdown or JSON."""
+"""Tables of many logs, one row each: text, Markdown, LaTeX, CSV or JSON."""
 
 import json
 import math
@@ -7,15 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tabulate import tabulate
-
+from dmaelab.analysis.layout import STYLES, Grid, render
 from dmaelab.analysis.summary import Summary, certified_radius, decimals, default_radii, radius_name, reached, summarize
 from dmaelab.analysis.views import TWO_SIDED, in_norm, native_norm, norm_name
 from dmaelab.records.readers import Log, find_logs, read_log
 from dmaelab.utils.errors import UserError
 
-_STYLES = {"text": "simple", "markdown": "pipe"}
-FORMATS = (*_STYLES, "json")
+FORMATS = (*STYLES, "json")
 
 
 def default_label(log: Log) -> str:
@@ -62,7 +60,7 @@ def make_table(
 ) -> str:
     """Return a table of labelled logs, without a line break at its end.
 
-    Text and Markdown give certified accuracy in percent, the share of abstentions in percent ("-" where unknown), the
+    All styles but JSON give certified accuracy in percent, the share of abstentions in percent ("-" where unknown), the
     average certified radius, and, where any log has something to show, the median certified radius, the mean number
     of samples per image, and the norm of each log; JSON gives shares, and all figures. Figures that a sequential
     certification did not sample for are lower bounds, marked ">=".
@@ -70,8 +68,8 @@ def make_table(
     Args:
         logs: (label, log) in the order of the rows, at least one.
         style: one of :data:`FORMATS`.
-        radii: of the columns; ``None`` takes 0, 0.25, ..., 3 (round steps in linf and l0), in text and Markdown as far
-            as any log reaches.
+        radii: of the columns; ``None`` takes 0, 0.25, ..., 3 (round steps in linf and l0), as far as any log
+            reaches but in JSON.
         intervals: add 95 % confidence intervals of certified accuracy.
         method: of these intervals, ``"clopper-pearson"`` or ``"wilson"``.
         bound: add the lower bound of robust accuracy over the population, too high with this probability.
@@ -102,7 +100,7 @@ def make_table(
     if style == "json":
         return json.dumps([line.record() for line in lines], indent=2)
     columns = reached(columns, shown) if radii is None else [radius for radius in radii if radius > 0]  # "clean" is radius 0
-    return _as_text(lines, columns, _STYLES[style])
+    return render(_as_grid(lines, columns), style)
 
 
 @dataclass(frozen=True)
@@ -172,12 +170,12 @@ class _Line:
         return text if exact else f">={text}"
 
 
-def _as_text(lines: Sequence[_Line], radii: Sequence[float], tablefmt: str) -> str:
-    """Return text or Markdown; a column that says nothing in any row is left out."""
-    columns = {
+def _as_grid(lines: Sequence[_Line], radii: Sequence[float]) -> Grid:
+    """Return the table for all styles but JSON; a column that says nothing in any row is left out."""
+    columns: dict[str, list[str]] = {
         "log (two-sided)" if any(line.log.radius_column == TWO_SIDED for line in lines) else "log": [line.label for line in lines],
         "norm": [norm_name(line.log) for line in lines],
-        "images": [line.summary.rows for line in lines],
+        "images": [str(line.summary.rows) for line in lines],
         "clean": [line.accuracy(0.0, line.summary.clean) for line in lines],
     }
     if all(norm_name(line.log) == "l2" for line in lines):
@@ -194,8 +192,7 @@ def _as_text(lines: Sequence[_Line], radii: Sequence[float], tablefmt: str) -> s
         columns[f"ACR {norm}"] = [line.mean(line.means.get(norm), norm) for line in lines]
     if any(line.summary.samples is not None for line in lines):
         columns["samples"] = [_or_dash(line.summary.samples, lambda mean: f"{mean:,.0f}") for line in lines]
-    align = ["left", *["right"] * (len(columns) - 1)]
-    return tabulate(columns, headers="keys", tablefmt=tablefmt, disable_numparse=True, colalign=align)
+    return Grid(list(columns), list(zip(*columns.values(), strict=True)))
 
 
 def _alpha(log: Log, given: float | None) -> float:

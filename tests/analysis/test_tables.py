@@ -128,8 +128,15 @@ def test_labels_that_look_like_numbers_stay_as_they_are(logs):
 
 
 def test_unknown_format_is_refused(logs):
-    with pytest.raises(UserError, match="'latex' is unknown: use one of text, markdown, json"):
-        make_table(logs, "latex")
+    with pytest.raises(UserError, match="'html' is unknown: use one of text, markdown, latex, csv, json"):
+        make_table(logs, "html")
+
+
+def test_latex_and_csv_hold_the_cells_of_the_text(logs):
+    assert "good & 4 & 50.0 & 25.0 & 25.0 & 0.225 & 0.150 \\\\" in make_table(logs, "latex", radii=[0.5]).splitlines()
+    lines = make_table(logs, "csv", radii=[0.5], intervals=True).splitlines()
+    assert lines[0] == "log,images,clean,r=0.50,abstain,ACR,median"
+    assert lines[1] == 'good,4,"50.0 [6.8, 93.2]","25.0 [0.6, 80.6]",25.0,0.225,0.150'
 
 
 def test_what_a_sequential_log_did_not_sample_for_is_marked_as_a_lower_bound(make_log):
