@@ -3,9 +3,11 @@
 
     python tools/summarize.py runs/digits/rs runs/digits/cr --intervals
     python tools/summarize.py data/certify/cifar10/resnet110/noise_0.25/test/sigma_0.25 --norms linf l0 --shape 3x32x32
+    python tools/summarize.py runs/mae-probe runs/dmae-probe --table 4 --paper
 
-LOG is a run directory, a folder certify/<name> of one, or a TSV file of another tool. docs/analysis.md
-says what each figure is.
+LOG is a run directory, a folder certify/<name> of one, or a TSV file of another tool. With --table, logs are
+grouped by their labels as a table of the paper is. docs/analysis.md says what each figure is, and which labels
+the tables of the paper need.
 """
 
 import argparse
@@ -14,18 +16,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dmaelab.analysis.labels import label_logs
+from dmaelab.analysis.paper_tables import NUMBERS, paper_table
 from dmaelab.analysis.tables import FORMATS, labelled_logs, make_table
 from dmaelab.analysis.views import parse_shape, two_sided
 from dmaelab.stats.geometry import NORMS
 from dmaelab.stats.intervals import METHODS
 from dmaelab.utils.cli import run_main
+from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_text
 
 
 def main() -> None:
     """Read the logs and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("logs", nargs="+", metavar="LOG", help="run directory, certify folder or TSV file")
+    parser.add_argument("logs", nargs="*", metavar="LOG", help="run directory, certify folder or TSV file")
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the table (default: text)")
     parser.add_argument("--radii", nargs="+", type=float, metavar="R", help="in [0,1] pixel units (default: 0 0.25 ... 3)")
     parser.add_argument("--labels", nargs="+", metavar="TEXT", help="one name for each log, in their order")
@@ -42,19 +47,51 @@ def main() -> None:
     parser.add_argument("--norms", nargs="+", choices=NORMS, default=(), metavar="NORM", help="add the ACR in these norms as columns")
     parser.add_argument("--shape", metavar="CxHxW", help="of the images, for --norm(s) with logs that have no header: 3x32x32")
     parser.add_argument("--output", metavar="FILE", help="write the table there instead of printing it")
-    args = parser.parse_args()
-
-    logs = labelled_logs(args.logs, args.labels)
-    if args.two_sided:
-        logs = [(label, two_sided(log)) for label, log in logs]
-    table = make_table(
-        logs, args.format, args.radii, bool(args.intervals), method=args.intervals or METHODS[0], bound=args.bound,
-        alpha=args.alpha, norm=args.norm, norms=args.norms, shape=parse_shape(args.shape),
+    papers = parser.add_argument_group("tables of the paper")
+    papers.add_argument("--table", type=int, choices=NUMBERS, metavar="N", help=f"its table N, one of {', '.join(map(str, NUMBERS))}")
+    papers.add_argument(
+        "--label", nargs="+", action="append", default=[], metavar=("LOG", "KEY=VALUE"),
+        help="give a log labels, such as method=RS sigma=0.25; for one without a header also eval_sigma, n, n0, alpha (repeatable)",
     )  # fmt: skip
+    papers.add_argument("--partial", action="store_true", help="print what there is of a table that lacks rows")
+    papers.add_argument("--paper", action="store_true", help="add what the paper prints; without LOG that alone")
+    args = parser.parse_intermixed_args()
+
+    if not (args.logs or (args.table and args.paper)):
+        parser.error("name at least one LOG, before any --label")
+    table = _summary(args) if args.table is None else _paper_table(args)
     if args.output:
         write_text(args.output, table + "\n")
     else:
         print(table)
+
+
+def _paper_table(args: argparse.Namespace) -> str:
+    """Return a table of the paper."""
+    _refuse(args, "--table has no", "labels", "bound", "alpha", "norm", "norms", "shape")
+    logs = label_logs([log for _, log in labelled_logs(args.logs)], args.label)
+    return paper_table(
+        args.table, [two_sided(log) for log in logs] if args.two_sided else logs, style=args.format, radii=args.radii,
+        intervals=bool(args.intervals), method=args.intervals or METHODS[0], partial=args.partial, paper=args.paper,
+    )  # fmt: skip
+
+
+def _summary(args: argparse.Namespace) -> str:
+    """Return the table with a row for each log."""
+    _refuse(args, "without --table there is no", "label", "partial", "paper")
+    logs = labelled_logs(args.logs, args.labels)
+    if args.two_sided:
+        logs = [(label, two_sided(log)) for label, log in logs]
+    return make_table(
+        logs, args.format, args.radii, bool(args.intervals), method=args.intervals or METHODS[0], bound=args.bound,
+        alpha=args.alpha, norm=args.norm, norms=args.norms, shape=parse_shape(args.shape),
+    )  # fmt: skip
+
+
+def _refuse(args: argparse.Namespace, why: str, *names: str) -> None:
+    """An option that would do nothing was meant to do something."""
+    if given := [f"--{name}" for name in names if getattr(args, name)]:
+        raise UserError(f"{why} {', '.join(given)}")
 
 
 def _method(text: str) -> str:

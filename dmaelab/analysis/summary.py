@@ -86,14 +86,20 @@ def check_radii(log: Log) -> None:
         raise UserError(f"{log.path} is a log of PREDICT: it has classes and no radii, only a table can show it")
 
 
+def check_grid(radii: Sequence[float]) -> Sequence[float]:
+    """Return the radii; ``UserError`` where one is negative or not finite."""
+    if not all(0 <= radius < float("inf") for radius in radii):
+        raise UserError(f"radii are {list(radii)}: give finite numbers >= 0, in [0,1] pixel units")
+    return radii
+
+
 def summarize(log: Log, radii: Sequence[float] = RADII) -> Summary:
     """Return the figures of a log.
 
     Raises:
         UserError: a radius is negative or not finite.
     """
-    if not all(0 <= radius < float("inf") for radius in radii):
-        raise UserError(f"radii are {list(radii)}: give finite numbers >= 0, in [0,1] pixel units")
+    check_grid(radii)
     clean, *counts = certified_counts(log, [0.0, *radii]).tolist()
     certified = certified_radius(log)
     return Summary(

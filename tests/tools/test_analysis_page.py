@@ -12,7 +12,7 @@ PAGE = (ROOT / "docs" / "analysis.md").read_text()
 def test_every_output_on_the_page_is_the_one_that_comes():
     setting = "".join(re.findall(r"^\w+=.*\n", PAGE, re.MULTILINE))
     shown = re.findall(r"^(python [^\n]*)\n```\n\n```text\n(.*?)```", PAGE, re.MULTILINE | re.DOTALL)
-    assert len(shown) == 3
+    assert len(shown) == 5
     for command, output in shown:
         script = setting + command.replace("python", sys.executable, 1)
         done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
