@@ -19,7 +19,9 @@ from dmaelab.engine.run_dir import FINAL, weights_file
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.engine.trainer import Hook, Trainer
 from dmaelab.engine.writers import ConsoleWriter, JSONWriter, TensorBoardWriter, Writer
-from dmaelab.modeling import load_file, load_pretrained
+from dmaelab.modeling import load_pretrained, read_weights
+from dmaelab.modeling.architecture import facts_of
+from dmaelab.modeling.weights import FACTS
 from dmaelab.utils.distributed import is_main, pick_device, rank, world_size
 from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.random import Draw
@@ -80,9 +82,13 @@ class DefaultTrainer(Trainer):
             return instantiate(self.cfg.model)
 
     def load_pretrained(self, model: nn.Module, source: Path) -> None:
-        """Start from the weights of a run directory or a file."""
+        """Start from the weights of a run directory or a file, of this project or in the official layout."""
         path = weights_file(source, "final") if source.is_dir() else source
-        logger.info("%s: %s", path, load_pretrained(model, load_file(path)["model"], str(path)))
+        logger.info("%s: %s", path, load_pretrained(model, read_weights(path).state, str(path)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a run needs to continue, and what its model is beyond the tensors, for who loads the file without the run."""
+        return {**super().state_dict(), FACTS: facts_of(self.final_model.export())}
 
     def build_train_loader(self, dataset: Dataset, start: int, device: torch.device) -> Any:
         """Build the endless loader of this process, from step ``start`` on."""
@@ -153,5 +159,5 @@ class DefaultTrainer(Trainer):
         super().train()
         if is_main():
             weights = "ema" if self.ema is not None else "raw"
-            state = {"model": self.final_model.export().state_dict(), "weights": weights, "step": self.step}
-            save_file(self.out_dir / FINAL, state)
+            model = self.final_model.export()
+            save_file(self.out_dir / FINAL, {"model": model.state_dict(), FACTS: facts_of(model), "weights": weights, "step": self.step})

@@ -5,11 +5,14 @@ from dmaelab.modeling.build import BACKBONES, Backbone, build_backbone
 from dmaelab.modeling.classifier import Classifier
 from dmaelab.modeling.decoder import MAEDecoder
 from dmaelab.modeling.denoising_mae import DenoisingMAE, Reconstruction
+from dmaelab.modeling.export import save_weights
 from dmaelab.modeling.mixing import Mixing
 from dmaelab.modeling.noisy_classifier import LossContext, NoisyClassifier
+from dmaelab.modeling.official_optimizer import from_official_optimizer
+from dmaelab.modeling.pretrained import load_classifier, load_pretrain
 from dmaelab.modeling.resnet import CifarResNet
 from dmaelab.modeling.vit import ViT
-from dmaelab.modeling.weights import LoadReport, WeightsError, load_exact, load_file, load_pretrained
+from dmaelab.modeling.weights import LoadReport, WeightsError, load_exact, load_file, load_pretrained, read_weights
 
 __all__ = [
     "BACKBONES",
@@ -27,7 +30,12 @@ __all__ = [
     "WeightsError",
     "attention_rule",
     "build_backbone",
+    "from_official_optimizer",
+    "load_classifier",
     "load_exact",
     "load_file",
+    "load_pretrain",
     "load_pretrained",
+    "read_weights",
+    "save_weights",
 ]

@@ -1,5 +1,7 @@
 """The small transformer that turns visible tokens into the pixels of all patches."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +19,13 @@ class MAEDecoder(nn.Module):
         width: token width of the decoder.
         depth: number of blocks.
         num_heads: attention heads.
+
+    Attributes:
+        is_new: set where a pre-trained encoder got a decoder of random weights; a forward in training mode, or
+            loading weights, ends it.
     """
+
+    is_new = False
 
     def __init__(self, encoder: ViT, width: int = 512, depth: int = 8, num_heads: int = 16) -> None:
         super().__init__()
@@ -29,9 +37,11 @@ class MAEDecoder(nn.Module):
         self.pred = nn.Linear(width, encoder.patch_size**2 * encoder.in_channels)
         init_transformer(self)
         nn.init.normal_(self.mask_token, std=0.02)
+        self.register_load_state_dict_post_hook(_loaded)
 
     def forward(self, latent: Tensor, ids_restore: Tensor) -> Tensor:
         """Return predicted patches [N,L,P] of latents [N,1+K,D] and ``ids_restore`` [N,L]."""
+        self.is_new = self.is_new and not self.training
         tokens = self.embed(latent)
         hidden = self.mask_token.expand(len(tokens), ids_restore.shape[1] - tokens.shape[1] + 1, -1).to(tokens.dtype)
         patches = take(torch.cat([tokens[:, 1:], hidden], dim=1), ids_restore)
@@ -39,3 +49,7 @@ class MAEDecoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return self.pred(self.norm(tokens))[:, 1:]
+
+
+def _loaded(decoder: MAEDecoder, keys: Any) -> None:
+    decoder.is_new = decoder.is_new and bool(keys.missing_keys)

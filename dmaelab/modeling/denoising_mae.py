@@ -12,7 +12,7 @@ from dmaelab.losses import LOSSES, ReconstructionLoss
 from dmaelab.modeling.build import Backbone
 from dmaelab.modeling.patches import normalise_patches, patchify, random_masking, take, unpatchify
 from dmaelab.modeling.preprocess import Preprocess
-from dmaelab.utils.errors import ConfigError
+from dmaelab.utils.errors import ConfigError, UserError
 from dmaelab.utils.random import Draw
 
 
@@ -113,7 +113,12 @@ class DenoisingMAE(nn.Module):
             mask_ratio: hidden share; the model's own by default.
 
         What is not given is drawn from one fixed address, so that a call can be repeated.
+
+        Raises:
+            UserError: the decoder is new: an encoder alone was loaded.
         """
+        if getattr(self.decoder, "is_new", False):
+            raise UserError("the decoder is new: the weights held an encoder only, and nothing can be reconstructed before it is trained")
         draw = Draw(0, "call", "reconstruct", device=images.device)
         corrupted = self._corrupt(images, draw) if noise is None else images + noise
         scores = self._scores(images, draw) if mask_noise is None else mask_noise

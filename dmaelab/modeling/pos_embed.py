@@ -1,7 +1,10 @@
-"""Fixed two-dimensional sine-cosine position embeddings."""
+"""Fixed two-dimensional sine-cosine position embeddings, and tables of another grid."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from dmaelab.utils.errors import ConfigError
 
 
 def sincos_2d(width: int, grid: int) -> Tensor:
@@ -12,7 +15,7 @@ def sincos_2d(width: int, grid: int) -> Tensor:
     Made in float64, then rounded.
     """
     if width % 4:
-        raise ValueError(f"a sine-cosine table needs a width divisible by 4, got {width}")
+        raise ConfigError(f"a sine-cosine table needs a width divisible by 4, got {width}")
     quarter = width // 4
     frequencies = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
     positions = torch.arange(grid, dtype=torch.float64)
@@ -22,3 +25,15 @@ def sincos_2d(width: int, grid: int) -> Tensor:
     by_row = line.repeat_interleave(grid, dim=0)
     table = torch.cat([by_column, by_row], dim=1)
     return torch.cat([torch.zeros(1, width, dtype=torch.float64), table]).unsqueeze(0).float()
+
+
+def resize_table(table: Tensor, grid: int) -> Tensor:
+    """Return a table [1, 1 + g*g, D] of positions, learned or fixed, for ``grid`` x ``grid`` patches.
+
+    Bicubic, ``align_corners=False``, over the patches alone: row 0, the class token's, stays as it is. What MAE
+    does to fine-tune at another resolution.
+    """
+    old = round((table.shape[1] - 1) ** 0.5)
+    patches = table[:, 1:].float().transpose(1, 2).unflatten(2, (old, old))  # [1,D,g,g]
+    resized = F.interpolate(patches, size=(grid, grid), mode="bicubic", align_corners=False)
+    return torch.cat([table[:, :1], resized.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)

@@ -1,16 +1,23 @@
 """Weights from files into models: safely, strictly, and with a report of what happened."""
 
+import argparse
+import json
+import math
 import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from dmaelab.modeling.layouts import is_official, own_layout, unwrapped
+from dmaelab.modeling.pos_embed import resize_table
 from dmaelab.utils.errors import UserError
+
+FACTS = "dmaelab"  # the entry of a file, beside "model", with what no tensor shows: heads, pixel statistics, mask ratio
 
 
 class WeightsError(UserError):
@@ -20,14 +27,20 @@ class WeightsError(UserError):
 def load_file(path: str | os.PathLike) -> dict[str, Any]:
     """Return what a checkpoint file holds, on the CPU; no pickled code is ever executed.
 
+    Beside tensors and plain values only ``argparse.Namespace`` is read, a bag of values that the official trainers
+    save. A file with the suffix ``.safetensors`` gives ``{"model": tensors}``, and the entry ``FACTS`` of its header.
+
     Raises:
         WeightsError: the file is missing, truncated, not a checkpoint, or holds pickled objects.
     """
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file of weights")
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0]
         if "Unsupported global" in str(error) or "GLOBAL" in str(error):
@@ -43,6 +56,62 @@ def load_file(path: str | os.PathLike) -> dict[str, Any]:
     return content
 
 
+def _load_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        from safetensors import safe_open
+    except ImportError:
+        raise WeightsError(f"{path}: needs the package safetensors: pip install safetensors") from None
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = (file.metadata() or {}).get(FACTS)
+            content: dict[str, Any] = {"model": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
+        return content if facts is None else {**content, FACTS: json.loads(facts)}
+    except Exception as error:  # of any type: the reader meets arbitrary bytes
+        reason = str(error).split("\n")[0]
+        raise WeightsError(f"{path}: truncated or not a safetensors file ({reason})") from None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of one file.
+
+    Attributes:
+        state: tensors under this project's names, without wrappers.
+        official: whether the file has the official names, which are also timm's.
+        facts: what the file says beside its tensors, see :data:`FACTS`.
+        source: the file, for messages.
+    """
+
+    state: dict[str, Tensor]
+    official: bool
+    facts: dict[str, Any]
+    source: str
+
+    @property
+    def kind(self) -> Literal["autoencoder", "classifier", "unknown"]:
+        """What the names say that this is; an encoder alone is an autoencoder."""
+        trunks = {name.split(".")[0] for name in self.state}
+        return "classifier" if "backbone" in trunks else "autoencoder" if "encoder" in trunks else "unknown"
+
+
+def read_weights(source: "str | os.PathLike | Mapping[str, Any] | Weights") -> Weights:
+    """Return the weights of a file, or of what was loaded from one: tensors by name, or an entry ``"model"`` of such.
+
+    Raises:
+        WeightsError: as :func:`load_file`, or there are no weights in it.
+    """
+    if isinstance(source, Weights):
+        return source
+    content, name = (source, "the dictionary") if isinstance(source, Mapping) else (load_file(source), str(source))
+    state, facts = content.get("model", content), content.get(FACTS, {})
+    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        entries = ", ".join(str(key) for key in list(content)[:5]) or "nothing"
+        raise WeightsError(f"{name}: holds no weights: neither tensors by name nor an entry 'model' of such ({entries})")
+    if not isinstance(facts, Mapping):
+        raise WeightsError(f"{name}: its entry '{FACTS}' is a {type(facts).__name__}, not a dictionary")
+    return Weights(own_layout(state), is_official(unwrapped(state)), dict(facts), name)
+
+
 @dataclass
 class LoadReport:
     """What :func:`load_pretrained` did, by parameter name."""
@@ -50,37 +119,47 @@ class LoadReport:
     loaded: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)  # in the model, not in the file: keep their initial values
     dropped: list[str] = field(default_factory=list)  # in the file, of no use to this model
+    resized: list[str] = field(default_factory=list)  # position embeddings interpolated to the model's grid
 
     def __str__(self) -> str:
         def count(names: list[str]) -> str:
             roots = sorted({".".join(name.split(".")[:2]) for name in names})
             return f"{len(names)} ({', '.join(roots[:4])}{', ...' if len(roots) > 4 else ''})" if names else "0"
 
-        return f"loaded {len(self.loaded)} tensors, new {count(self.new)}, dropped {count(self.dropped)}"
+        line = f"loaded {len(self.loaded)} tensors, new {count(self.new)}, dropped {count(self.dropped)}"
+        return f"{line}, interpolated {', '.join(self.resized)}" if self.resized else line
 
 
 def load_pretrained(model: Any, state: Mapping[str, Tensor], source: str) -> LoadReport:
-    """Start ``model`` (a module with ``export()``) from the weights of an earlier stage.
+    """Start ``model`` (a module with ``export()``) from the weights of an earlier stage, in either layout of names.
 
     A classifier takes the encoder of an autoencoder: the decoder (and the final norm under average
-    pooling) is dropped, head and ``fc_norm`` are new. Between models of one kind everything must
-    match. The pixel statistics stay those of the config: they belong to the data, not to the weights.
+    pooling) is dropped, head and ``fc_norm`` are new. An autoencoder takes an encoder alone, and keeps its new
+    decoder. Else, between models of one kind, everything must match. Position embeddings of another grid are
+    interpolated. The pixel statistics stay those of the config: they belong to the data, not to the weights.
 
     Raises:
         WeightsError: names the first tensor that does not fit.
     """
     target = model.export()
     own = {name: value for name, value in target.state_dict().items() if not name.startswith("preprocess.")}
-    given = {name: value for name, value in plain_state(state).items() if not name.startswith("preprocess.")}
+    given = {name: value for name, value in own_layout(state).items() if not name.startswith("preprocess.")}
     may_drop: tuple[str, ...] = ()
     may_be_new: tuple[str, ...] = ()
-    if any(name.startswith("encoder.") for name in given) and not any(name.startswith("encoder.") for name in own):
-        given = {name.replace("encoder.", "backbone.", 1) if name.startswith("encoder.") else name: value for name, value in given.items()}
-        may_drop, may_be_new = ("decoder.", "backbone.norm."), ("head.", "backbone.fc_norm.")
+    if any(name.startswith("encoder.") for name in given):
+        if not any(name.startswith("encoder.") for name in own):
+            given = {
+                name.replace("encoder.", "backbone.", 1) if name.startswith("encoder.") else name: value for name, value in given.items()
+            }
+            may_drop, may_be_new = ("decoder.", "backbone.norm."), ("head.", "backbone.fc_norm.")
+        elif not any(name.startswith("decoder.") for name in given):
+            may_be_new = ("decoder.",)
+    resized = _fit_positions(own, given)
     report = LoadReport(
         loaded=[name for name in own if name in given],
         new=[name for name in own if name not in given],
         dropped=[name for name in given if name not in own],
+        resized=resized,
     )
     for name in report.new:
         if not name.startswith(may_be_new):
@@ -88,14 +167,26 @@ def load_pretrained(model: Any, state: Mapping[str, Tensor], source: str) -> Loa
     for name in report.dropped:
         if not name.startswith(may_drop):
             raise WeightsError(f"{source}: weights of another architecture: {name} is in the file and not in the model")
-    check_shapes(own, given, source)
+    check_tensors(own, given, source)
     target.load_state_dict({name: given[name] for name in report.loaded}, strict=False)
     return report
 
 
+def _fit_positions(own: Mapping[str, Tensor], given: dict[str, Tensor]) -> list[str]:
+    """Interpolate, in place, the tables of positions whose grid alone differs from the model's; say which."""
+    resized = []
+    for name in [name for name in given if name.endswith(".pos_embed") and name in own]:
+        (_, length, width), table = own[name].shape, given[name]
+        old, new = math.isqrt(max(table.shape[1] - 1, 0)) if table.ndim == 3 else 0, math.isqrt(length - 1)
+        if old != new and table.shape == (1, 1 + old * old, width) and old > 0:
+            given[name] = resize_table(table, new)
+            resized.append(f"{name} {old}x{old} -> {new}x{new}")
+    return resized
+
+
 def load_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load ``state`` into ``module``, every name and shape the same, statistics included; else WeightsError."""
-    load_state(module, plain_state(state), source)
+    load_state(module, unwrapped(state), source)
 
 
 def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str) -> None:
@@ -104,19 +195,15 @@ def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str) -> N
     for name in [*(n for n in own if n not in given), *(n for n in given if n not in own)]:
         where = "the model and not in the file" if name in own else "the file and not in the model"
         raise WeightsError(f"{source}: weights of another architecture: {name} is in {where}")
-    check_shapes(own, given, source)
+    check_tensors(own, given, source)
     module.load_state_dict(given)
 
 
-def plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state whose names start where the exported module does: without a wrapper's ``classifier.``."""
-    inner = {name.removeprefix("classifier."): value for name, value in state.items() if name.startswith("classifier.")}
-    return inner or dict(state)
-
-
-def check_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
-    """Raise WeightsError naming the first tensor whose shape differs."""
+def check_tensors(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
+    """Raise WeightsError naming the first tensor whose shape, or kind of numbers, differs."""
     for name, value in own.items():
         if name in given and given[name].shape != value.shape:
             shapes = f"{list(given[name].shape)} in the file and {list(value.shape)} in the model"
             raise WeightsError(f"{source}: weights of another architecture: {name} is {shapes}")
+        if name in given and given[name].is_floating_point() != value.is_floating_point():
+            raise WeightsError(f"{source}: {name} holds numbers of type {given[name].dtype}, and the model {value.dtype}")

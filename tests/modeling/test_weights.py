@@ -1,5 +1,6 @@
 import argparse
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from dmaelab.modeling import (
     load_exact,
     load_file,
     load_pretrained,
+    read_weights,
 )
+from dmaelab.modeling.layouts import official_layout, timm_layout
 from dmaelab.utils.random import Draw
 
 OWN = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
@@ -146,6 +149,73 @@ def test_exact_loading_misses_nothing():
     assert torch.equal(model.preprocess.pixel_mean.flatten(), torch.zeros(3))
 
 
+def test_official_names_and_wrappers_are_understood(pretrained):
+    official = official_layout(pretrained)
+    assert "mask_token" in official
+    assert "blocks.0.attn.qkv.weight" in official
+    expected = str(load_pretrained(noisy_classifier(vit("gap")), pretrained, "file"))
+    for state in (official, {f"module.{name}": value for name, value in official.items()}):
+        model = noisy_classifier(vit("gap"))
+        assert str(load_pretrained(model, state, "file")) == expected
+        assert torch.equal(model.classifier.backbone.cls_token, pretrained["encoder.cls_token"])
+        assert str(load_pretrained(autoencoder(), state, "file")) == "loaded 38 tensors, new 0, dropped 0"
+
+
+def test_an_encoder_alone_leaves_the_decoder_new(pretrained):
+    model = autoencoder()
+    initial = {name: value.clone() for name, value in model.decoder.state_dict().items()}
+    encoder = timm_layout(pretrained)
+    report = load_pretrained(model, encoder, "file")
+    assert report.new == [f"decoder.{name}" for name in initial]
+    assert torch.equal(model.encoder.norm.weight, pretrained["encoder.norm.weight"])
+    assert all(torch.equal(value, initial[name]) for name, value in model.decoder.state_dict().items())
+    assert load_pretrained(noisy_classifier(vit("cls")), encoder, "file").new == ["head.weight", "head.bias"]
+
+
+def test_half_a_decoder_is_another_architecture(pretrained):
+    state = {name: value for name, value in pretrained.items() if name != "decoder.mask_token"}
+    assert "decoder.mask_token is in the model and not in the file" in refused(load_pretrained, autoencoder(), state, "file")
+
+
+def test_positions_of_another_grid_are_interpolated(pretrained):
+    model = noisy_classifier(ViT(24, 1, 3, image_size=16, patch_size=4, pool="gap"))
+    report = load_pretrained(model, pretrained, "file")
+    assert str(report).endswith(", interpolated backbone.pos_embed 2x2 -> 4x4")
+    table, given = model.classifier.backbone.pos_embed.detach(), pretrained["encoder.pos_embed"]
+    assert torch.equal(table[:, 0], given[:, 0])
+    patches = given[:, 1:].view(1, 2, 2, 24).permute(0, 3, 1, 2)
+    expected = torch.nn.functional.interpolate(patches, size=(4, 4), mode="bicubic", align_corners=False)
+    torch.testing.assert_close(table[0, 1:], expected[0].flatten(1).T)
+    larger = DenoisingMAE(
+        ViT(24, 1, 3, image_size=16, patch_size=4, pool=None),
+        lambda e: MAEDecoder(e, 16, 1, 2),
+        None,
+        MSEAllPatches(),
+        [0.0] * 3,
+        [1.0] * 3,
+    )
+    assert load_pretrained(larger, pretrained, "file").resized == ["encoder.pos_embed 2x2 -> 4x4", "decoder.pos_embed 2x2 -> 4x4"]
+
+
+def test_a_table_that_is_no_grid_or_of_another_width_is_refused(pretrained):
+    for shape in ((1, 4, 24), (1, 17, 32), (17, 24), (1, 1, 24)):
+        state = {**pretrained, "encoder.pos_embed": torch.zeros(shape)}
+        assert f"backbone.pos_embed is {list(shape)} in the file" in refused(load_pretrained, noisy_classifier(vit("gap")), state, "file")
+
+
+def test_numbers_of_another_kind_are_refused(pretrained):
+    state = {**pretrained, "encoder.norm.bias": torch.zeros(24, dtype=torch.int8)}
+    assert "encoder.norm.bias holds numbers of type torch.int8" in refused(load_pretrained, autoencoder(), state, "file")
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [({}, "nothing"), ({"model": 3, "epoch": 1}, "model, epoch"), ({"a": torch.ones(1), "b": "x"}, "a, b"), ({"model": {}}, "model")],
+)
+def test_a_file_without_weights_is_named(content, shown):
+    assert f"holds no weights: neither tensors by name nor an entry 'model' of such ({shown})" in refused(read_weights, content)
+
+
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "model.pth"
@@ -197,11 +267,35 @@ def test_pickled_code_is_never_run(saved, tmp_path, save):
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_trainers_file_with_its_arguments_is_refused(saved):
+def test_a_trainers_file_with_its_arguments_is_read(saved):
     """The official trainers save an argparse.Namespace beside the weights."""
     content = {"model": {"a": torch.ones(2)}, "epoch": 3, "args": argparse.Namespace(lr=1e-3)}
     torch.save(content, saved)
+    assert load_file(saved)["args"] == content["args"]
+
+
+def test_arguments_that_hide_code_are_refused(saved, tmp_path):
+    """The allowed class opens no door for others inside it, and is allowed for our reader alone."""
+    torch.save({"model": {"a": torch.ones(2)}, "args": argparse.Namespace(x=Payload(tmp_path / "executed"))}, saved)
     assert "holds pickled Python objects, which could run code" in refused(load_file, saved)
+    assert not (tmp_path / "executed").exists()
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()
+
+
+def test_safetensors_are_read(saved):
+    safetensors = pytest.importorskip("safetensors.torch")
+    path = saved.with_suffix(".safetensors")
+    safetensors.save_file({"a": torch.arange(500.0)}, path)
+    assert torch.equal(load_file(path)["model"]["a"], torch.arange(500.0))
+    for damaged in (path.read_bytes()[:300], b"", b"hello"):
+        path.write_bytes(damaged)
+        assert f"{path}: truncated or not a safetensors file" in refused(load_file, path)
+
+
+def test_without_the_package_safetensors_are_refused_with_the_way_out(saved, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    saved.with_suffix(".safetensors").write_bytes(b"")
+    assert "pip install safetensors" in refused(load_file, saved.with_suffix(".safetensors"))
 
 
 def test_a_bare_tensor_is_no_dictionary(saved):

@@ -1,0 +1,82 @@
+"""Names of weights: the official layout of DMAE and MAE files, which timm's ViT shares, and this project's.
+
+============================  ==============================
+official                      here
+============================  ==============================
+``blocks.0.norm1.weight``     ``encoder.blocks.0.norm1.weight`` in an autoencoder, ``backbone.`` in a classifier
+``decoder_blocks.0...``       ``decoder.blocks.0...``
+``mask_token``                ``decoder.mask_token``
+``head.weight``               ``head.weight``
+none: attributes of the code  ``preprocess.pixel_mean``, ``preprocess.pixel_std``
+============================  ==============================
+
+Pure functions on dictionaries; nothing is checked here but names.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+
+_CLASSIFIER_ROOTS = ("head", "fc_norm")  # what only classifiers have
+# First parts of the official names, in the order in which the official models register them: the order of
+# their state_dict and named_parameters, and so of their optimizers.
+_ORDER = (
+    "cls_token", "pos_embed", "mask_token", "decoder_pos_embed", "patch_embed", "blocks", "norm", "head", "fc_norm",
+    "decoder_embed", "decoder_blocks", "decoder_norm", "decoder_pred",
+)  # fmt: skip
+
+
+def unwrapped(state: State) -> dict[str, Tensor]:
+    """Return a state whose names start where the exported module does: without ``module.`` of DDP and a wrapper's ``classifier.``."""
+    names = {name: name.removeprefix("module.") for name in state} if all(name.startswith("module.") for name in state) else {}
+    plain = {names.get(name, name): value for name, value in state.items()}
+    return {name.removeprefix("classifier."): value for name, value in plain.items() if name.startswith("classifier.")} or plain
+
+
+def is_official(state: State) -> bool:
+    """Return whether the names of an :func:`unwrapped` state are those of the official layout."""
+    return any(_root(name) in ("cls_token", "pos_embed", "patch_embed", "blocks") for name in state)
+
+
+def own_layout(state: State) -> dict[str, Tensor]:
+    """Return a state of either layout under this project's names; a name of no layout stays as it is."""
+    state = unwrapped(state)
+    if not is_official(state):
+        return state
+    trunk = "backbone" if any(_root(name) in _CLASSIFIER_ROOTS for name in state) else "encoder"
+    return {_own_name(name, trunk): value for name, value in state.items()}
+
+
+def official_layout(state: State) -> dict[str, Tensor]:
+    """Return an :func:`own_layout` state under the official names and in the official order, without pixel statistics."""
+    renamed = {official_name(name): value for name, value in state.items() if not name.startswith("preprocess.")}
+    rank = {root: place for place, root in enumerate(_ORDER)}
+    return {name: renamed[name] for name in sorted(renamed, key=lambda name: rank[_root(name)])}  # stable: blocks keep their order
+
+
+def timm_layout(state: State) -> dict[str, Tensor]:
+    """Return what timm's ``VisionTransformer`` holds of an :func:`own_layout` state: the official names, no decoder."""
+    return official_layout({name: value for name, value in state.items() if not name.startswith("decoder.")})
+
+
+def official_name(name: str) -> str:
+    """Return the official name of one of our tensors."""
+    if name == "decoder.mask_token":
+        return "mask_token"
+    if name.startswith("decoder."):
+        return name.replace("decoder.", "decoder_", 1)
+    return name.removeprefix("encoder.").removeprefix("backbone.")
+
+
+def _own_name(name: str, trunk: str) -> str:
+    if name == "mask_token":
+        return "decoder.mask_token"
+    if name.startswith("decoder_"):
+        return name.replace("decoder_", "decoder.", 1)
+    return name if _root(name) == "head" else f"{trunk}.{name}"
+
+
+def _root(name: str) -> str:
+    return name.split(".")[0]

@@ -1,0 +1,83 @@
+"""Trainings that start from files of every kind, official names included."""
+
+import logging
+
+import pytest
+import torch
+
+from dmaelab.engine import run_training
+from dmaelab.engine.defaults import DefaultTrainer
+from dmaelab.engine.run_dir import load_model
+from dmaelab.modeling import load_classifier, load_pretrain, save_weights
+from dmaelab.utils.errors import UserError
+
+KEY = "blocks.0.mlp.fc1.weight"
+
+
+@pytest.fixture
+def pretrained(pretrain_config, tmp_path):
+    run_training(pretrain_config("train.max_iter=1", "train.log_period=1"))
+    return load_model(tmp_path / "pretrain", "final", torch.device("cpu"))
+
+
+def started(cfg, caplog):
+    """Return a model as its training would begin, and the line that says so."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "dmaelab"):
+        model = DefaultTrainer(cfg).inner.export()
+    (line,) = (text for text in caplog.messages if ": loaded " in text)
+    return model, line
+
+
+@pytest.mark.parametrize("layout", ["official.pth", "official.safetensors", "dmaelab.safetensors", "timm.pth"])
+def test_a_classifier_starts_from_files_of_every_layout(layout, pretrained, finetune_config, tmp_path, caplog):
+    path = tmp_path / layout
+    save_weights(pretrained, path, path.stem)
+    model, line = started(finetune_config(f"train.init_from={path}"), caplog)
+    assert torch.equal(model.state_dict()[f"backbone.{KEY}"], pretrained.state_dict()[f"encoder.{KEY}"])
+    assert f"{path}: loaded 16 tensors, new 4 (backbone.fc_norm, head.bias, head.weight), dropped " in line
+
+
+def test_pre_training_goes_on_from_a_whole_file_and_from_an_encoder(pretrained, pretrain_config, tmp_path, caplog):
+    with torch.no_grad():
+        for parameter in pretrained.parameters():
+            parameter += 0.01  # else the decoder is that of the seed, which a new one is as well
+    for layout, new in (("official", "new 0"), ("timm", "new 20 (decoder.blocks, decoder.embed, decoder.mask_token, decoder.norm, ...)")):
+        path = tmp_path / f"{layout}.pth"
+        save_weights(pretrained, path, layout)
+        model, line = started(pretrain_config(f"train.init_from={path}", out=layout), caplog)
+        assert torch.equal(model.encoder.cls_token, pretrained.encoder.cls_token)
+        assert torch.equal(model.decoder.mask_token, pretrained.decoder.mask_token) == (layout == "official")
+        assert new in line
+
+
+def test_another_grid_is_interpolated_and_said(pretrained, finetune_config, tmp_path, caplog):
+    larger = ("model.classifier.backbone.image_size=12", "+model.classifier.input_size=12")
+    model, line = started(finetune_config(f"train.init_from={tmp_path / 'pretrain'}", *larger), caplog)
+    assert line.endswith(", interpolated backbone.pos_embed 4x4 -> 6x6")
+    assert model.backbone.pos_embed.shape == (1, 37, 16)
+
+
+def test_a_file_without_weights_stops_the_training(finetune_config, tmp_path):
+    torch.save({"step": 3}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"x\.pth: holds no weights"):
+        DefaultTrainer(finetune_config(f"train.init_from={tmp_path / 'x.pth'}"))
+
+
+def test_files_of_a_run_tell_heads_statistics_and_recipe(pretrained, tmp_path):
+    """Digits: 2 heads of 8, which no width shows, and targets in pixels."""
+    for name in ("model_final.pth", "checkpoints/step_0000001.pth"):
+        model = load_pretrain(tmp_path / "pretrain" / name)
+        assert (model.encoder.blocks[0].attn.num_heads, model.decoder.blocks[0].attn.num_heads) == (2, 2)
+        assert (model.norm_pix, model.mask_ratio) == (False, 0.75)
+        images = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        expected = pretrained.reconstruct(images, noise=0 * images).pred
+        assert torch.equal(model.reconstruct(images, noise=0 * images).pred, expected)
+
+
+def test_classifiers_of_a_run_load_in_one_call(finetune_config, tmp_path):
+    run_training(finetune_config("train.max_iter=1", "train.log_period=1"))
+    expected = load_model(tmp_path / "rs", "final", torch.device("cpu")).export()
+    images = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for name in ("model_final.pth", "checkpoints/step_0000001.pth"):
+        assert torch.equal(load_classifier(tmp_path / "rs" / name)(images), expected(images))

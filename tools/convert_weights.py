@@ -1,0 +1,90 @@
+#!/usr/bin/env python
+"""Write weights under other names: those of this project, of the official DMAE and MAE code, or of timm's ViT.
+
+    python tools/convert_weights.py dmae_base.pth dmae_base.safetensors --to dmaelab --stats imagenet
+    python tools/convert_weights.py runs/cifar10/rs rs.pth --to official
+    python tools/convert_weights.py dmae_base.pth encoder.safetensors --to timm --stats imagenet
+
+SOURCE is a file in any layout or a run directory; docs/weights.md says what is read, inferred and refused.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dmaelab.utils.cli import run_main
+from dmaelab.utils.errors import UserError
+
+
+def main() -> None:
+    """Read, check, write, and say what became of the names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="file of weights, or run directory (its model_final.pth)")
+    parser.add_argument("output", type=Path, metavar="FILE", help="what to write; .pth or .safetensors")
+    parser.add_argument("--to", choices=("dmaelab", "official", "timm"), required=True, help="whose names; timm's have no decoder")
+    parser.add_argument("--heads", type=int, metavar="N", help="attention heads, where the file does not tell them")
+    parser.add_argument("--decoder-heads", type=int, metavar="N", help="likewise, of the decoder")
+    parser.add_argument(
+        "--stats", nargs="+", metavar="S", help="pixel statistics, where the file stores none: imagenet, cifar10, or means and deviations"
+    )
+    args = parser.parse_args()
+
+    from dmaelab.modeling import LoadReport, save_weights
+    from dmaelab.modeling.architecture import describe
+    from dmaelab.modeling.layouts import own_layout
+
+    model, before = _from_run(args) if args.source.is_dir() else _from_file(args)
+    written = save_weights(model, args.output, args.to)
+    after = own_layout(written)
+    mean, std = ([round(value, 4) for value in buffer.flatten().tolist()] for buffer in model.preprocess.buffers())
+    kept = LoadReport(
+        [name for name in after if name in before], [n for n in after if n not in before], [n for n in before if n not in after]
+    )
+    print(f"{args.source}: {describe(model)}; pixel mean {mean}, deviation {std}")
+    print(f"{args.output}: {len(written)} tensors with the names of {args.to}: {kept}")
+
+
+def _from_run(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """Return the model of a run directory, as its config builds it, and its tensors."""
+    import torch
+
+    from dmaelab.engine.run_dir import load_model
+
+    if args.heads or args.decoder_heads or args.stats:
+        raise UserError(
+            f"{args.source} is a run directory, which tells heads and statistics: leave out --heads, --decoder-heads and --stats"
+        )
+    model = load_model(args.source, "final", torch.device("cpu")).export()
+    return model, model.state_dict()
+
+
+def _from_file(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """Return the model of a file and the file's tensors, under our names."""
+    from dmaelab.modeling import load_classifier, load_pretrain, read_weights
+
+    weights = read_weights(args.source)
+    mean, std = _statistics(args.stats)
+    options: dict[str, Any] = {"num_heads": args.heads, "pixel_mean": mean, "pixel_std": std}
+    if weights.kind == "classifier":
+        return load_classifier(weights, **options), weights.state
+    return load_pretrain(weights, decoder_num_heads=args.decoder_heads, **options), weights.state
+
+
+def _statistics(words: list[str] | None) -> tuple[Any, Any]:
+    """Return pixel_mean and pixel_std as the loaders take them: a name, or the first and the second half of the numbers."""
+    if words is None or len(words) == 1:
+        return (words[0] if words else None), None
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        raise UserError(
+            f"--stats {' '.join(words)}: give imagenet, cifar10, or one mean per channel and then one deviation per channel"
+        ) from None
+    return numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]
+
+
+if __name__ == "__main__":
+    run_main(main)
