@@ -34,6 +34,11 @@ class Measurement:
     log: Log
     labels: dict[str, Any]
 
+    @property
+    def sigmas(self) -> tuple[Any, float]:
+        """The sigma of the training and that of the evaluation; a log that names none for its training means the same."""
+        return self.labels.get("sigma", self.labels["eval_sigma"]), self.labels["eval_sigma"]
+
     @cached_property
     def setting(self) -> dict[str, Any]:
         """What measurements must share to be compared: n, n0, alpha, norm, and the images with their true classes."""

@@ -54,7 +54,8 @@ def for_the_eye(spec: Spec, radii: Sequence[float], sections: Sequence[Section],
 def for_a_spreadsheet(spec: Spec, radii: Sequence[float], sections: Sequence[Section], named: bool) -> Grid:
     """Return the grid of CSV: in percent, a column for every kind of figure that any row has; empty where there is none."""
     rows = [(row, dict(_figures(radii, rows, row))) for rows in sections for row in rows]
-    kinds = [kind for kind in ("", " gap", " sd", " low", " high") if any(name.endswith(kind) for _, figures in rows for name in figures)]
+    used = {name.partition(" ")[2] for _, figures in rows for name in figures}
+    kinds = ["", *(f" {kind}" for kind in ("gap", "sd", "low", "high") if kind in used)]
     columns = [f"r={float(radius)}{kind}" for radius in radii for kind in kinds]
     lines = [[*([_source(row)] if named else []), *row.lead, *(figures.get(name, "") for name in columns)] for row, figures in rows]
     return Grid([*_heads(spec, named), *columns], lines)

@@ -121,7 +121,7 @@ def _share_rows(number: int, taken: Sequence[Measurement]) -> dict[Key, list[Mea
     aside = {"seed", "label", "n", "n0", "alpha", *(("sigma", "eval_sigma") if SPECS[number].envelope else ())}
     sharing: dict[Key, list[Measurement]] = {}
     for one in taken:
-        labels = {"sigma": one.labels["eval_sigma"], **one.labels}  # who names no sigma of training means the same
+        labels = {**one.labels, "sigma": one.sigmas[0]}
         row = sharing.setdefault(tuple(sorted((name, value) for name, value in labels.items() if name not in aside)), [])
         for other in row:
             _check_row(number, other, one)
@@ -133,7 +133,7 @@ def _check_row(number: int, a: Measurement, b: Measurement) -> None:
     """Refuse measurements of one row that were not made alike, or that are not two seeds of one cell."""
     paths = f"{a.log.path} and {b.log.path}"
     check_alike(a, b, f"{paths} share a row of table {number}")
-    if any(a.labels.get(name) != b.labels.get(name) for name in ("sigma", "eval_sigma")):
+    if a.sigmas != b.sigmas:
         return
     if a.labels.get("seed") == b.labels.get("seed"):
         raise UserError(
@@ -256,5 +256,5 @@ def _entry(measured: Sequence[Measurement], radius: float, interval: str | None)
     """Return the best cell of the sigmas of a row; in most tables a row has one."""
     cells: dict[tuple[Any, Any], list[Measurement]] = {}
     for one in measured:
-        cells.setdefault((one.labels.get("sigma"), one.labels["eval_sigma"]), []).append(one)
+        cells.setdefault(one.sigmas, []).append(one)
     return max((make_cell(seeds, radius, interval) for seeds in cells.values()), key=lambda cell: (not cell.zero, cell.share))

@@ -180,6 +180,7 @@ def test_seeds_are_one_row(measured):
 def test_csv_has_a_column_for_every_figure(probes):
     rows = list(csv.reader(io.StringIO(paper_table(4, probes, style="csv", radii=[0, 2], intervals=True))))
     assert rows[0] == ["sigma", "Method", *(f"r={radius}{kind}" for radius in ("0.0", "2.0") for kind in ("", " gap", " low", " high"))]
+    assert paper_table(4, paper=True, radii=[0.1], style="csv").splitlines()[0] == "Source,sigma,Method,r=0.1"
     assert rows[2] == ["0.5", "DMAE", "80", "10", "44.3905", "97.4789", "0", "", "", ""]
 
 
@@ -278,6 +279,10 @@ def test_two_logs_for_one_cell_are_named(measured, probes):
         UserError, match=r"dmae and dmae are two logs for one cell of table 4 \(same labels, evaluated at sigma 0.5\): leave one out"
     ):
         paper_table(4, [*probes, again])
+    run = {"method": "RS", "backbone": "ViT-B"}
+    for number in (1, 2):  # who names no sigma of training means that of the evaluation
+        with pytest.raises(UserError, match=f"a and b are two logs for one cell of table {number}"):
+            paper_table(number, [measured("a", [5], **run), measured("b", [6], sigma=0.5, **run)])
     old = measured("old", [5], method="probe", pretrain="DMAE", backbone="ViT-tiny", sigma=0.5, epochs=700)
     with pytest.raises(UserError, match="dmae and old are two logs for one cell of table 4, they differ in epochs: leave one out"):
         paper_table(4, [*probes, old])
