@@ -14,7 +14,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	  || { echo "error: this Python has no ensurepip: install the package python3-venv (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	@rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[demo,tensorboard,dev]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[demo,tensorboard,timm,safetensors,dev]'
 	@touch $@
 
 demo: setup

@@ -1,6 +1,7 @@
 """The configs of the paper's experiments: their values, what their headers state, and a trial of each in seconds."""
 
 import itertools
+import json
 
 import pytest
 
@@ -10,6 +11,7 @@ from dmaelab.engine import run_training
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.engine.training import SECTIONS
 from dmaelab.launch.pipeline import Pipeline
+from dmaelab.launch.report import write_report
 from dmaelab.launch.stages import PipelineSettings
 
 PAPER = [name for name in list_configs() if name.startswith(("imagenet/", "cifar10_224/"))]
@@ -135,3 +137,19 @@ def test_ten_seeds(tmp_path):
     seeds = [text for stage in stages for text in stage.overrides if text.startswith("train.seed=")]
     assert len(seeds) == 9 * 6
     assert len(list(itertools.groupby(seeds))) == 9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["table4", "table5", "table10"])
+def test_a_table_from_pixels_to_latex(name, tmp_path):
+    """Probes and MAE; a milestone; one model at several sigmas; all of it with two seeds."""
+    chain = pipeline(f"pipelines/{name}", tmp_path, "pipeline.seeds=2")
+    chain.run()
+    text = write_report(chain)
+    number = name.removeprefix("table")
+    assert f"Table {number}." in text
+    assert "±" in text
+    report = tmp_path / "debug" / name
+    assert (report / f"table{number}.tex").read_text().startswith("\\begin")
+    rows = json.loads((report / f"table{number}.json").read_text())["rows"]
+    assert len(rows) == 6

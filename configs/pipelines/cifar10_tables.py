@@ -12,6 +12,12 @@ pipeline = dict(
     title="Certified accuracy (%) on 500 CIFAR-10 test images, sigma = 0.25, n0 = 100, n = 500, alpha = 0.001",
     radii=[0.0, 0.25, 0.5],
     tables=[4, 6, 9],
+    compare=[
+        ["certify_mae_probe", "certify_dmae_probe"],
+        ["certify_mae_rs", "certify_dmae_rs"],
+        ["certify_mae_cr", "certify_dmae_cr"],
+        ["certify_dmae_rs", "certify_dmae_cr"],
+    ],
     note="Weights of a few minutes: a comparison of the two pre-trainings under one small budget, no reproduction of the paper.",
 )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from dmaelab.analysis.paper_tables import NUMBERS
 from dmaelab.config import LazyConfig, check, diff, instantiate, open_config
 from dmaelab.engine import certification, run_dir, training
 from dmaelab.launch.shards import STOPPED
@@ -43,6 +44,13 @@ class Pipeline:
             raise ConfigError("stages: a pipeline needs at least one")
         for name in self.settings.pictures:
             self._known_training(name, "pipeline.pictures: there is no training stage")
+        logs = [stage.name for stage in self.stages if stage.certify is not None]
+        for pair in self.settings.compare:
+            if len(pair) != 2 or not set(pair) <= set(logs):
+                raise ConfigError(f"pipeline.compare: {pair} is no pair of certification stages; there are: {', '.join(logs)}")
+        for number in self.settings.tables:
+            if number not in NUMBERS:
+                raise ConfigError(f"pipeline.tables: table {number} is none that logs make: there are {', '.join(map(str, NUMBERS))}")
         for name in self.settings.weights:
             self._known_training(name.partition(":")[0], "pipeline.weights: there is no training stage")
         self.stages = repeated(self.stages, self.settings.seeds)

@@ -1,7 +1,10 @@
 """What a pipeline leaves behind: one table, the curves, and the reconstructions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from dmaelab.analysis.compare import align, compare, describe
+from dmaelab.analysis.paper_tables import paper_table
 from dmaelab.analysis.plots import plot_certified_accuracy
 from dmaelab.analysis.tables import make_table
 from dmaelab.config import instantiate
@@ -9,15 +12,15 @@ from dmaelab.engine import run_dir
 from dmaelab.engine.denoising import denoising_report
 from dmaelab.engine.pictures import reconstruction_grid
 from dmaelab.launch.pipeline import Pipeline
-from dmaelab.records.readers import read_log
+from dmaelab.records.readers import Log, read_log
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json, write_text
 
 
 def write_report(pipeline: Pipeline) -> str:
-    """Write ``table.md``, ``table.json``, ``curves.png`` and pictures below ``out_dir``; return the text to print."""
-    settings, out = pipeline.settings, pipeline.out
+    """Write tables, ``curves.png``, comparisons and pictures to ``<out_dir>/<report>``; return the text to print."""
+    settings, out = pipeline.settings, pipeline.out / pipeline.settings.report
     lines = [settings.title] if settings.title else []
     logs = [(label, read_log(folder)) for label, folder in pipeline.logs()]
     if logs:
@@ -27,9 +30,28 @@ def write_report(pipeline: Pipeline) -> str:
     if curves := [(label, log) for label, log in logs if log.claims_radii]:
         plot_certified_accuracy(curves, out / "curves.png", settings.title)
         lines.append(f"curves: {out / 'curves.png'}")
+    for number in settings.tables:
+        lines += ["", paper_tables(number, [log for _, log in logs], out)]
+    if settings.compare:
+        stages = dict(zip([stage.name for stage in pipeline.stages if stage.certify], logs, strict=True))
+        text = "\n\n".join(_comparison(stages[a], stages[b], settings.radii) for a, b in settings.compare)
+        write_text(out / "comparisons.txt", text + "\n")
+        lines += ["", text, ""]
     for name in settings.pictures:
-        lines += describe_reconstruction(out / name, out / f"reconstruction_{name}.png")
+        lines += describe_reconstruction(pipeline.out / name, out / f"reconstruction_{name}.png")
     return "\n".join([*lines, settings.note] if settings.note else lines)
+
+
+def paper_tables(number: int, logs: Sequence[Log], out: Path) -> str:
+    """Write ``table<number>.md``, ``.tex`` and ``.json`` of the paper's layout, with intervals; return it as text."""
+    for style, suffix in (("markdown", "md"), ("latex", "tex"), ("json", "json")):
+        write_text(out / f"table{number}.{suffix}", paper_table(number, logs, style=style, intervals=True) + "\n")
+    return paper_table(number, logs)
+
+
+def _comparison(a: tuple[str, Log], b: tuple[str, Log], radii: Sequence[float]) -> str:
+    pair = align(a[1], b[1])
+    return f"A is {a[0]}, B is {b[0]}\n{describe(compare(*pair, radii))}"
 
 
 def describe_reconstruction(run: Path, picture: Path, weights: str = "final") -> list[str]:

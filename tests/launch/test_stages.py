@@ -53,6 +53,12 @@ def test_a_milestone_is_a_checkpoint_of_its_stage(tmp_path):
     [
         (["pipeline.seeds=0"], ConfigError, r"pipeline.seeds is 0: it must be at least 1"),
         (["pipeline.weights={'pretran': 'x'}"], ConfigError, r"pipeline.weights: there is no training stage 'pretran' \(did you mean"),
+        (["pipeline.tables=[4, 7]"], ConfigError, r"pipeline.tables: table 7 is none that logs make"),
+        (
+            ["pipeline.compare=[['certify_rs', 'cr']]"],
+            ConfigError,
+            r"\['certify_rs', 'cr'\] is no pair of certification stages; there are: certify_rs",
+        ),
         (["pipeline.weights={'rs': 'x.pth'}"], UserError, r"x.pth is not a run directory"),
         (
             ["pipeline.weights={'pretrain': '%s'}", "stages.1.init_from=pretrain:early"],
