@@ -102,6 +102,22 @@ def test_the_example_of_a_torchvision_model(tmp_path, monkeypatch):
     assert len(read_log(tmp_path / "logs/resnet50")) == 2
 
 
+def test_the_example_of_released_weights():
+    """With the tiny files in the place of the released ones, whose heads have to be given."""
+    example, _ = blocks((ROOT / "docs/weights.md").read_text(), "python")
+    tiny = ROOT / "tests/data/dmae_tiny"
+    for old, new in (
+        ('"dmae_base_sigma_0.25_mask_0.75_1100e.pth", ', f'"{tiny / "pretrain.pth"}", num_heads=3, decoder_num_heads=4, '),
+        ('"checkpoint-49.pth", ', f'"{tiny / "classifier_gap.pth"}", num_heads=3, '),
+    ):
+        assert old in example
+        example = example.replace(old, new)
+    names = {"torch": torch, "images": torch.rand(2, 3, 32, 32)}
+    exec(example, names)
+    assert names["result"].pred.shape == (2, 64, 48)
+    assert names["model"](names["images"]).shape == (2, 10)
+
+
 def test_the_example_of_a_config_for_a_module(tmp_path, monkeypatch):
     example = next(block for block in blocks((ROOT / "docs/certification.md").read_text(), "python") if "MyNetwork" in block)
     network = "from torch import nn\nclass MyNetwork(nn.Linear):\n    def __init__(self, weights):\n        super().__init__(3072, 10)\n"

@@ -217,11 +217,13 @@ def test_what_a_classifier_misses_is_named():
 
 @pytest.fixture
 def alone(released):
+    before = torch.get_rng_state()
     with pytest.warns(UserWarning, match="holds an encoder only; its decoder is new") as caught:
         model = load_pretrain(
             {"model": {name: value for name, value in released.items() if not name.startswith(("decoder_", "mask_"))}}, num_heads=3, **CIFAR
         )
     assert len(caught) == 1
+    assert torch.equal(torch.get_rng_state(), before)
     return model
 
 
@@ -256,6 +258,22 @@ def test_a_new_decoder_is_not_written(alone, tmp_path):
         assert not [name for name in written if name.startswith(("decoder", "mask_token"))]
     with pytest.warns(UserWarning, match="encoder only"):
         assert describe(load_pretrain(tmp_path / "dmaelab.pth")) == describe(alone)
+
+
+def test_a_linear_probe_of_the_official_code():
+    """The class token after norm, then batch norm by running statistics without weights, eps 1e-6, then linear."""
+    state = dict(load_file(TINY / "classifier_cls.pth")["model"])
+    draw = Draw(0, "data")
+    mean, variance = draw.child("mean").normal((48,)), 1e-6 * draw.child("variance").uniform((48,))  # of the size of eps
+    weight, bias = state.pop("head.weight"), state.pop("head.bias")
+    state |= {"head.0.running_mean": mean, "head.0.running_var": variance, "head.0.num_batches_tracked": torch.tensor(9)}
+    model = load_classifier({**state, "head.1.weight": weight, "head.1.bias": bias}, num_heads=3, **CIFAR)
+    images = draw.uniform((2, 3, 32, 32))
+    with torch.no_grad():
+        features = model.backbone(model.preprocess(images))
+        expected = (features - mean) / (variance + 1e-6).sqrt() @ weight.T + bias
+        torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-2)
+    assert model.num_classes == 10
 
 
 # Our own files, and round trips
