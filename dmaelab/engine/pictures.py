@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmaelab.data import Dataset, select_indices, to_float
+from dmaelab.data import Dataset, build_test_loader, select_indices, to_float
 from dmaelab.utils.files import atomic_write
 from dmaelab.utils.random import Draw
 
@@ -31,7 +31,8 @@ def reconstruction_grid(model: Any, dataset: Dataset, path: str | os.PathLike, c
     """
     device = next(model.parameters()).device
     indices = select_indices(len(dataset), {"count": min(count, len(dataset))})
-    images = to_float(torch.stack([dataset.load(index)[0] for index in indices])).to(device)
+    (samples,) = build_test_loader(dataset, indices, len(indices))
+    images = to_float(samples.images).to(device)
     draw = Draw(seed, "eval", "picture", device=device)
     noisy = images if model.corruption is None else model.corruption(images, draw.child("corruption")).images
     scores = draw.child("mask").uniform((len(images), model.encoder.grid**2))

@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from dmaelab.config import LazyCall as L
+from dmaelab.config import instantiate
+from dmaelab.data import build_dataset, build_train_loader, transforms
 from dmaelab.data.transforms import HorizontalFlip, RandomCrop, random_horizontal_flip, random_resized_crop, single_draw_crop
 from dmaelab.utils.errors import UserError
 
@@ -68,12 +71,23 @@ def test_a_crop_does_not_see_how_the_pixels_lie_in_memory(images):
             assert torch.equal(crop(interleaved), expected)
 
 
+@pytest.mark.parametrize("shape", [(3, 75, 80), (3, 20, 300), (1, 40, 30)])
+def test_random_resized_crop_is_torchvisions(images, shape):
+    from torchvision.transforms import v2
+
+    image = images.flatten()[: shape[0] * shape[1] * shape[2]].view(shape)
+    theirs = v2.RandomResizedCrop(32, (0.2, 1.0), interpolation=v2.InterpolationMode.BICUBIC)
+    for seed in range(10):
+        torch.manual_seed(seed)
+        expected = theirs(image)
+        torch.manual_seed(seed)
+        assert torch.equal(random_resized_crop(32, (0.2, 1.0))(image), expected)
+
+
 def boxes_of(monkeypatch, crop, height, width, count):
     """Return the boxes [count,4] (top, left, height, width) that a crop cuts from images of one size."""
-    from torchvision.transforms.v2 import functional
-
     seen = []
-    monkeypatch.setattr(functional, "resized_crop", lambda image, *box: seen.append(box[:4]) or image)
+    monkeypatch.setattr(transforms, "_resized", lambda image, size, *box: seen.append(box))
     torch.manual_seed(0)
     for _ in range(count):
         crop(torch.zeros(3, height, width, dtype=torch.uint8))
@@ -127,3 +141,10 @@ def test_a_flip_of_single_images():
 def test_impossible_arguments(make):
     with pytest.raises(UserError):
         make()
+
+
+def test_the_recipe_of_pre_training_as_a_config_writes_it():
+    crop = instantiate(L(random_resized_crop)(size=16, scale=[0.2, 1.0]))
+    loader = build_train_loader(build_dataset("generated", count=8), 8, seed=0, transform=[crop], augment=[HorizontalFlip()])
+    images = next(iter(loader)).images
+    assert (images.dtype, tuple(images.shape)) == (torch.uint8, (8, 3, 16, 16))

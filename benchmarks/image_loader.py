@@ -1,0 +1,243 @@
+#!/usr/bin/env python
+"""From JPEGs to training images [3,224,224]: images/s of one core by several ways, and of whole loaders, in one run.
+
+    python benchmarks/image_loader.py [--images FOLDER] [--output docs/benchmarks/image_loader_cpu.json]
+
+FOLDER holds ``*.jpg`` or ``*.JPEG`` at any depth; without it 64 pictures of ImageNet's sizes are made. Behind every way are
+a random crop of 20 to 100 % of the area, resized bicubically to 224x224, and a flip, as in the pre-training recipe. The plain
+way is the common one: PIL and torchvision's first transforms, up to ``ToTensor``. Ways take turns; a ratio is the median over
+rounds of the plain way's time over that of another: above 1, the other is faster. Time of one core is processor time, that of
+loaders is the clock's. The script also says how far the pixels of each way are from the plain one's, in grey levels of 255, at
+the same boxes.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+from PIL import Image
+from tabulate import tabulate
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision import transforms as v1
+from torchvision.transforms import v2
+
+from dmaelab.data import Dataset, build_train_loader
+from dmaelab.data.decode import read_pil, read_rgb, to_tensor
+from dmaelab.data.image_folder import ImageFiles
+from dmaelab.data.transforms import random_horizontal_flip, random_resized_crop
+from dmaelab.utils.env import environment
+from dmaelab.utils.files import write_json
+
+SIZE, SCALE, BATCH = 224, (0.2, 1.0), 32
+BICUBIC = v2.InterpolationMode.BICUBIC
+# Width and height as they are frequent in ImageNet; one in eight is large.
+SIZES = [(500, 375), (500, 333), (375, 500), (500, 375), (400, 300), (500, 400), (333, 500), (1280, 960)]
+
+crop, flip = random_resized_crop(SIZE, SCALE), random_horizontal_flip()
+boxes = v2.RandomResizedCrop(SIZE, SCALE, interpolation=BICUBIC)
+plain_crop = v1.RandomResizedCrop(SIZE, SCALE, interpolation=BICUBIC)
+plain_rest = v1.Compose([v1.RandomHorizontalFlip(), v1.ToTensor()])
+
+
+def plain(file: str) -> Tensor:
+    """PIL and torchvision's first transforms: float32 in [0,1]."""
+    return plain_rest(plain_crop(read_pil(file)))
+
+
+def pil_then_tensor(file: str) -> Tensor:
+    """PIL decodes, the whole image becomes a contiguous tensor, which torchvision crops and resizes."""
+    return flip(boxes(to_tensor(read_pil(file)).contiguous()))
+
+
+def pil_interleaved(file: str) -> Tensor:
+    """As above, but the pixels stay as they lie: dmaelab where torchvision has no decoder."""
+    return flip(crop(to_tensor(read_pil(file))))
+
+
+def pil_box(file: str) -> Tensor:
+    """The box first; PIL crops and resizes in one, by way of a cheap reduction where the box is large."""
+    image = read_pil(file)
+    return flip(to_tensor(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, _box(image), reducing_gap=2.0)))
+
+
+def pil_draft(file: str) -> Tensor:
+    """The box first; PIL's decoder then scales by 1/2, 1/4 or 1/8 as far as the box keeps 224 pixels a side."""
+    with Image.open(file) as image:
+        left, top, right, bottom = _box(image)
+        width, height = image.size
+        share = SIZE / min(right - left, bottom - top)
+        if share < 1:
+            image.draft("RGB", (int(width * share), int(height * share)))
+        small = image.convert("RGB")
+    x, y = small.width / width, small.height / height
+    return flip(to_tensor(small.resize((SIZE, SIZE), Image.Resampling.BICUBIC, (left * x, top * y, right * x, bottom * y))))
+
+
+def ours(file: str) -> Tensor:
+    """dmaelab: JPEGs by torchvision's decoder, pixels interleaved."""
+    return flip(crop(read_rgb(file)))
+
+
+def _box(image: Image.Image) -> tuple[int, int, int, int]:
+    box = boxes.make_params([image])
+    return box["left"], box["top"], box["left"] + box["width"], box["top"] + box["height"]
+
+
+WAYS: dict[str, Callable[[str], Tensor]] = {
+    "plain": plain,
+    "PIL, contiguous tensor": pil_then_tensor,
+    "PIL, interleaved tensor": pil_interleaved,
+    "PIL, box and reducing_gap": pil_box,
+    "PIL, draft for the box": pil_draft,
+    "dmaelab": ours,
+}
+PARTS: dict[str, Callable[[str], Any]] = {"decoding by PIL": read_pil, "decoding by torchvision": read_rgb}
+
+
+def distances(files: list[str]) -> dict[str, dict[str, float]]:
+    """Return for each way the largest and the mean distance of its pixels from the plain one's, at the same boxes."""
+    found: dict[str, list[Tensor]] = {name: [] for name in WAYS}
+    for number, file in enumerate(files):
+        images = {}
+        for name, way in WAYS.items():
+            torch.manual_seed(number)
+            image = way(file)
+            images[name] = (image * 255 if image.is_floating_point() else image).round().int()
+        for name, image in images.items():
+            found[name].append((image - images["plain"]).abs())
+    return {
+        name: {
+            "largest": max(int(each.max()) for each in apart),
+            "mean": round(statistics.mean(float(each.double().mean()) for each in apart), 4),
+            "unequal": round(statistics.mean(float((each > 0).double().mean()) for each in apart), 4),
+        }
+        for name, apart in found.items()
+    }
+
+
+class PlainSet(torch.utils.data.Dataset):
+    """What the plain loader reads."""
+
+    def __init__(self, files: list[str]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return plain(self.files[index]), 0
+
+
+def loaders(dataset: Dataset, files: list[str], workers: int, images: int) -> dict[str, Callable[[], None]]:
+    """Return measurements of ``images`` images by the plain loader and by ours; workers start in the warm-up and stay."""
+    repeated = PlainSet(files * 1000)
+    common: Any = DataLoader(repeated, BATCH, shuffle=True, drop_last=True, num_workers=workers)
+    streams = {
+        "plain": iter(common),
+        "dmaelab": iter(build_train_loader(dataset, BATCH, 0, workers, transform=[crop, flip])),
+    }
+    return {name: lambda stream=stream: _seconds(stream, images // BATCH, prefetched=2 * workers) for name, stream in streams.items()}
+
+
+def _seconds(stream: Any, batches: int, prefetched: int) -> float:
+    """Return seconds of ``batches`` batches, after those that were made while the other loader had its turn."""
+    for _ in range(prefetched):
+        next(stream)
+    started = time.perf_counter()
+    for _ in range(batches):
+        next(stream)
+    return time.perf_counter() - started
+
+
+def _processor_seconds(way: Callable[[str], Any], files: list[str]) -> float:
+    started = time.process_time()
+    for file in files:
+        way(file)
+    return time.process_time() - started
+
+
+def take_turns(work: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each piece of work in each round, after one round to warm up."""
+    turns = [{name: run() for name, run in work.items()} for _ in range(rounds + 1)]
+    return {name: [turn[name] for turn in turns[1:]] for name in work}
+
+
+def ratio(spent: dict[str, list[float]], over: str, under: str) -> float:
+    """Return the median over rounds of one time over another."""
+    return round(statistics.median(a / b for a, b in zip(spent[over], spent[under], strict=True)), 2)
+
+
+def make_pictures(folder: Path, count: int = 64) -> None:
+    """Write JPEGs with structure at all scales, about 0.6 byte a pixel as in ImageNet."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        width, height = SIZES[number % len(SIZES)]
+        total = np.zeros((height, width, 3))
+        for cells in (4, 16, 64, 256):
+            noise = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+            total += np.asarray(noise.resize((width, height), Image.Resampling.BICUBIC)) / cells**0.5
+        total = (total - total.min()) / (total.max() - total.min()) * 255
+        Image.fromarray(total.astype(np.uint8)).save(folder / f"{number:03d}.jpg", quality=92)
+
+
+def measure(files: list[str], args: argparse.Namespace) -> dict[str, Any]:
+    """Return rates, ratios and distances."""
+    torch.manual_seed(0)
+    work = {name: lambda way=way: _processor_seconds(way, files) for name, way in {**WAYS, **PARTS}.items()}
+    spent = take_turns(work, args.rounds)
+    record: dict[str, Any] = {
+        "images": len(files),
+        "images/s of one core": {name: round(len(files) / statistics.median(times)) for name, times in spent.items()},
+        "plain over this way, seconds": {name: ratio(spent, "plain", name) for name in WAYS},
+        "grey levels from plain": distances(files),
+    }
+    dataset = ImageFiles(files, [0] * len(files), ["any"])
+    images = max(8, len(files) // BATCH) * BATCH
+    for workers in (0, 2):
+        spent = take_turns(loaders(dataset, files, workers, images), args.rounds)
+        record[f"loader, {workers} workers"] = {
+            **{f"{name}, images/s": round(images / statistics.median(times)) for name, times in spent.items()},
+            "plain over dmaelab, seconds": ratio(spent, "plain", "dmaelab"),
+        }
+    return record
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, help="folder of JPEGs")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--output", help="also write the figures as JSON")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.images is None:
+            make_pictures(Path(folder))
+        place = args.images or Path(folder)
+        files = sorted(str(file) for file in place.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg"))
+        if not files:
+            parser.error(f"no .jpg or .jpeg in {place}")
+        record = measure(files, args)
+    ways = [
+        [name, rate, record["plain over this way, seconds"].get(name), *record["grey levels from plain"].get(name, {}).values()]
+        for name, rate in record["images/s of one core"].items()
+    ]
+    print(tabulate(ways, headers=["one core", "images/s", "ratio", "largest distance", "mean", "unequal"]), end="\n\n")
+    for workers in (0, 2):
+        print(f"loader, {workers} workers: {record[f'loader, {workers} workers']}")
+    if args.output:
+        write_json(args.output, {"environment": environment(), "record": record})
+
+
+if __name__ == "__main__":
+    main()
