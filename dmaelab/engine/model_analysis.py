@@ -18,6 +18,7 @@ from dmaelab.data import Batch, Samples, make_batch
 from dmaelab.engine import certification, run_dir, training
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import ConfigError, UserError
+from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
 
 
@@ -155,8 +156,7 @@ def _saved_bytes(model: nn.Module, batch: Batch, precision: str) -> int:
         storages[storage._cdata] = storage
         return tensor
 
-    low = torch.float16 if precision == "fp16" else torch.bfloat16
-    with saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast("cpu", low, enabled=precision != "fp32"):
+    with saved_tensors_hooks(keep, lambda tensor: tensor), autocast(precision, "cpu"):
         model(batch)
     return sum(storage.nbytes() for storage in storages.values())
 

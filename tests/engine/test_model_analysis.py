@@ -5,23 +5,13 @@ import torch
 from omegaconf import OmegaConf
 
 from dmaelab.config import LazyCall as L
-from dmaelab.config import get_config, instantiate, open_config
+from dmaelab.config import instantiate, open_config
 from dmaelab.data import Samples, make_batch
 from dmaelab.engine.model_analysis import analysis_config, analyze
 from dmaelab.engine.training import SECTIONS, run_training
-from dmaelab.modeling import Classifier, MAEDecoder, build_backbone
 from dmaelab.solver import build_lars
 from dmaelab.utils.errors import ConfigError, UserError
 from dmaelab.utils.random import Draw
-
-RGB = {"pixel_mean": [0.5] * 3, "pixel_std": [0.25] * 3}
-
-
-def big_classifier(name):
-    """Return a config that fine-tunes a named ViT at 224x224 with 1000 classes."""
-    cfg = get_config("digits/finetune_cr")
-    cfg.model.classifier = L(Classifier)(backbone=L(build_backbone)(name=name, attention="sdpa"), num_classes=1000, **RGB)
-    return cfg
 
 
 def digits(name, *overrides):
@@ -29,9 +19,7 @@ def digits(name, *overrides):
 
 
 def test_pre_training_of_the_base_model():
-    cfg = get_config("digits/pretrain")
-    cfg.model.update(encoder=L(build_backbone)(name="vit_base", pool=None), decoder=L(MAEDecoder)(_partial_=True), **RGB)
-    result = analyze(cfg)
+    result = analyze(analysis_config("imagenet/pretrain_base"))
     assert (result.parameters, result.trainable) == (111_907_840, 111_655_680)
     assert set(result.parts) == {"encoder", "decoder"}
     assert sum(result.parts.values()) == result.parameters
@@ -46,11 +34,11 @@ def test_pre_training_of_the_base_model():
 
 @pytest.mark.parametrize(
     ("name", "parameters", "gflops"),
-    [("vit_base", 86_567_656, 17.56), pytest.param("vit_large", 304_326_632, 61.55, marks=pytest.mark.slow)],
+    [("base", 86_567_656, 17.56), pytest.param("large", 304_326_632, 61.55, marks=pytest.mark.slow)],
 )
 def test_the_papers_classifiers(name, parameters, gflops):
     """87M and 304M; sdpa, whose products count as well."""
-    result = analyze(big_classifier(name))
+    result = analyze(analysis_config(f"imagenet/finetune_{name}_cr", ["model.classifier.backbone.attention=sdpa"]))
     assert result.parameters == result.trainable == parameters
     assert result.flops / 1e9 == pytest.approx(gflops, rel=0.001)
     assert set(result.parts) == {"backbone", "head"}
