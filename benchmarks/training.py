@@ -1,0 +1,196 @@
+#!/usr/bin/env python
+"""Speed of training ViT-B at 224x224: our Trainer beside a plain eager loop on the same model, in one run.
+
+    python benchmarks/training.py [--device cpu] [--variants] [--output docs/benchmarks/training_cpu_fp32.json]
+
+DMAE pre-training (75 % of the patches hidden) and CR fine-tuning (two noisy copies of each image), random images from memory:
+the loader is not measured. The plain loop is the common one: ``randn_like`` noise, plain products for attention, AdamW as
+torch builds it by default, the loss read with ``.item()`` at every step; fp32 on a CPU; on a GPU as the reference does it, fp16
+autocast with a GradScaler and a synchronisation at every step. Ours is what ``tools/train_net.py`` runs: addressed noise,
+precision and attention of the device's rules, fused AdamW, schedule and NaN guard.
+
+``--variants`` also measures ours with one thing changed at a time: precision, attention, optimizer, compiled blocks.
+What is compared takes turns; ratios are medians over rounds.
+"""
+
+import argparse
+import itertools
+import math
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from certify import ratio, take_turns  # the benchmark beside this one
+from tabulate import tabulate
+from torch import Tensor, nn
+
+from dmaelab.corruptions import Corruption, Gaussian
+from dmaelab.data import Samples, make_batch
+from dmaelab.engine import Trainer
+from dmaelab.engine.hooks import NaNGuard, ScheduleHook
+from dmaelab.losses import CR, MSEAllPatches
+from dmaelab.modeling import Classifier, DenoisingMAE, MAEDecoder, NoisyClassifier, attention_rule, build_backbone
+from dmaelab.solver import build_adamw, param_groups, warmup_cosine
+from dmaelab.utils.env import environment
+from dmaelab.utils.files import write_json
+from dmaelab.utils.precision import precision_rule
+from dmaelab.utils.random import Draw
+
+PIXELS = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+LR = 1e-4
+
+
+class PlainGaussian(Gaussian):
+    """Noise as it is commonly drawn: from the global generator of the device."""
+
+    def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
+        """Return ``images + sigma * N(0, 1)``."""
+        return images + sigma.view(-1, 1, 1, 1) * torch.randn_like(images)
+
+
+def pretraining(corruption: Corruption, attention: str) -> nn.Module:
+    """Return DMAE's autoencoder: ViT-B, the decoder of 8 blocks, 75 % hidden."""
+    encoder = build_backbone("vit_base", pool=None, attention=attention)
+    return DenoisingMAE(encoder, MAEDecoder, corruption, MSEAllPatches(), *PIXELS)
+
+
+def finetuning(corruption: Corruption, attention: str) -> nn.Module:
+    """Return a ViT-B classifier of 1000 classes under CR with two copies."""
+    backbone = build_backbone("vit_base", drop_path=0.1, attention=attention)
+    return NoisyClassifier(Classifier(backbone, 1000, *PIXELS), corruption, CR(copies=2))
+
+
+TASKS = {"DMAE pre-training": pretraining, "CR fine-tuning": finetuning}
+Build = Callable[[Corruption, str], nn.Module]
+Run = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How our own loop runs."""
+
+    precision: str
+    attention: str
+    fused: bool = True
+    compiled: bool = False
+
+
+def variants(ours: Variant, device: torch.device) -> dict[str, Variant]:
+    """Return ours with one thing changed at a time."""
+    changed = {
+        "with the other attention": replace(ours, attention="matmul" if ours.attention == "sdpa" else "sdpa"),
+        "with AdamW not fused": replace(ours, fused=False),
+        "with compiled blocks": replace(ours, compiled=True),
+    }
+    if device.type == "cuda" or precision_rule("cpu") == "bf16":  # a CPU that emulates bf16 is of no interest
+        other = "fp32" if ours.precision == "bf16" else "bf16"
+        changed[f"in {other}"] = replace(ours, precision=other)
+    return changed
+
+
+def our_loop(build: Build, variant: Variant, samples: Samples, steps: int, device: torch.device) -> Run:
+    """Return a function that runs the next ``steps`` steps of our Trainer."""
+    torch.manual_seed(0)
+    model = build(Gaussian(0.25), variant.attention).to(device)
+    if variant.compiled:
+        for block in (module for name, module in model.named_modules() if name.rpartition(".")[0].endswith("blocks")):
+            block.compile()
+    optimizer = build_adamw(model, LR) if variant.fused else torch.optim.AdamW(param_groups(model, 0.05), lr=LR)
+    trainer = Trainer(model, optimizer, itertools.repeat(samples), max_iter=0, device=device, precision=variant.precision)
+    trainer.register_hooks([ScheduleHook(warmup_cosine()), NaNGuard(50)])
+
+    def run() -> None:
+        trainer.max_iter = trainer.step + steps
+        trainer.train()
+        wait(device)
+
+    return run
+
+
+def plain_loop(build: Build, samples: Samples, steps: int, device: torch.device) -> Run:
+    """Return a function that runs the next ``steps`` steps of a plain loop."""
+    torch.manual_seed(0)
+    model = build(PlainGaussian(0.25), "matmul").to(device).train()
+    optimizer = torch.optim.AdamW(param_groups(model, 0.05), lr=LR)
+    on_gpu = device.type == "cuda"
+    scaler = torch.amp.GradScaler("cuda", enabled=on_gpu)
+    numbers = itertools.count()
+
+    def run() -> None:
+        for _ in range(steps):
+            batch = make_batch(samples, device, Draw(0, "train", next(numbers), device=device), progress=0.0)
+            with torch.autocast(device.type, torch.float16, enabled=on_gpu):
+                loss = sum(model(batch).values())
+            if not math.isfinite(loss.item()):
+                raise RuntimeError("the loss is not finite")
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            wait(device)
+
+    return run
+
+
+def wait(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def measure(build: Build, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Return rates and ratios of one task."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (args.batch, 3, 224, 224), dtype=torch.uint8, generator=generator)
+    samples = Samples(images, torch.arange(args.batch) % 1000, torch.arange(args.batch))
+    ours = Variant(precision_rule(device.type), attention_rule(device.type))
+    spent = take_turns(
+        {
+            "plain loop": plain_loop(build, samples, args.steps, device),
+            "ours": our_loop(build, ours, samples, args.steps, device),
+        },
+        args.rounds,
+    )
+    record: dict[str, Any] = {
+        "precision": ours.precision,
+        "attention": ours.attention,
+        "batch": args.batch,
+        "steps/s": {name: round(args.steps / statistics.median(times), 4) for name, times in spent.items()},
+        "ours over plain loop": round(ratio(spent, "plain loop", "ours"), 3),
+    }
+    for name, variant in variants(ours, device).items() if args.variants else ():
+        work = {"ours": our_loop(build, ours, samples, args.steps, device), name: our_loop(build, variant, samples, args.steps, device)}
+        record[f"{name}, over ours"] = round(ratio(take_turns(work, args.rounds), "ours", name), 3)
+    return record
+
+
+def main() -> None:
+    """Measure both tasks and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batch", type=int, help="images of a step (default: 8 on a CPU, 128 on a GPU)")
+    parser.add_argument("--steps", type=int, help="steps of a turn (default: 1 on a CPU, 20 on a GPU)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--variants", action="store_true", help="also measure ours with one thing changed at a time")
+    parser.add_argument("--output", help="also write the figures as JSON")
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    on_gpu = device.type == "cuda"
+    args.batch, args.steps = args.batch or (128 if on_gpu else 8), args.steps or (20 if on_gpu else 1)
+    name = torch.cuda.get_device_name(device) if on_gpu else "cpu"
+    record = {task: measure(build, args, device) for task, build in TASKS.items()}
+    for task, figures in record.items():
+        print(f"{task}, ViT-B, 224x224 (above 1: faster)")
+        print(tabulate([[key, value] for key, value in figures.items()], tablefmt="plain"), end="\n\n")
+    if args.output:
+        write_json(args.output, {"environment": environment(), "device": name, "threads": torch.get_num_threads(), "record": record})
+
+
+if __name__ == "__main__":
+    main()
