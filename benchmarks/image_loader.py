@@ -6,8 +6,8 @@
 FOLDER holds ``*.jpg`` or ``*.JPEG`` at any depth; without it 64 pictures of ImageNet's sizes are made. Behind every way are
 a random crop of 20 to 100 % of the area, resized bicubically to 224x224, and a flip, as in the pre-training recipe. The plain
 way is the common one: PIL and torchvision's first transforms, up to ``ToTensor``. Ways take turns; a ratio is the median over
-rounds of the plain way's time over that of another: above 1, the other is faster. Time of one core is processor time, that of
-loaders is the clock's. The script also says how far the pixels of each way are from the plain one's, in grey levels of 255, at
+rounds of the plain way's time over that of another: above 1, the other is faster. Time is processor
+time, but for loaders with workers, where it is the clock's. The script also says how far the pixels of each way are from the plain one's, in grey levels of 255, at
 the same boxes.
 """
 
@@ -146,17 +146,18 @@ def loaders(dataset: Dataset, files: list[str], workers: int, images: int) -> di
         "plain": iter(common),
         "dmaelab": iter(build_train_loader(dataset, BATCH, 0, workers, transform=[crop, flip])),
     }
-    return {name: lambda stream=stream: _seconds(stream, images // BATCH, prefetched=2 * workers) for name, stream in streams.items()}
+    return {name: lambda stream=stream: _seconds(stream, images // BATCH, workers) for name, stream in streams.items()}
 
 
-def _seconds(stream: Any, batches: int, prefetched: int) -> float:
+def _seconds(stream: Any, batches: int, workers: int) -> float:
     """Return seconds of ``batches`` batches, after those that were made while the other loader had its turn."""
-    for _ in range(prefetched):
+    for _ in range(2 * workers):
         next(stream)
-    started = time.perf_counter()
+    clock = time.perf_counter if workers else time.process_time
+    started = clock()
     for _ in range(batches):
         next(stream)
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def _processor_seconds(way: Callable[[str], Any], files: list[str]) -> float:
