@@ -10,6 +10,7 @@ A run that was killed continues with the same command and --resume.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -64,7 +65,7 @@ def _debug(args: argparse.Namespace) -> list[str]:
     overrides = open_config(args.config_file).get("debug")
     if overrides is None:
         raise ConfigError(f"--debug: {args.config_file} has no overrides `debug`")
-    return [*overrides, f"train.out_dir={tempfile.mkdtemp(prefix='dmaelab-debug-')}"]
+    return [*overrides, f"train.out_dir={tempfile.gettempdir()}/dmaelab-debug-{os.getpid()}"]
 
 
 if __name__ == "__main__":

@@ -36,7 +36,6 @@ train.update(
 )
 labels = dict(
     method="RS",
-    pretrain="DMAE",
     backbone="ViT 128x4",
     extra_data=False,
     dataset="CIFAR-10",

@@ -33,5 +33,6 @@ data = dict(
     test=L(build_dataset)(name="image_folder", root="cifar10-jpeg", split="test", in_memory=True),
     augment=[L(HorizontalFlip)()],
 )
+labels = dict(pretrain="DMAE")
 optimizer.lr = 1.5e-3
 train.update(out_dir="runs/cifar10/pretrain", max_iter=4000, batch_size=256, log_period=100, eval_images=1000, checkpoint_period=1000)

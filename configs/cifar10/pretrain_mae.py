@@ -6,8 +6,9 @@ python tools/train_net.py --config-file configs/cifar10/pretrain_mae.py
 from dmaelab.config import LazyCall as L
 from dmaelab.losses import build_loss
 
-from .pretrain import data, model, optimizer, schedule, train
+from .pretrain import data, labels, model, optimizer, schedule, train
 
 model.corruption = None
 model.loss = L(build_loss)(name="mse_masked_patches")
 train.update(out_dir="runs/cifar10/pretrain_mae")
+labels.update(pretrain="MAE")

@@ -3,7 +3,7 @@
     python tools/train_net.py --config-file configs/cifar10_224/finetune_cr.py model.corruption.sigma=0.5
     python tools/train_net.py --config-file cifar10_224/finetune_cr --debug        # a trial without data
 
-Without continued pre-training: train.init_from=runs/imagenet/dmae_base labels.continued=false.
+Without continued pre-training: train.init_from=runs/imagenet/dmae_base.
 
 Certified accuracy (%) of the paper (Table 3; all test images, n = 100,000, the best sigma) at radius 0.25, 0.5, 0.75, 1:
     after continued pre-training    80.8 67.1 49.7 37.7
@@ -32,10 +32,11 @@ train.update(
     init_from="runs/cifar10_224/pretrain",
     epochs=50,
     batch_size=256,
+    micro_batch=64,
     num_workers=0,
     eval_images=1000,
     eval_period=10 * 195,
     checkpoint_period=5 * 195,
 )
-labels.update(dataset="CIFAR-10", extra_data=True, continued=True)
+labels.update(dataset="CIFAR-10", extra_data=True)
 debug = _debug(32)

@@ -1,7 +1,8 @@
 """Continued DMAE pre-training of ViT-B on CIFAR-10: 50 epochs from the ImageNet weights (paper, Section 4.3).
 
     export DMAELAB_DATA=/path/to/data        # holds cifar10/
-    python tools/train_net.py --config-file configs/cifar10_224/pretrain.py train.init_from=dmae_base_sigma_0.25_mask_0.75_1100e.pth
+    python tools/train_net.py --config-file configs/cifar10_224/pretrain.py train.init_from=dmae_base_sigma_0.25_mask_0.75_1100e.pth \\
+        labels.pretrain=DMAE labels.epochs=1100
     python tools/train_net.py --config-file cifar10_224/pretrain --debug        # a trial without data
 
 Encoder and decoder go on; data, statistics and schedule change (10 epochs of warm-up in the reference, none named in the paper).
@@ -26,4 +27,5 @@ train.update(
     checkpoint_period=10 * 97,
     milestones={},
 )
+labels = dict(continued=True)
 debug = _debug(32)

@@ -3,9 +3,9 @@
     torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/finetune_base_cr.py model.corruption.sigma=0.5
     python tools/train_net.py --config-file imagenet/finetune_base_cr --debug        # a trial without data
 
-sigma is 0.25, 0.5 or 1.0; mu follows it. train.init_from takes a run directory or released weights; the 700-epoch model of
-Table 5 is runs/imagenet/dmae_base/checkpoints/epoch_700.pth with labels.epochs=700, MAE of Table 9 mae_pretrain_vit_base.pth
-with labels.pretrain=MAE.
+sigma is 0.25, 0.5 or 1.0; mu follows it. train.init_from takes a run directory, which tells how it was pre-trained, or a file, which
+does not: the released weights with labels.pretrain=DMAE labels.epochs=1100; the 700-epoch model of Table 5,
+runs/imagenet/dmae_base/checkpoints/epoch_700.pth, with labels.epochs=700; MAE of Table 9 with labels.pretrain=MAE labels.epochs=1600.
 
 Certified accuracy (%) of the paper (Table 2; 1,000 images, n = 10,000) at radius 0, 0.5, 1, 1.5, 2, 3:
     sigma 0.25   78.1 69.6
@@ -61,7 +61,7 @@ train = dict(
     init_from="runs/imagenet/dmae_base",
     epochs=100,
     batch_size=1024,
-    accum_steps=4,
+    micro_batch=32,
     seed=0,
     precision="fp16",
     num_workers=10,
@@ -71,13 +71,11 @@ train = dict(
 )
 labels = dict(
     method="CR",
-    pretrain="DMAE",
     backbone="ViT-B",
     params="87M",
     extra_data=False,
     dataset="ImageNet",
     sigma="${model.corruption.sigma}",
-    epochs=1100,
     seed="${train.seed}",
 )
 debug = _debug(224)

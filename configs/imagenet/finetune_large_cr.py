@@ -17,4 +17,4 @@ model.classifier.backbone.update(name="vit_large", drop_path=0.2)
 optimizer.lr.base_lr, optimizer.layer_decay = 1e-3, 0.75
 schedule.final = 1e-6 / 4e-3
 train.update(out_dir="runs/imagenet/large_cr_${model.corruption.sigma}", init_from="runs/imagenet/dmae_large", epochs=50)
-labels.update(backbone="ViT-L", params="304M", epochs=1600)
+labels.update(backbone="ViT-L", params="304M")

@@ -5,8 +5,9 @@
     python tools/train_net.py --config-file imagenet/pretrain_base --debug        # a trial without data
 
 The paper gives no number for pre-training itself; what it leads to is in the headers of the fine-tuning configs.
-The checkpoint `epoch_700` is that of Table 5. batch_size is global: with 8 processes and accum_steps=8 a micro-batch
-has 64 images, as in the reference. The reference trains in fp16, train.precision=bf16 needs no loss scaling.
+The checkpoint `epoch_700` is that of Table 5. batch_size is global; a process takes micro_batch images at once, the 64 of the
+reference on any number of GPUs (more is faster where it fits). The reference trains in fp16; train.precision=bf16 needs no loss
+scaling.
 """
 
 from dmaelab.config import LazyCall as L
@@ -43,7 +44,7 @@ train = dict(
     out_dir="runs/imagenet/dmae_base",
     epochs=1100,
     batch_size=4096,
-    accum_steps=8,
+    micro_batch=64,
     seed=0,
     precision="fp16",
     num_workers=10,
@@ -51,4 +52,5 @@ train = dict(
     checkpoint_period=20 * 312,
     milestones={"epoch_700": 700},
 )
+labels = dict(pretrain="DMAE", epochs="${train.epochs}")
 debug = [*_debug(224), "train.milestones={'epoch_700': 1}"]

@@ -6,7 +6,7 @@
 1600 epochs, as for ViT-L.
 """
 
-from .pretrain_large import data, debug, model, optimizer, schedule, train
+from .pretrain_large import data, debug, labels, model, optimizer, schedule, train
 
 model.encoder.name = "vit_huge"
 train.update(out_dir="runs/imagenet/dmae_huge")

@@ -7,7 +7,7 @@
 """
 
 from ..common.debug import pretrain as _debug
-from .pretrain_base import data, model, optimizer, schedule, train
+from .pretrain_base import data, labels, model, optimizer, schedule, train
 
 model.encoder.name = "vit_large"
 train.update(out_dir="runs/imagenet/dmae_large", epochs=1600, milestones={})

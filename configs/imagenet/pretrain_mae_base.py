@@ -4,16 +4,17 @@
     python tools/train_net.py --config-file imagenet/pretrain_mae_base --debug        # a trial without data
 
 The paper takes the weights that He et al. (2022) released, trained so for 1600 epochs; load those with
-train.init_from=mae_pretrain_vit_base.pth in the config of the next stage and leave this one out.
+train.init_from=mae_pretrain_vit_base.pth labels.pretrain=MAE labels.epochs=1600 in the next stage and leave this one out.
 """
 
 from dmaelab.config import LazyCall as L
 from dmaelab.losses import build_loss
 
 from ..common.debug import pretrain as _debug
-from .pretrain_base import data, model, optimizer, schedule, train
+from .pretrain_base import data, labels, model, optimizer, schedule, train
 
 model.corruption = None
 model.loss = L(build_loss)(name="mse_masked_patches")
 train.update(out_dir="runs/imagenet/mae_base", epochs=1600, milestones={})
+labels.update(pretrain="MAE")
 debug = _debug(224)

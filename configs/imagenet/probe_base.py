@@ -10,7 +10,7 @@ Certified accuracy (%) of the paper (Table 4; 1,000 images, n = 10,000) at radiu
     sigma 0.5    DMAE 26.4 16.7 10.6  5.1              MAE 13.3  6.9  2.6  0.1
     sigma 1.0    DMAE  7.6  5.4  3.5  2.4  1.6  0.4    MAE  3.0  2.2  1.2  0.5  0.4  0.0
 
-The batch statistics are those of a micro-batch: 512 images with 8 processes, as in the reference.
+The batch statistics are those of a micro-batch: 512 images, as in the reference, on any number of GPUs.
 """
 
 from dmaelab.config import LazyCall as L
@@ -50,7 +50,7 @@ train = dict(
     init_from="runs/imagenet/dmae_base",
     epochs=90,
     batch_size=16384,
-    accum_steps=4,
+    micro_batch=512,
     seed=0,
     precision="fp16",
     num_workers=10,
@@ -59,13 +59,11 @@ train = dict(
 )
 labels = dict(
     method="probe",
-    pretrain="DMAE",
     backbone="ViT-B",
     params="87M",
     extra_data=False,
     dataset="ImageNet",
     sigma="${model.corruption.sigma}",
-    epochs=1100,
     seed="${train.seed}",
 )
 debug = _debug(224)

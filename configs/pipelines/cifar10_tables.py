@@ -31,6 +31,6 @@ for _pretrain, _config in (("MAE", "cifar10/pretrain_mae"), ("DMAE", "cifar10/pr
         _name = f"{_source}_{_method}"
         _training = "probe" if _method == "probe" else f"finetune_{_method}"
         stages += [
-            dict(name=_name, config=f"cifar10/{_training}", init_from=_source, overrides=[f"labels.pretrain={_pretrain}"]),
+            dict(name=_name, config=f"cifar10/{_training}", init_from=_source),
             dict(name=f"certify_{_name}", certify=_name, overrides=_certify, label=f"{_pretrain} + {_method}"),
         ]

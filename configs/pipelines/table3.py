@@ -18,4 +18,4 @@ pipeline = _pipeline("table3", "DMAE on CIFAR-10", ["dmae_base", "dmae_base_cifa
 pipeline.update(tables=[3])
 stages = [_pretraining("dmae_base"), _continued()]
 for _sigma in _SIGMAS:
-    stages += _cifar10("dmae_base", _sigma, "labels.continued=false") + _cifar10("dmae_base_cifar10", _sigma)
+    stages += _cifar10("dmae_base", _sigma) + _cifar10("dmae_base_cifar10", _sigma)

@@ -17,5 +17,5 @@ pipeline = _pipeline("table4", "Linear probing on ImageNet", ["dmae_base", "mae_
 pipeline.update(tables=[4])
 stages = [_pretraining("mae_base"), _pretraining("dmae_base")]
 for _sigma in _SIGMAS:
-    stages += _imagenet("probe_base", "mae_base", _sigma, "labels.pretrain=MAE", "labels.epochs=1600")
+    stages += _imagenet("probe_base", "mae_base", _sigma)
     stages += _imagenet("probe_base", "dmae_base", _sigma)

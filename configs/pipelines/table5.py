@@ -17,5 +17,5 @@ pipeline = _pipeline("table5", "Epochs of pre-training", ["dmae_base", "dmae_bas
 pipeline.update(tables=[5])
 stages = [_pretraining("dmae_base")]
 for _sigma in _SIGMAS:
-    stages += _imagenet("finetune_base_cr", "dmae_base:epoch_700", _sigma, "labels.epochs=700")
+    stages += _imagenet("finetune_base_cr", "dmae_base:epoch_700", _sigma)
     stages += _imagenet("finetune_base_cr", "dmae_base", _sigma)

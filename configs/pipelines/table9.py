@@ -16,5 +16,5 @@ pipeline = _pipeline("table9", "Fine-tuning of MAE and DMAE on ImageNet", ["dmae
 pipeline.update(tables=[9])
 stages = [_pretraining("mae_base"), _pretraining("dmae_base")]
 for _config in ("finetune_base_rs", "finetune_base_cr"):
-    stages += _imagenet(_config, "mae_base", 0.5, "labels.pretrain=MAE", "labels.epochs=1600")
+    stages += _imagenet(_config, "mae_base", 0.5)
     stages += _imagenet(_config, "dmae_base", 0.5)

@@ -49,10 +49,12 @@ class DefaultTrainer(Trainer):
         start = state["step"] if state else 0
 
         model = self.build_model().to(device)
+        self.started_from: Path | None = None
         if settings.init_from is not None and state is None:
-            self.load_pretrained(model, Path(settings.init_from))
+            self.started_from = self.load_pretrained(model, Path(settings.init_from))
         train_set, self.test_set = instantiate(cfg.data.train), instantiate(cfg.data.test)
         max_iter, self.milestones = settings.steps(len(train_set))
+        _, accum_steps = settings.split(world_size())
         super().__init__(
             model=self.wrap(model, device),
             optimizer=instantiate(cfg.optimizer, model=model),
@@ -61,7 +63,7 @@ class DefaultTrainer(Trainer):
             device=device,
             seed=settings.seed,
             precision=settings.precision,
-            accum_steps=settings.accum_steps,
+            accum_steps=accum_steps,
             clip_grad=settings.clip_grad,
         )
         self.ema = hooks.EMAHook(model, settings.ema_decay) if settings.ema_decay is not None else None
@@ -81,10 +83,11 @@ class DefaultTrainer(Trainer):
             torch.manual_seed(Draw(self.settings.seed, "init").seed())
             return instantiate(self.cfg.model)
 
-    def load_pretrained(self, model: nn.Module, source: Path) -> None:
-        """Start from the weights of a run directory or a file, of this project or in the official layout."""
+    def load_pretrained(self, model: nn.Module, source: Path) -> Path:
+        """Start from the weights of a run directory or a file, of this project or in the official layout; return the file."""
         path = weights_file(source, "final") if source.is_dir() else source
         logger.info("%s: %s", path, load_pretrained(model, read_weights(path).state, str(path)))
+        return path
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a run needs to continue, and what its model is beyond the tensors, for who loads the file without the run."""
@@ -92,12 +95,8 @@ class DefaultTrainer(Trainer):
 
     def build_train_loader(self, dataset: Dataset, start: int, device: torch.device) -> Any:
         """Build the endless loader of this process, from step ``start`` on."""
-        settings, processes = self.settings, world_size()
-        micro, rest = divmod(settings.batch_size, processes * settings.accum_steps)
-        if rest or micro == 0:
-            raise ConfigError(
-                f"train.batch_size {settings.batch_size} is not divisible by {processes} processes x {settings.accum_steps} accum_steps"
-            )
+        settings = self.settings
+        micro, accum = settings.split(world_size())
         transform = instantiate(self.cfg.data.get("transform") or [])
         return build_train_loader(
             dataset,
@@ -106,9 +105,9 @@ class DefaultTrainer(Trainer):
             settings.num_workers,
             transform=transform,
             augment=instantiate(self.cfg.data.get("augment") or []),
-            world=processes,
+            world=world_size(),
             rank=rank(),
-            accum=settings.accum_steps,
+            accum=accum,
             start_step=start,
             pin_memory=device.type == "cuda",
             resident=resident_device(dataset, transform, device),

@@ -6,7 +6,7 @@ import torch
 
 from dmaelab.data import Dataset, build_test_loader, make_batch, select_indices
 from dmaelab.engine.settings import TrainSettings
-from dmaelab.utils.distributed import all_reduce, rank, world_size
+from dmaelab.utils.distributed import all_reduce, rank, share_buffers, world_size
 from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
 
@@ -26,6 +26,7 @@ def evaluate(model: Any, dataset: Dataset, settings: TrainSettings, device: torc
         batches = batches[rank() :: world_size()]
     share = [index for batch in batches for index in batch]  # only the last batch of all may be smaller
     loader = build_test_loader(dataset, share, size)
+    share_buffers(model)
     training = model.training
     model.eval()
     sums: dict[str, torch.Tensor] = {}

@@ -13,14 +13,16 @@ from omegaconf import DictConfig
 from dmaelab.config import LazyConfig, diff, instantiate, load_plugins
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.modeling import attention_rule, load_exact, load_file
+from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.files import write_json
+from dmaelab.utils.files import file_hash, write_json
 from dmaelab.utils.precision import precision_rule
 
 logger = logging.getLogger("dmaelab")
 
 CONFIG, RUN, FINAL = "config.yaml", "run.json", "model_final.pth"
+_NEUTRAL = ("device", "num_workers", "log_period", "eval_period", "checkpoint_period", "keep_checkpoints", "tensorboard")
 
 
 def prepare(cfg: DictConfig, resume: bool) -> Path:
@@ -33,7 +35,7 @@ def prepare(cfg: DictConfig, resume: bool) -> Path:
     if (out / CONFIG).exists():
         if not resume:
             raise UserError(f"{out} already holds a run: continue it with --resume, or choose another train.out_dir")
-        for line in diff(LazyConfig.load(out / CONFIG), cfg):
+        for line in changes(out, cfg):
             logger.warning("resuming with another config: %s", line)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -42,15 +44,46 @@ def prepare(cfg: DictConfig, resume: bool) -> Path:
     return out
 
 
-def freeze(cfg: DictConfig, resume: bool) -> None:
+def freeze(cfg: DictConfig, resume: bool, started_from: Path | None = None) -> None:
     """Write the frozen config and the record of this start: when everything is built, so that a start that
     fails neither occupies a directory nor gives a run the config of another.
+
+    ``started_from`` is the file whose weights the run begins with; its hash is recorded.
     """
     out = Path(cfg.train.out_dir)
-    LazyConfig.save(cfg, out / CONFIG)
-    starts = json.loads((out / RUN).read_text())["starts"] if (out / RUN).exists() else []
+    kept = cfg.copy()
+    kept.pop("debug", None)  # a trial is of the config as it comes, not of a run
+    LazyConfig.save(kept, out / CONFIG)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(out / RUN, {"starts": [*starts, {"time": now, "resume": resume, **environment()}]})
+    weights = {} if started_from is None else {"weights": str(started_from), "weights_hash": file_hash(started_from)}
+    write_json(out / RUN, {"starts": [*_starts(out), {"time": now, "resume": resume, **weights, **environment()}]})
+
+
+def initial_weights(run: Path) -> str | None:
+    """Return the hash of the file whose weights a run began with; None where it began from scratch, or was not recorded."""
+    return next((start["weights_hash"] for start in _starts(run) if "weights_hash" in start), None)
+
+
+def _starts(run: Path) -> list[dict[str, Any]]:
+    return json.loads((run / RUN).read_text())["starts"] if (run / RUN).exists() else []
+
+
+def changes(run: Path, cfg: DictConfig) -> list[str]:
+    """Return what in ``cfg`` makes it another training than the one in a run directory, a line each.
+
+    Not what changes no result (labels, how often it logs and saves, workers, the device and what its rules choose).
+    """
+    frozen, asked = LazyConfig.load(run / CONFIG), cfg.copy()
+    resolve(asked, pick_device(asked.train.get("device", "auto")))
+    neutral = [f"train.{name}" for name in _NEUTRAL]
+    if cfg.train.get("precision", "fp32") == "auto":
+        neutral.append("train.precision")
+    lines = [(line, line.partition(":")[0]) for line in diff(frozen, asked)]
+    return [
+        line
+        for line, key in lines
+        if key not in neutral and key.split(".")[0] not in ("labels", "debug") and key.split(".")[-1] != "attention"
+    ]
 
 
 def resolve(cfg: DictConfig, device: torch.device) -> None:
@@ -97,6 +130,11 @@ def weights_file(run: str | Path, weights: str) -> Path:
     return named if named.is_file() else Path(weights)
 
 
+def is_selected(weights: str) -> bool:
+    """Return whether ``weights`` means those that a metric has selected, by name or by path."""
+    return Path(weights).name in ("best", "best.pth")
+
+
 def load_model(run: str | Path, weights: str, device: torch.device) -> Any:
     """Return the trainable module of a run with its weights, in evaluation mode, on ``device``.
 
@@ -114,6 +152,6 @@ def load_model(run: str | Path, weights: str, device: torch.device) -> Any:
 def _state(content: dict[str, Any], weights: str) -> dict[str, torch.Tensor]:
     """Return the weights of a checkpoint; of ``best`` the moving average where there is one, which its metric was measured on."""
     average = content.get("hooks", {}).get("EMAHook")
-    if weights != "best" or average is None:
+    if not is_selected(weights) or average is None:
         return content["model"]
     return {name.removeprefix("module."): value for name, value in average.items() if name.startswith("module.")}

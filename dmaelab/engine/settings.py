@@ -22,6 +22,8 @@ class TrainSettings:
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (autocast, fp16 with loss scaling), or ``"auto"``: bf16 where the
             device has it, else fp32.
         accum_steps: micro-batches per step and process.
+        micro_batch: images of one forward and backward of one process, in place of ``accum_steps``, which then follows from it and
+            the number of processes: batch statistics and memory are the same on any number of GPUs.
         clip_grad: largest norm of the gradient; ``None`` does not clip.
         num_workers: loader processes.
         init_from: run directory or file whose weights to start from.
@@ -47,6 +49,7 @@ class TrainSettings:
     device: str = "auto"
     precision: Precision = "fp32"
     accum_steps: int = 1
+    micro_batch: int | None = None
     clip_grad: float | None = None
     num_workers: int = 0
     init_from: str | None = None
@@ -66,7 +69,9 @@ class TrainSettings:
         if (self.max_iter is None) == (self.epochs is None):
             given = f"train.max_iter is {self.max_iter} and train.epochs is {self.epochs}"
             raise ConfigError(f"{given}: give the length in one of them, and set the other to None")
-        for name in ("max_iter", "epochs", "batch_size", "accum_steps", "log_period", "eval_batch_size", "keep_checkpoints"):
+        if self.micro_batch is not None and self.accum_steps != 1:
+            raise ConfigError("train.micro_batch and train.accum_steps say the same twice: give one, set the other to None or 1")
+        for name in ("max_iter", "epochs", "batch_size", "accum_steps", "micro_batch", "log_period", "eval_batch_size", "keep_checkpoints"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"train.{name} is {value}: it must be at least 1")
@@ -81,8 +86,8 @@ class TrainSettings:
         for name, step in self.milestones.items():
             if not _is_file_name(name) or name == "best" or name.startswith("step_"):
                 raise ConfigError(f"train.milestones has the name '{name}': give a file name, and neither 'best' nor 'step_...'")
-            if step < 1:
-                raise ConfigError(f"train.milestones.{name} is {step}: give the step or epoch to save it at, at least 1")
+            if not 1 <= step <= (self.epochs or self.max_iter or 0):
+                raise ConfigError(f"train.milestones.{name} is {step}: give the step or epoch to save it at, from 1 to the last one")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(f"train.ema_decay is {self.ema_decay}: give a number in (0, 1), or None")
 
@@ -93,6 +98,15 @@ class TrainSettings:
         """
         unit = 1 if self.epochs is None else images // self.batch_size
         return unit * (self.epochs or self.max_iter or 0), {name: unit * when for name, when in self.milestones.items()}
+
+    def split(self, processes: int) -> tuple[int, int]:
+        """Return images of a micro-batch and micro-batches per step, for so many processes."""
+        accum = self.accum_steps if self.micro_batch is None else max(1, self.batch_size // (processes * self.micro_batch))
+        micro, rest = divmod(self.batch_size, processes * accum)
+        if rest or micro == 0 or micro > (self.micro_batch or micro):
+            cut = f"{accum} accum_steps" if self.micro_batch is None else f"micro-batches of {self.micro_batch}"
+            raise ConfigError(f"train.batch_size {self.batch_size} is not divisible by {processes} processes x {cut}")
+        return micro, accum
 
 
 @dataclass(frozen=True)
@@ -137,6 +151,26 @@ class CertifySettings:
             raise ConfigError(f"certify.batch_size is {self.batch_size}: it must be at least 1")
         _check_choice("certify.precision", self.precision, ("auto", *PRECISIONS))
         _check_choice("certify.on_invalid", self.on_invalid, ("stop", "count"))
+
+
+def label_section(
+    method: str | None = None,
+    pretrain: str | None = None,
+    backbone: str | None = None,
+    params: str | None = None,
+    extra_data: bool | None = None,
+    dataset: str | None = None,
+    sigma: float | tuple[float, float] | None = None,
+    epochs: int | None = None,
+    continued: bool | None = None,
+    seed: int | None = None,
+    **others: Any,
+) -> None:
+    """Describe the section ``labels`` of a training: what tables group its logs by, see docs/analysis.md.
+
+    ``pretrain``, ``epochs`` (of the pre-training) and ``continued`` come from the run that ``train.init_from`` names; where that
+    is a file they must be given.
+    """
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

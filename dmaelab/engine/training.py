@@ -3,15 +3,16 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dmaelab.config import check, instantiate
 from dmaelab.engine import run_dir
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.evaluation import evaluate
-from dmaelab.engine.settings import TrainSettings
+from dmaelab.engine.settings import TrainSettings, label_section
 from dmaelab.utils.distributed import barrier, is_main, pick_device
 from dmaelab.utils.errors import ConfigError
 from dmaelab.utils.logs import setup_logging
@@ -36,20 +37,20 @@ class DataSettings:
     augment: Sequence = ()
 
 
-SECTIONS = {"train": TrainSettings, "data": DataSettings}
+SECTIONS = {"train": TrainSettings, "data": DataSettings, "labels": label_section}
 _NODES = ("model", "optimizer", "schedule")
-_NOTES = ("labels", "debug")  # for tables; overrides for a trial of seconds
+_INHERITED = ("pretrain", "epochs", "continued")
 
 
 def check_training(cfg: DictConfig) -> None:
     """Check a whole training config without building anything; ConfigError, one line, for the first fault."""
-    for name in (*_NODES, *SECTIONS):
+    for name in (*_NODES, "train", "data"):
         if name not in cfg:
             for section, what in (("certify", "a certification: use tools/certify.py"), ("stages", "a pipeline: use tools/pipeline.py")):
                 if section in cfg:
                     raise ConfigError(f"this config is {what}")
             raise ConfigError(f"{name}: a training config needs this section")
-    check(cfg, sections=SECTIONS, allowed=(*_NODES, *_NOTES), extra={"optimizer": ["model"]})
+    check(cfg, sections=SECTIONS, allowed=(*_NODES, "debug"), extra={"optimizer": ["model"]})
     TrainSettings(**instantiate(cfg.train))
 
 
@@ -62,17 +63,41 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
     """
     check_training(cfg)
     run_dir.resolve(cfg, pick_device(cfg.train.get("device", "auto")))
+    inherit_labels(cfg)
     if is_main():
         setup_logging()
         setup_logging(run_dir.prepare(cfg, resume))
     barrier()
     trainer = DefaultTrainer(cfg, resume)
     if is_main():
-        run_dir.freeze(cfg, resume)
+        run_dir.freeze(cfg, resume, trainer.started_from)
     trainer.train()
     result = trainer.evaluation.latest or trainer.evaluate()
     logger.info("finished %s: %s", trainer.out_dir, "  ".join(f"{name} {value:.4g}" for name, value in result.items()))
     return result
+
+
+def inherit_labels(cfg: DictConfig) -> None:
+    """Write into the labels of a config, in place, how the weights that it starts from were pre-trained.
+
+    Raises:
+        ConfigError: what it starts from does not tell, and the config does not either: a table would call it what it is not.
+    """
+    source = cfg.train.init_from
+    if "labels" not in cfg:
+        return
+    if source is None and "method" in cfg.labels:  # from scratch
+        for name in _INHERITED:
+            cfg.labels.pop(name, None)
+        return
+    known: Any = {}
+    if source is not None and Path(source).is_dir():
+        known = OmegaConf.to_container(run_dir.load_run(source).get("labels") or OmegaConf.create(), resolve=True)
+    for name in _INHERITED:
+        if cfg.labels.get(name) is None and name in known:
+            cfg.labels[name] = known[name]
+    if source is not None and cfg.labels.get("pretrain") is None:
+        raise ConfigError(f"labels.pretrain: say what {source} is, such as labels.pretrain=DMAE labels.epochs=1100: tables go by it")
 
 
 def run_evaluation(cfg: DictConfig, weights: str = "final") -> dict[str, float]:

@@ -5,16 +5,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dmaelab.analysis.paper_tables import NUMBERS
-from dmaelab.config import LazyConfig, check, diff, instantiate, open_config
+from dmaelab.config import check, instantiate, load_plugins, open_config
 from dmaelab.engine import certification, run_dir, training
-from dmaelab.launch.shards import STOPPED
-from dmaelab.launch.stages import PipelineSettings, Stage, repeated
-from dmaelab.utils.cli import preempted_by_signals
-from dmaelab.utils.distributed import pick_device
+from dmaelab.launch.distributed import in_processes, process_group
+from dmaelab.launch.shards import STOPPED, certify_in_processes, default_processes
+from dmaelab.launch.stages import PipelineSettings, Stage, dependents, repeated
+from dmaelab.utils.cli import preempted_by_signals, run_main
 from dmaelab.utils.errors import ConfigError, did_you_mean
+from dmaelab.utils.files import file_hash
 
 logger = logging.getLogger("dmaelab")
 
@@ -24,7 +25,8 @@ class Pipeline:
 
     Args:
         cfg: with the sections ``pipeline`` and ``stages``.
-        debug: a trial of seconds: every stage with the overrides ``debug`` of its config, below ``<out_dir>/debug``.
+        debug: a trial of seconds: every stage with the overrides ``debug`` of its config, in one process, without
+            ``pipeline.weights``, anew below ``<out_dir>/debug``.
 
     Raises:
         ConfigError: names the stage and what is wrong with it.
@@ -35,24 +37,14 @@ class Pipeline:
         self.settings = PipelineSettings(**instantiate(cfg.pipeline))
         self.debug = debug
         self.out = Path(self.settings.out_dir, *["debug"] * debug)
-        self.weights = {name: Path(path) for name, path in self.settings.weights.items() if path is not None}
+        self.weights = {name: Path(path) for name, path in self.settings.weights.items() if path is not None and not debug}
+        self.processes = 1 if debug else default_processes() if self.settings.processes == "auto" else self.settings.processes
         self.stages: list[Stage] = []
-        given = [_stage(node, f"stages.{number}") for number, node in enumerate(instantiate(cfg.get("stages")) or [])]
-        for number, stage in enumerate(given):
-            self._add(stage, f"stages.{number}")
+        for number, node in enumerate(instantiate(cfg.get("stages")) or []):
+            self._add(_stage(node, f"stages.{number}"), f"stages.{number}")
         if not self.stages:
             raise ConfigError("stages: a pipeline needs at least one")
-        for name in self.settings.pictures:
-            self._known_training(name, "pipeline.pictures: there is no training stage")
-        logs = [stage.name for stage in self.stages if stage.certify is not None]
-        for pair in self.settings.compare:
-            if len(pair) != 2 or not set(pair) <= set(logs):
-                raise ConfigError(f"pipeline.compare: {pair} is no pair of certification stages; there are: {', '.join(logs)}")
-        for number in self.settings.tables:
-            if number not in NUMBERS:
-                raise ConfigError(f"pipeline.tables: table {number} is none that logs make: there are {', '.join(map(str, NUMBERS))}")
-        for name in self.settings.weights:
-            self._known_training(name.partition(":")[0], "pipeline.weights: there is no training stage")
+        self._check_settings()
         self.stages = repeated(self.stages, self.settings.seeds)
 
     def _add(self, stage: Stage, where: str) -> None:
@@ -62,30 +54,50 @@ class Pipeline:
             key = "init_from" if stage.certify is None else "certify"
             self._known_training(stage.source, f"{where}.{key}: there is no earlier training stage")
         self.stages.append(stage)
-        self._check(stage)
+        try:
+            self._check(stage)
+        except ConfigError as error:
+            raise ConfigError(f"stage '{stage.name}': {error}") from error
+
+    def _check(self, stage: Stage) -> None:
+        """Check the config of a stage, a certification against the config of the training that it will find."""
+        if stage.certify is None:
+            training.check_training(self._training_config(stage))
+        else:
+            cfg = open_config(stage.config, sections=certification.SECTIONS)
+            certification.complete(cfg, self._trained_config(stage.certify), self._certify_overrides(stage, stage.certify))
+
+    def _check_settings(self) -> None:
+        for name in self.settings.pictures:
+            self._known_training(name, "pipeline.pictures: there is no training stage")
+        for name in self.settings.weights:
+            self._known_training(name.partition(":")[0], "pipeline.weights: there is no training stage")
+        for name, path in self.weights.items():
+            if not path.exists():
+                raise ConfigError(f"pipeline.weights.{name}: there is no file or run directory {path}")
+            if path.is_file() and name in self.settings.pictures:
+                raise ConfigError(f"pipeline.weights.{name}: {path} is a file, and pipeline.pictures needs the run directory of '{name}'")
+        logs = [stage.name for stage in self.stages if stage.certify is not None]
+        for pair in self.settings.compare:
+            if len(pair) != 2 or not set(pair) <= set(logs):
+                raise ConfigError(f"pipeline.compare: {pair} is no pair of certification stages; there are: {', '.join(logs)}")
+        for number in self.settings.tables:
+            if number not in NUMBERS:
+                raise ConfigError(f"pipeline.tables: table {number} is none that logs make: there are {', '.join(map(str, NUMBERS))}")
 
     def _known_training(self, name: str, complaint: str) -> None:
         trainings = [stage.name for stage in self.stages if stage.certify is None]
         if name not in trainings:
             raise ConfigError(f"{complaint} '{name}'{did_you_mean(name, trainings)}")
 
-    def _check(self, stage: Stage) -> None:
-        """Check the config of a stage, a certification against the config of the training that it will find."""
-        try:
-            if stage.certify is None:
-                training.check_training(self._training_config(stage))
-            else:
-                cfg = open_config(stage.config, sections=certification.SECTIONS)
-                certification.complete(cfg, self._trained_config(stage.certify), self._certify_overrides(stage, stage.certify))
-        except ConfigError as error:
-            raise ConfigError(f"stage '{stage.name}': {error}") from error
-
     def run(self, restart_at: str | None = None) -> None:
         """Run the stages in order; finished ones are skipped, a killed one continues.
 
         Args:
-            restart_at: name of a stage; its results and those of all later stages are removed first.
+            restart_at: name of a stage; its results and those of all stages that need it are removed first.
         """
+        if self.debug and self.out.exists():
+            shutil.rmtree(self.out)
         if restart_at is not None:
             self._discard(restart_at)
         for number, stage in enumerate(self.stages, 1):
@@ -93,14 +105,15 @@ class Pipeline:
             if stage.certify is None:
                 self._train(stage)
             else:
-                overrides = self._certify_overrides(stage, stage.certify)
-                cfg = certification.certification_config(stage.config, overrides)
-                with preempted_by_signals(STOPPED):
-                    certification.run_certification(cfg)
+                self._certify(stage, stage.certify)
 
     def logs(self) -> list[tuple[str, Path]]:
         """Return (label, folder of the log) of the certification stages."""
         return [(s.label or s.name, self._log_folder(s)) for s in self.stages if s.certify is not None]
+
+    def run_of(self, name: str) -> Path:
+        """Return the run directory of a training stage, or what stands in its place."""
+        return self.weights.get(name, self.out / name)
 
     def _train(self, stage: Stage) -> None:
         if stage.name in self.weights:
@@ -108,13 +121,34 @@ class Pipeline:
             return
         cfg = self._training_config(stage)
         folder = self.out / stage.name
-        if not (folder / run_dir.FINAL).exists():
-            training.run_training(cfg, resume=True)
+        if (folder / run_dir.CONFIG).exists():
+            self._check_begun(stage, cfg, folder)
+        if (folder / run_dir.FINAL).exists():
             return
-        run_dir.resolve(cfg, pick_device(cfg.train.get("device", "auto")))
-        changed = diff(LazyConfig.load(folder / run_dir.CONFIG), cfg)
-        if changed:
-            raise ConfigError(f"stage '{stage.name}' has finished with another config ({changed[0]}): redo it with --from {stage.name}")
+        if self.processes == 1:
+            training.run_training(cfg, resume=True)
+        else:
+            in_processes(_train_one_rank, OmegaConf.to_yaml(cfg), count=self.processes)
+
+    def _check_begun(self, stage: Stage, cfg: DictConfig, folder: Path) -> None:
+        """Refuse to take, or to continue, a run of another config or from other weights for this stage."""
+        redo = f"redo it, and what needs it, with --from {stage.name}"
+        if changed := run_dir.changes(folder, cfg):
+            raise ConfigError(f"stage '{stage.name}' was run with another config ({changed[0]}): {redo}")
+        began = run_dir.initial_weights(folder)
+        if began is not None and stage.init_from is not None:
+            source = self._weights(stage.init_from)
+            source = run_dir.weights_file(source, "final") if source.is_dir() else source
+            if file_hash(source) != began:
+                raise ConfigError(f"stage '{stage.name}' began with other weights than {source} holds now: {redo}")
+
+    def _certify(self, stage: Stage, source: str) -> None:
+        cfg = certification.certification_config(stage.config, self._certify_overrides(stage, source))
+        if self.processes > 1:
+            certify_in_processes(cfg, self.processes)
+            return
+        with preempted_by_signals(STOPPED):
+            certification.run_certification(cfg)
 
     def _training_config(self, stage: Stage) -> DictConfig:
         start = [f"train.init_from={self._weights(stage.init_from)}"] if stage.init_from else []
@@ -128,36 +162,51 @@ class Pipeline:
         return self._training_config(next(stage for stage in self.stages if stage.name == name))
 
     def _certify_overrides(self, stage: Stage, source: str) -> list[str]:
-        return [f"certify.run={self._run(source)}", f"certify.name={stage.name}", *stage.overrides, *self._debug(stage)]
+        return [f"certify.run={self.run_of(source)}", f"certify.name={stage.name}", *stage.overrides, *self._debug(stage)]
 
     def _debug(self, stage: Stage) -> list[str]:
-        return list(open_config(stage.config).get("debug") or []) if self.debug else []
-
-    def _run(self, name: str) -> Path:
-        """Return the run directory of a training stage."""
-        return self.weights.get(name, self.out / name)
+        if not self.debug:
+            return []
+        overrides = open_config(stage.config).get("debug")
+        if overrides is None:
+            raise ConfigError(f"{stage.config} has no overrides `debug`: this pipeline has no trial")
+        return list(overrides)
 
     def _weights(self, name: str) -> Path:
         """Return the run directory or file that ``stage`` or ``stage:milestone`` means."""
         stage, _, milestone = name.partition(":")
         if name in self.weights or not milestone:
-            return self._run(name)
-        if self._run(stage).is_file():
+            return self.run_of(name)
+        if self.run_of(stage).is_file():
             raise ConfigError(f"'{name}' is a milestone and pipeline.weights.{stage} one file: give pipeline.weights.{name} as well")
-        return self._run(stage) / "checkpoints" / f"{milestone}.pth"
+        return self.run_of(stage) / "checkpoints" / f"{milestone}.pth"
 
     def _log_folder(self, stage: Stage) -> Path:
-        return self._run(str(stage.certify)) / "certify" / stage.name
+        return self.run_of(str(stage.certify)) / "certify" / stage.name
 
     def _discard(self, name: str) -> None:
         names = [stage.name for stage in self.stages]
         if name not in names:
             raise ConfigError(f"there is no stage '{name}'{did_you_mean(name, names)}; there are: {', '.join(names)}")
-        for stage in self.stages[names.index(name) :]:
+        if name in self.weights:
+            raise ConfigError(f"--from {name}: its place is taken by pipeline.weights.{name}, which is not removed")
+        for stage in dependents(name, self.stages):
             folder = self.out / stage.name if stage.certify is None else self._log_folder(stage)
-            if folder.exists():
+            if folder.exists() and stage.name not in self.weights:
                 logger.info("removing %s", folder)
                 shutil.rmtree(folder)
+
+
+def _train_one_rank(text: str) -> None:
+    """Train as a config says, as one process of several."""
+    cfg: Any = OmegaConf.create(text)
+
+    def train() -> None:
+        load_plugins(cfg)
+        with process_group():
+            training.run_training(cfg, resume=True)
+
+    run_main(train)
 
 
 def _stage(node: dict[str, Any], where: str) -> Stage:

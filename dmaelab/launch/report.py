@@ -38,7 +38,7 @@ def write_report(pipeline: Pipeline) -> str:
         write_text(out / "comparisons.txt", text + "\n")
         lines += ["", text, ""]
     for name in settings.pictures:
-        lines += describe_reconstruction(pipeline.out / name, out / f"reconstruction_{name}.png")
+        lines += describe_reconstruction(pipeline.run_of(name), out / f"reconstruction_{name}.png")
     return "\n".join([*lines, settings.note] if settings.note else lines)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from dmaelab.engine import certification
 from dmaelab.utils.errors import ConfigError
@@ -52,6 +53,7 @@ class PipelineSettings:
         weights: training stage, or ``stage:milestone`` of one -> file or run directory to take in its place: the
             stage is not run. Only a run directory can be certified.
         seeds: repetitions of every stage that is not ``once``; tables then give mean and standard deviation.
+        processes: of each training and certification, one per GPU; ``"auto"``: all GPUs of the machine, one process without any.
     """
 
     out_dir: str
@@ -64,10 +66,13 @@ class PipelineSettings:
     note: str = ""
     weights: dict[str, str | None] = field(default_factory=dict)
     seeds: int = 1
+    processes: int | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise ConfigError(f"pipeline.seeds is {self.seeds}: it must be at least 1")
+        if self.processes != "auto" and (isinstance(self.processes, str) or self.processes < 1):
+            raise ConfigError(f"pipeline.processes is {self.processes!r}: give a number of processes, or 'auto'")
 
 
 def repeated(stages: Sequence[Stage], seeds: int) -> list[Stage]:
@@ -76,7 +81,20 @@ def repeated(stages: Sequence[Stage], seeds: int) -> list[Stage]:
     So a pipeline of one seed that is run again with ten adds nine.
     """
     shared = {stage.name for stage in stages if stage.once}
-    return [copy for seed in range(seeds) for stage in stages if (copy := _for_seed(stage, seed, shared)) is not None]
+    copies = [copy for seed in range(seeds) for stage in stages if (copy := _for_seed(stage, seed, shared)) is not None]
+    names = [stage.name for stage in copies]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"stage '{twice[0]}' has the name of another one's copy for a seed: call it otherwise")
+    return copies
+
+
+def dependents(name: str, stages: Sequence[Stage]) -> list[Stage]:
+    """Return the stage of that name and all that need it, directly or not, in their order."""
+    found: list[Stage] = []
+    for stage in stages:
+        if stage.name == name or stage.source in [earlier.name for earlier in found]:
+            found.append(stage)
+    return found
 
 
 def _for_seed(stage: Stage, seed: int, shared: set[str]) -> Stage | None:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmaelab.modeling.layers import NORM_EPS, Block, init_transformer
+from dmaelab.modeling.layers import NORM_EPS, Block, add_positions, init_transformer
 from dmaelab.modeling.patches import take
 from dmaelab.modeling.pos_embed import sincos_2d
 from dmaelab.modeling.vit import ViT
@@ -45,7 +45,7 @@ class MAEDecoder(nn.Module):
         tokens = self.embed(latent)
         hidden = self.mask_token.expand(len(tokens), ids_restore.shape[1] - tokens.shape[1] + 1, -1).to(tokens.dtype)
         patches = take(torch.cat([tokens[:, 1:], hidden], dim=1), ids_restore)
-        tokens = torch.cat([tokens[:, :1], patches], dim=1) + self.pos_embed.to(tokens.dtype)
+        tokens = add_positions(torch.cat([tokens[:, :1], patches], dim=1), self.pos_embed)
         for block in self.blocks:
             tokens = block(tokens)
         return self.pred(self.norm(tokens))[:, 1:]

@@ -76,6 +76,15 @@ class Block(nn.Module):
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
+def add_positions(tokens: Tensor, positions: Tensor) -> Tensor:
+    """Return ``tokens + positions`` [N,L,D], the residual stream in its type from here on.
+
+    In bf16 that is the tokens' type, half the bytes; fp16 tokens become fp32, as in the reference, since a stream that is summed
+    over all blocks would lose their digits.
+    """
+    return tokens + (positions.to(tokens.dtype) if tokens.dtype == torch.bfloat16 else positions)
+
+
 def init_transformer(module: nn.Module) -> None:
     """Initialise as MAE does: Xavier-uniform linear layers with zero bias, the patch projection seen as one.
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dmaelab.modeling.build import BACKBONES, Backbone
-from dmaelab.modeling.layers import NORM_EPS, Block, PatchEmbed, init_transformer
+from dmaelab.modeling.layers import NORM_EPS, Block, PatchEmbed, add_positions, init_transformer
 from dmaelab.modeling.pos_embed import sincos_2d
 from dmaelab.utils.errors import ConfigError
 
@@ -75,9 +75,7 @@ class ViT(Backbone):
                 f"this ViT takes {self.input_size}x{self.input_size} images and got {height}x{width}:"
                 f" set image_size, or input_size={self.input_size} of the model to resize inside it"
             )
-        tokens = self.patch_embed(images)
-        # In the tokens' type: under bf16 autocast the whole residual stream then is bf16, half the bytes.
-        return tokens + self.pos_embed[:, 1:].to(tokens.dtype)
+        return add_positions(self.patch_embed(images), self.pos_embed[:, 1:])
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Return the class token and the tokens after all blocks [N,1+L,D]; after ``norm`` unless pool is "gap"."""

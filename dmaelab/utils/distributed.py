@@ -5,7 +5,7 @@ import re
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from dmaelab.utils.errors import UserError
 
@@ -30,6 +30,13 @@ def all_reduce(tensor: Tensor, op: str) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(tensor, getattr(dist.ReduceOp, op.upper()))
     return tensor
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Give every process the first one's buffers (running statistics), which are those that are saved."""
+    if world_size() > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def barrier() -> None:

@@ -1,5 +1,6 @@
 """Files that are whole or absent: every write goes to a temporary name and is renamed at the end."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -34,6 +35,12 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], objec
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """Return the blake2b hash (32 hex digits) of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

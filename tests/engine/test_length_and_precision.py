@@ -26,6 +26,34 @@ def test_the_length_is_given_once(given):
         TrainSettings("out", 4, **given)
 
 
+@pytest.mark.parametrize(
+    ("given", "processes", "expected"),
+    [
+        ({"micro_batch": 64}, 1, (64, 64)),
+        ({"micro_batch": 64}, 8, (64, 8)),
+        ({"micro_batch": 64}, 128, (32, 1)),
+        ({"accum_steps": 8}, 8, (64, 8)),
+        ({}, 4, (1024, 1)),
+    ],
+)
+def test_a_step_is_split_over_processes(given, processes, expected):
+    assert TrainSettings("out", 4096, max_iter=1, **given).split(processes) == expected
+
+
+def test_splits_that_cannot_be():
+    with pytest.raises(ConfigError, match=r"train.batch_size 4096 is not divisible by 3 processes x micro-batches of 64"):
+        TrainSettings("out", 4096, max_iter=1, micro_batch=64).split(3)
+    with pytest.raises(ConfigError, match=r"train.batch_size 2 is not divisible by 4 processes x 1 accum_steps"):
+        TrainSettings("out", 2, max_iter=1).split(4)
+    with pytest.raises(ConfigError, match=r"train.micro_batch and train.accum_steps say the same twice"):
+        TrainSettings("out", 4096, max_iter=1, micro_batch=64, accum_steps=2)
+
+
+def test_a_milestone_after_the_end_is_refused():
+    with pytest.raises(ConfigError, match=r"train.milestones.epoch_700 is 700: .* from 1 to the last one"):
+        TrainSettings("out", 4096, epochs=400, milestones={"epoch_700": 700})
+
+
 def test_a_training_of_epochs(pretrain_config, tmp_path):
     cfg = pretrain_config("train.max_iter=None", "train.epochs=2", "train.batch_size=600", "train.milestones={'first': 1}")
     run_training(cfg)  # 1,397 images: two steps an epoch

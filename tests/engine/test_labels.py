@@ -1,0 +1,67 @@
+"""The labels of a training: what it inherits, what must be said, and how they reach the log of a certification."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from dmaelab.config import open_config
+from dmaelab.engine.certification import certification_config, labels_of
+from dmaelab.engine.training import SECTIONS, check_training, inherit_labels, run_training
+from dmaelab.utils.errors import ConfigError
+
+
+@pytest.fixture
+def labelled(finetune_config, tmp_path):
+    """Return a function: source of the weights, further overrides -> a fine-tuning config with labels."""
+
+    def make(source, *overrides):
+        cfg = finetune_config(f"train.init_from={source}", "train.max_iter=1")
+        cfg.labels = {"method": "CR", "sigma": "${model.corruption.sigma}"}
+        return OmegaConf.merge(cfg, {"labels": dict(overrides)})
+
+    return make
+
+
+def pretrained(pretrain_config, **labels):
+    cfg = pretrain_config("train.max_iter=1")
+    cfg.labels = labels
+    run_training(cfg)
+    return cfg.train.out_dir
+
+
+def test_a_fine_tuning_inherits_how_its_weights_were_pre_trained(pretrain_config, labelled):
+    source = pretrained(pretrain_config, pretrain="MAE", epochs="${train.max_iter}")
+    cfg = labelled(source, ("epochs", 700))
+    run_training(cfg)
+    log = certification_config(cfg.train.out_dir, [])
+    assert labels_of(log) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "epochs": 700}
+    log.certify.labels = {"method": "mine"}
+    for weights in ("best", f"{cfg.train.out_dir}/checkpoints/best.pth"):
+        log.certify.weights = weights
+        assert labels_of(log)["selected_by"] == "None on data.test"
+    assert labels_of(log)["method"] == "mine"
+
+
+def test_from_scratch_nothing_was_pre_trained(labelled):
+    cfg = labelled(None, ("pretrain", "DMAE"), ("epochs", 1100))
+    inherit_labels(cfg)
+    assert dict(cfg.labels) == {"method": "CR", "sigma": 0.25}
+
+
+def test_a_file_must_be_labelled_by_hand(labelled, tmp_path):
+    with pytest.raises(ConfigError, match=r"labels.pretrain: say what .*dmae.pth is, such as labels.pretrain=DMAE"):
+        inherit_labels(labelled(tmp_path / "dmae.pth"))
+    cfg = labelled(tmp_path / "dmae.pth", ("pretrain", "DMAE"))
+    inherit_labels(cfg)
+    assert cfg.labels.pretrain == "DMAE"
+
+
+def test_a_run_that_does_not_tell_must_be_labelled_too(pretrain_config, labelled):
+    with pytest.raises(ConfigError, match=r"labels.pretrain: say what"):
+        run_training(labelled(pretrained(pretrain_config)))
+
+
+def test_labels_are_checked():
+    cfg = open_config("imagenet/finetune_base_cr", ["labels.epochs=700", "+labels.trick='x'"], SECTIONS)
+    check_training(cfg)
+    with pytest.raises(ConfigError, match=r"labels.epochs: expects int \| None; 'many' is text"):
+        open_config("imagenet/finetune_base_cr", ["labels.epochs=many"], SECTIONS)
