@@ -42,6 +42,9 @@ bench: setup
 	$(RUN) benchmarks/residual_stream.py
 	$(RUN) benchmarks/evaluation.py
 	$(RUN) benchmarks/certify.py
+	$(RUN) benchmarks/training.py
+	$(RUN) benchmarks/image_loader.py
+	$(RUN) benchmarks/memory_loader.py
 	$(RUN) benchmarks/adaptive.py tests/data/certify_logs
 
 clean:

@@ -38,13 +38,15 @@ def main() -> None:
     if args.batch_size is not None and args.batch_size < 1:
         parser.error(f"--batch-size is {args.batch_size}: it must be at least 1")
 
+    from dmaelab.config import instantiate
     from dmaelab.engine.model_analysis import analysis_config, analyze
+    from dmaelab.engine.settings import TrainSettings
 
     cfg = analysis_config(args.config, args.overrides)
     result = analyze(cfg, parse_shape(args.shape))
     batch_size = args.batch_size
     if batch_size is None and "train" in cfg:
-        batch_size = max(1, cfg.train.batch_size // cfg.train.accum_steps)
+        batch_size, _ = TrainSettings(**instantiate(cfg.train)).split(processes=1)
     if args.format == "json":
         record = {"config": args.config, "overrides": args.overrides, **asdict(result)}
         print(json.dumps({**record, "batch_size": batch_size, "step_bytes": result.step_bytes(batch_size or 1)}, indent=2))

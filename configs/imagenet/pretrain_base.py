@@ -12,7 +12,7 @@ scaling.
 
 from dmaelab.config import LazyCall as L
 from dmaelab.corruptions import build_corruption
-from dmaelab.data.transforms import random_horizontal_flip, random_resized_crop
+from dmaelab.data.transforms import HorizontalFlip, random_resized_crop
 from dmaelab.losses import build_loss
 from dmaelab.modeling import DenoisingMAE, MAEDecoder, build_backbone
 from dmaelab.solver import build_adamw, scaled_lr, warmup_cosine_epochs
@@ -36,7 +36,8 @@ model = L(DenoisingMAE)(
 data = dict(
     train=_train,
     test=_test,
-    transform=[L(random_resized_crop)(size=224, scale=(0.2, 1.0)), L(random_horizontal_flip)()],
+    transform=[L(random_resized_crop)(size=224, scale=(0.2, 1.0))],
+    augment=[L(HorizontalFlip)()],
 )
 optimizer = L(build_adamw)(lr=L(scaled_lr)(base_lr=1.5e-4, batch_size="${train.batch_size}"), weight_decay=0.05, betas=(0.9, 0.95))
 schedule = L(warmup_cosine_epochs)(warmup_epochs=40, epochs="${train.epochs}")

@@ -15,7 +15,7 @@ The batch statistics are those of a micro-batch: 512 images, as in the reference
 
 from dmaelab.config import LazyCall as L
 from dmaelab.corruptions import build_corruption
-from dmaelab.data.transforms import random_horizontal_flip, single_draw_crop
+from dmaelab.data.transforms import HorizontalFlip, single_draw_crop
 from dmaelab.losses import build_loss
 from dmaelab.modeling import Classifier, NoisyClassifier, build_backbone
 from dmaelab.solver import build_lars, scaled_lr, warmup_cosine_epochs
@@ -41,7 +41,8 @@ model = L(NoisyClassifier)(
 data = dict(
     train=_train,
     test=_test,
-    transform=[L(single_draw_crop)(size=224), L(random_horizontal_flip)()],
+    transform=[L(single_draw_crop)(size=224)],
+    augment=[L(HorizontalFlip)()],
 )
 optimizer = L(build_lars)(lr=L(scaled_lr)(base_lr=0.1, batch_size="${train.batch_size}"))
 schedule = L(warmup_cosine_epochs)(warmup_epochs=10, epochs="${train.epochs}")
