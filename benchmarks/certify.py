@@ -140,15 +140,15 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def take_turns(work: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+def take_turns(work: dict[str, Callable[[], None]], rounds: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, list[float]]:
     """Return seconds of each piece of work in each round, after one round to warm up."""
     spent: dict[str, list[float]] = {name: [] for name in work}
     for number in range(rounds + 1):
         for name, run in work.items():
-            started = time.perf_counter()
+            started = clock()
             run()
             if number:
-                spent[name].append(time.perf_counter() - started)
+                spent[name].append(clock() - started)
     return spent
 
 
