@@ -75,6 +75,19 @@ def test_resize_then_crop_at_the_centre(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("height", "width", "resized", "left", "top"),
+    [(375, 500, (341, 256), 58, 16), (500, 333, (256, 384), 16, 80), (240, 200, (256, 307), 16, 42)],
+)
+def test_evaluation_at_256_and_224_is_that_of_pil(tmp_path, save_image, height, width, resized, left, top):
+    """Resize(256) bicubic and CenterCrop(224) of the reference, and the bytes are pixels: nothing is normalised."""
+    file = save_image(tmp_path / "val" / "a" / "1.jpg", height, width)
+    expected = Image.open(file).resize(resized, Image.Resampling.BICUBIC).crop((left, top, left + 224, top + 224))
+    image, _ = folder(tmp_path, split="val", image_size=224, resize=256).load(0)
+    assert image.dtype == torch.uint8
+    assert torch.equal(image, torch.from_numpy(np.array(expected)).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"image_size": 8, "resize": 4}, "resize=4 needs an image_size that is not larger"),
