@@ -1,3 +1,6 @@
+import itertools
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -92,6 +95,66 @@ def test_targets_without_mixing_are_those_of_label_smoothing():
     torch.testing.assert_close(cross_entropy(logits, soft, 1, 0.1), expected)
     torch.testing.assert_close(cross_entropy(logits, targets, 1, 0.1), expected)
     torch.testing.assert_close(F.cross_entropy(logits, targets, label_smoothing=0.1), expected)
+
+
+def test_cross_entropy_of_copies_against_soft_targets_by_hand():
+    """Rows of copies, copy-major: image 0 and 1 of copy 0, then of copy 1; each against the target of its image."""
+    probabilities = torch.tensor([[0.5, 0.5], [0.25, 0.75], [0.8, 0.2], [0.1, 0.9]])
+    targets = torch.tensor([[0.7, 0.3], [0.4, 0.6]])
+    rows = [
+        -math.log(0.5),
+        -0.4 * math.log(0.25) - 0.6 * math.log(0.75),
+        -0.7 * math.log(0.8) - 0.3 * math.log(0.2),
+        -0.4 * math.log(0.1) - 0.6 * math.log(0.9),
+    ]
+    assert float(cross_entropy(probabilities.log(), targets, 2, 0.0)) == pytest.approx(sum(rows) / 4, rel=1e-6)
+    smoothed = [
+        -math.log(0.5),
+        -0.41 * math.log(0.25) - 0.59 * math.log(0.75),
+        -0.68 * math.log(0.8) - 0.32 * math.log(0.2),
+        -0.41 * math.log(0.1) - 0.59 * math.log(0.9),
+    ]
+    assert float(cross_entropy(probabilities.log(), targets, 2, 0.1)) == pytest.approx(sum(smoothed) / 4, rel=1e-6)
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3])
+@pytest.mark.parametrize("mixing", [Mixing(cutmix=0), Mixing(mixup=0), None], ids=["mixup", "cutmix", "plain"])
+def test_all_copies_of_an_image_have_its_label(copies, mixing):
+    """At equal logits the gradient of a row is (1/K - target) / rows, so it shows what each row was compared with."""
+    mixed = context(copies, mixing)
+    logits = torch.zeros(copies * 6, 10, requires_grad=True)
+    cross_entropy(logits, mixed.targets, copies, 0.1).backward()
+    labels = (1 / 10 - logits.grad * len(logits)).view(copies, 6, 10)
+    weight = 1.0 if mixing is None else weight_of(mixed)
+    expected = torch.full((6, 10), 0.01)  # timm's: 0.1 / K off, 0.9 more on
+    for image in range(6):
+        expected[image, image] += 0.9 * weight
+        expected[image, 5 - image] += 0.9 * (1 - weight)
+    torch.testing.assert_close(labels, expected.expand(copies, 6, 10), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3])
+@pytest.mark.parametrize("mixing", [Mixing(cutmix=0), Mixing(mixup=0)], ids=["mixup", "cutmix"])
+def test_copy_c_is_mixed_with_copy_m_minus_1_minus_c_of_the_last_image(copies, mixing):
+    mixed, plain = context(copies, mixing), context(copies, None).noisy().images
+    clean = LossContext(Ten(), Gaussian(0.0), batch(), 1, {}, mixing).noisy().images
+    own = (clean - batch().images[5]).abs()[0, 0] / 0.5  # share of image 0 in the pixels of image 0: its partner is 0.5 brighter
+    assert float(own.mean()) == pytest.approx(weight_of(mixed), abs=1e-6)
+    assert 0.01 < weight_of(mixed) < 0.99
+    for copy, image in itertools.product(range(copies), range(6)):
+        row, partner = copy * 6 + image, (copies - 1 - copy) * 6 + 5 - image
+        expected = own * plain[row] + (1 - own) * plain[partner]
+        torch.testing.assert_close(mixed.noisy().images[row], expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3])
+def test_cutmix_of_copies_keeps_all_of_the_noise(copies):
+    mixing = Mixing(mixup=0)
+    clean = LossContext(Ten(), Gaussian(0.0), batch(size=64), copies, {}, mixing).noisy().images
+    noise = (context(copies, mixing, size=64).noisy().images - clean).view(copies, 6, -1)
+    torch.testing.assert_close(noise.std(dim=2), torch.full((copies, 6), SIGMA), atol=0, rtol=0.03)
+    similarity = noise.flatten(0, 1) @ noise.flatten(0, 1).T / noise[0, 0].square().sum()
+    assert (similarity - torch.eye(copies * 6)).abs().max() < 0.05  # each row has noise of its own
 
 
 def model(loss, **options):
