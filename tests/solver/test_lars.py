@@ -114,6 +114,34 @@ def test_the_schedule_sets_the_rate_outside_the_momentum():
     same(model, values)
 
 
+def test_a_step_that_overflows_in_fp16_is_left_out():
+    """Weights and momentum stay, the scale halves, and the next step is the second of the formula."""
+    model = probe().float()
+    values = expected(model, [6.4] * 2)
+    optimizer, scaler = build_lars(model, lr=6.4), torch.amp.GradScaler("cpu", init_scale=2.0**16)
+
+    def scaled_step(number, overflow=False):
+        for name, parameter in model.named_parameters():
+            parameter.grad = torch.tensor(GRADS[name]) * (number + 1) * scaler.get_scale()
+        if overflow:
+            model.weight.grad[0, 1] = torch.inf  # one value is enough: the bias stays too
+        scaler.step(optimizer)
+        scaler.update()
+
+    def state():
+        return [t.clone() for p in model.parameters() for t in (p.detach(), optimizer.state[p]["momentum_buffer"])]
+
+    scaler.scale(torch.zeros(()))  # sets it up, as the loss of the first step does
+    scaled_step(0)
+    before = state()
+    scaled_step(1, overflow=True)
+    assert all(torch.equal(old, new) for old, new in zip(before, state(), strict=True))
+    assert scaler.get_scale() == 2.0**15
+    scaled_step(1)
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(parameter.detach().numpy(), values[name], rtol=1e-6, atol=1e-6)
+
+
 def test_frozen_parameters_and_those_without_gradient_stay():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 1))
     model[0].requires_grad_(False)
