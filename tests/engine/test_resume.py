@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dmaelab.data.transforms import HorizontalFlip
+from dmaelab.engine import run_training
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,16 +52,15 @@ def run(out, *overrides, **env):
     return subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **env}, capture_output=True, text=True)
 
 
-def contents(out):
-    """Return all tensors of the last checkpoint, by path, and the log records without what depends on the clock."""
-    state = torch.load(out / "checkpoints/step_0000013.pth", weights_only=True)
-    final = torch.load(out / "model_final.pth", weights_only=True)
-    best = torch.load(out / "checkpoints/best.pth", weights_only=True)
+def contents(out, *checkpoints):
+    """Return all tensors of these checkpoints and of the final model, and the log records without what depends on the clock."""
+    files = {name: out / f"checkpoints/{name}.pth" for name in checkpoints} | {"final": out / "model_final.pth"}
+    tensors = {name: torch.load(file, weights_only=True) for name, file in files.items()}
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     for record in records:
         for key in ("images_per_second", "data_wait"):
             record.pop(key, None)
-    return {"state": state, "final": final, "best": best}, records
+    return tensors, records
 
 
 def assert_same(a, b, path=""):
@@ -84,7 +84,7 @@ def unbroken(tmp_path_factory):
     out = tmp_path_factory.mktemp("unbroken") / "run"
     result = run(out)
     assert result.returncode == 0, result.stderr
-    return contents(out)
+    return contents(out, "step_0000013", "best")
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_sigkill_at_any_step_changes_no_bit(tmp_path, unbroken, workers):
     result = run(out, f"train.num_workers={workers}")
     assert result.returncode == 0, result.stderr
     assert "resumed at step 9 of 13" in result.stdout
-    tensors, records = contents(out)
+    tensors, records = contents(out, "step_0000013", "best")
     assert_same(tensors, unbroken[0])
     assert records == unbroken[1]
 
@@ -109,9 +109,35 @@ def test_preemption_saves_the_step_and_resumes_exactly(tmp_path, unbroken):
     assert "Preempted: stopped at step 7 of 13" in result.stderr
     assert (out / "checkpoints/step_0000007.pth").exists()
     assert run(out).returncode == 0
-    tensors, records = contents(out)
+    tensors, records = contents(out, "step_0000013", "best")
     assert_same(tensors, unbroken[0])
     assert records == unbroken[1]
+
+
+RECIPES = {
+    "probe": [
+        "model.classifier.head=bn_linear", "model.classifier.backbone.pool=cls", "model.train_backbone=False",
+        "optimizer={'_target_': 'dmaelab.solver.build_lars', 'lr': 6.4}",
+    ],
+    "mixing": ["model.mixing={'_target_': 'dmaelab.modeling.Mixing', 'mixup': 0.8, 'cutmix': 1.0}"],
+    "epochs": ["train.max_iter=None", "train.epochs=2", "train.batch_size=300", "train.milestones={'first': 1}"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes_resume_exactly(finetune_config, tmp_path, recipe):
+    """8 steps, the last 5 of them twice: momentum and batch statistics, the choice of a mix, an epoch's end at step 4."""
+    cfg = finetune_config("train.checkpoint_period=3", "train.keep_checkpoints=3", "train.accum_steps=2", *RECIPES[recipe])
+    run_training(cfg)
+    whole = contents(tmp_path / "rs", "step_0000008")
+    for name in ("checkpoints/step_0000006.pth", "checkpoints/step_0000008.pth", "model_final.pth"):
+        (tmp_path / "rs" / name).unlink()
+    run_training(cfg, resume=True)
+    assert_same(contents(tmp_path / "rs", "step_0000008"), whole)
+    if recipe == "probe":
+        saved = whole[0]["step_0000008"]
+        assert saved["model"]["classifier.head.0.num_batches_tracked"] == 16
+        assert [list(state) for state in saved["optimizer"]["state"].values()] == [["momentum_buffer"]] * 2
 
 
 @pytest.mark.slow
