@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dmaelab.analysis.cells import Measurement
 from dmaelab.analysis.layout import render
 from dmaelab.analysis.paper import NOTES
 from dmaelab.analysis.paper_grid import Section, for_a_spreadsheet, for_the_eye, gaps, ranks
@@ -35,7 +36,7 @@ def paper_table(
 
     Certified accuracy is in percent of all images. Logs that differ in their seed alone make one row: mean and standard
     deviation. ``0`` stands where n samples cannot certify so large a radius at all. JSON holds shares, counts and logs; CSV has
-    columns of their own for gaps, deviations and intervals, and no notes.
+    columns of their own for lower bounds, gaps, deviations and intervals, and no notes.
 
     Args:
         number: one of :data:`NUMBERS`.
@@ -64,7 +65,9 @@ def paper_table(
     dataset = next((f", {row.facts['dataset']}" for row in measured if "dataset" in row.facts), "")
     caption = f"Certified accuracy (%) {spec.caption}{dataset}"
     if style == "json":
-        rows = [record for rows in sections for record in _records(spec, radii, rows)]
+        rows: list[dict[str, Any]] = []
+        for section in sections:
+            rows += _records(spec, radii, section, len(rows))
         return json.dumps({"table": number, "caption": caption, "radii": list(radii), "rows": rows, "notes": notes}, indent=2)
     if style == "csv":
         return render(for_a_spreadsheet(spec, radii, sections, paper), style)
@@ -75,8 +78,8 @@ def paper_table(
 _PAPER = "Rows of the paper: {}. Nothing measured is ranked or compared with them."
 
 
-def _records(spec: Spec, radii: Sequence[float], rows: Section) -> Iterator[dict[str, Any]]:
-    """Yield what JSON holds of each row."""
+def _records(spec: Spec, radii: Sequence[float], rows: Section, start: int) -> Iterator[dict[str, Any]]:
+    """Yield what JSON holds of each row of a section, the first being row ``start`` of its list."""
     for row, marks in zip(rows, ranks(spec, rows), strict=True):
         cells = []
         for radius, cell, mark, more in zip(radii, row.cells, marks, gaps(rows, row), strict=True):
@@ -92,11 +95,19 @@ def _records(spec: Spec, radii: Sequence[float], rows: Section) -> Iterator[dict
                     "mark": mark,
                     "beyond_cap": cell.zero,
                     "lower_bound": not cell.exact,
-                    "logs": [
-                        {"path": str(one.log.path), "count": count, "images": len(one.log), **one.labels}
-                        for one, count in zip(cell.measured, cell.counts, strict=True)
-                    ],
+                    "logs": [{**_log(one), "count": count} for one, count in zip(cell.measured, cell.counts, strict=True)],
                 }
             )
         lead = {head: text for (head, _), text in zip(spec.lead, row.lead, strict=True)}
-        yield {"source": "paper" if row.printed else "measured", **lead, "labels": row.facts, "compared_with": row.base, "cells": cells}
+        yield {
+            "source": "paper" if row.printed else "measured",
+            **lead,
+            "labels": row.facts,
+            "compared_with": None if row.base is None else start + row.base,
+            "cells": cells,
+            "logs": [_log(one) for one in row.measured],
+        }
+
+
+def _log(one: Measurement) -> dict[str, Any]:
+    return {"path": str(one.log.path), "images": len(one.log), **one.labels}

@@ -215,6 +215,27 @@ def test_what_was_not_sampled_for_is_a_bound_without_a_gap(measured):
     assert any(note.startswith(">=: lower bound") for note in notes)
 
 
+def test_json_refers_to_rows_of_its_list(probes):
+    rows = json.loads(paper_table(4, probes, style="json", paper=True))["rows"]
+    assert [row["compared_with"] for row in rows] == [None, 0, None, 2, None, 4, None, 6]
+    assert {rows[row["compared_with"]]["Method"] for row in rows if row["compared_with"] is not None} == {"MAE"}
+    assert rows[0]["logs"][0]["path"] == "mae"
+
+
+def test_csv_says_what_is_a_lower_bound(measured):
+    sampled = {"certifier": {"name": "sequential", "radii": [0.0]}}
+    logs = [
+        measured("a", [8, 5], identity=sampled, method="RS", backbone="ViT-B"),
+        measured("b", [7, 4], method="CR", backbone="ViT-B"),
+    ]
+    rows = list(csv.reader(io.StringIO(paper_table(2, logs, style="csv", radii=[0, 0.5]))))
+    assert rows == [
+        ["sigma", "Method", "r=0.0", "r=0.0 lower bound", "r=0.5", "r=0.5 lower bound"],
+        ["0.5", "RS", "80", "", "50", "yes"],
+        ["0.5", "CR", "70", "", "40", ""],
+    ]
+
+
 def test_missing_rows_are_named(measured, probes):
     with pytest.raises(UserError) as error:
         paper_table(4, [*probes[:1], measured("cr", [5], method="CR", pretrain="MAE", backbone="ViT-tiny")])
