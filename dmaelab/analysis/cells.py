@@ -21,6 +21,8 @@ from dmaelab.utils.errors import UserError
 # Public logs print radii with three significant digits: up to half a unit of the third one too high.
 _PRINTED = 1.005
 
+_OF_THE_HEADER = ("corruption", "geometry", "shape", "first_image")
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -41,12 +43,17 @@ class Measurement:
 
     @cached_property
     def setting(self) -> dict[str, Any]:
-        """What measurements must share to be compared: n, n0, alpha, norm, and the images with their true classes."""
+        """What measurements must share to be compared, as far as it is known of both.
+
+        That is n, n0, alpha, norm, and the images with their true classes; of a header also the noise, its geometry, the
+        size at which it is added, and the first image.
+        """
         order = np.argsort(self.log.index)
         digest = hashlib.blake2b(np.stack([self.log.index, self.log.label])[:, order].tobytes(), digest_size=4).hexdigest()
         images = f"{len(self.log)} (hash {digest})"
         norm = self.log.norm if self.log.radius_column != TWO_SIDED else f"two-sided {self.log.norm}"
-        return {**{key: self.labels[key] for key in ("n", "n0", "alpha")}, "norm": norm, "images": images}
+        known = {key: self.log.identity[key] for key in _OF_THE_HEADER if key in self.log.identity}
+        return {**{key: self.labels[key] for key in ("n", "n0", "alpha")}, "norm": norm, "images": images, **known}
 
     @cached_property
     def cap(self) -> float:
@@ -102,7 +109,9 @@ def measure(log: Log, needs: Sequence[str]) -> Measurement:
 
 def check_alike(first: Measurement, second: Measurement, why: str) -> None:
     """Refuse two measurements that were not made alike: ``UserError`` names in what they differ, and why it matters."""
-    if different := differences(first.setting, second.setting, (f"in {first.log.path}", f"in {second.log.path}")):
+    common = first.setting.keys() & second.setting.keys()
+    a, b = ({key: one.setting[key] for key in common} for one in (first, second))
+    if different := differences(a, b, (f"in {first.log.path}", f"in {second.log.path}")):
         raise UserError(f"{why}, but {'; '.join(different)}")
 
 

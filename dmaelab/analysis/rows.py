@@ -1,21 +1,18 @@
-"""From labelled logs to the rows of one of the paper's tables: who shares a row, what is missing, what is compared."""
+"""From labelled logs to the rows of one of the paper's tables: their order and names, what is missing, what is compared."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
-from dmaelab.analysis.cells import Cell, Measurement, check_alike, make_cell, measure
-from dmaelab.analysis.labels import labels_of
+from dmaelab.analysis.cells import Cell, Measurement, check_alike, make_cell
 from dmaelab.analysis.paper import printed_rows
+from dmaelab.analysis.selection import Key, select, share_rows
 from dmaelab.analysis.specs import SPECS, Facts, Spec, sigma_text
 from dmaelab.records.readers import Log
 from dmaelab.utils.errors import UserError
 
 _MODEL = ("pretrain", "method", "backbone")
-
-Key = tuple[tuple[str, Any], ...]
-"""The labels that the logs of one row share, sorted by name: ``dict(key)`` are the facts of the row."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,7 @@ class Row:
         cells: one per radius, None where there is no figure.
         base: position of the row that the gaps of this one are relative to.
         facts: labels of its logs; none for printed rows.
+        measured: all its logs, those too that are the best at no radius.
         printed: copied from the paper, not measured.
     """
 
@@ -34,12 +32,8 @@ class Row:
     cells: tuple[Cell | None, ...]
     base: int | None = None
     facts: Facts = field(default_factory=dict)
+    measured: tuple[Measurement, ...] = ()
     printed: bool = False
-
-    @property
-    def measured(self) -> list[Measurement]:
-        """The measurements of its cells, each once."""
-        return list({id(one): one for cell in self.cells if cell for one in cell.measured}.values())
 
 
 def paper_rows(number: int, radii: Sequence[float]) -> list[Row]:
@@ -71,8 +65,8 @@ def measured_rows(
             where one number or one gap comes from them.
     """
     spec = SPECS[number]
-    taken, left = _select(number, logs)
-    sharing = _share_rows(number, taken)
+    taken, left = select(number, logs)
+    sharing = share_rows(number, taken)
     keys = [*sharing, *(_missing(number, sharing, partial, left) if spec.takes else [])]
     keys.sort(key=_order(spec, keys))
     rows = [
@@ -81,67 +75,14 @@ def measured_rows(
             tuple(_entry(sharing[key], radius, interval) if key in sharing else None for radius in radii),
             _base(spec, key, keys),
             dict(key),
+            tuple(sharing.get(key, ())),
         )
         for key, lead in zip(keys, _leads(spec, keys), strict=True)
     ]
     for row in rows:
-        if row.base is not None and row.measured and (base := rows[row.base].measured):
-            why = f"a gap of table {number} is between {base[0].log.path} and {row.measured[0].log.path}"
-            check_alike(base[0], row.measured[0], why)
+        for base, one in product(rows[row.base].measured if row.base is not None else (), row.measured):
+            check_alike(base, one, f"a gap of table {number} is between {base.log.path} and {one.log.path}")
     return rows, left
-
-
-def _select(number: int, logs: Sequence[Log]) -> tuple[list[Measurement], list[Log]]:
-    """Return the logs that are of the table, and those whose labels say that they are not."""
-    spec = SPECS[number]
-    taken, left = [], []
-    for log in logs:
-        labels = labels_of(log)
-        # Without the label pretrain nothing was pre-trained; other labels that are missing are missed.
-        known = {key for key in spec.takes if key in labels or key == "pretrain"}
-        if log.claims_radii and any(spec.takes[key] and labels.get(key) not in spec.takes[key] for key in known):
-            left.append(log)
-        else:
-            taken.append(measure(log, spec.needs))
-    if not taken:
-        rule = ", ".join(f"{key}={' or '.join(values)}" for key, values in spec.takes.items() if values)
-        raise UserError(
-            f"no log given is of table {number}, which takes those labelled {rule}: label them, with --label or in their configs"
-        )
-    named = [one for one in taken if "dataset" in one.labels]
-    for one in named:
-        if one.labels["dataset"] != named[0].labels["dataset"]:
-            sets = " and ".join(f"{other.log.path} ({other.labels['dataset']})" for other in (named[0], one))
-            raise UserError(f"{sets} are of different data sets: a table is of one")
-    return taken, left
-
-
-def _share_rows(number: int, taken: Sequence[Measurement]) -> dict[Key, list[Measurement]]:
-    """Return the measurements of each row: all labels equal but the seed, and the sigmas where a row takes the best of them."""
-    aside = {"seed", "label", "n", "n0", "alpha", *(("sigma", "eval_sigma") if SPECS[number].envelope else ())}
-    sharing: dict[Key, list[Measurement]] = {}
-    for one in taken:
-        labels = {**one.labels, "sigma": one.sigmas[0]}
-        row = sharing.setdefault(tuple(sorted((name, value) for name, value in labels.items() if name not in aside)), [])
-        for other in row:
-            _check_row(number, other, one)
-        row.append(one)
-    return sharing
-
-
-def _check_row(number: int, a: Measurement, b: Measurement) -> None:
-    """Refuse measurements of one row that were not made alike, or that are not two seeds of one cell."""
-    paths = f"{a.log.path} and {b.log.path}"
-    check_alike(a, b, f"{paths} share a row of table {number}")
-    if a.sigmas != b.sigmas:
-        return
-    if a.labels.get("seed") == b.labels.get("seed"):
-        raise UserError(
-            f"{paths} are two logs for one cell of table {number} (same labels, evaluated at sigma {a.labels['eval_sigma']:g}): "
-            f"leave one out, or tell them apart, such as --label {b.log.path} seed=1"
-        )
-    if "weights" in a.log.identity and a.log.identity["weights"] == b.log.identity.get("weights"):
-        raise UserError(f"{paths} are labelled as two seeds, but are of one model (same weights): leave one out")
 
 
 def _split(spec: Spec, key: Key) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -240,10 +181,17 @@ def _leads(spec: Spec, keys: Sequence[Key]) -> list[tuple[str, ...]]:
         labels = dict.fromkeys(label for other in namesakes for label in other if label not in ("sigma", "eval_sigma"))
         differing = [label for label in labels if len({other.get(label) for other in namesakes}) > 1]
         extra = [_say(label, fact[label]) for label in differing if label in fact]
-        if spec.blocks == ("eval_sigma",) and fact["sigma"] != fact["eval_sigma"]:
+        if "sigma" not in spec.blocks and fact.get("sigma") != fact.get("eval_sigma"):
             extra.append(f"trained at {sigma_text(fact['sigma'])}")
-        lead[spec.name] += f" ({', '.join(extra)})" if extra else ""
+        lead[spec.name] = _with(name, extra)
     return [tuple(lead) for lead in leads]
+
+
+def _with(name: str, extra: Sequence[str]) -> str:
+    """Return a name with more in brackets, those that it ends with or new ones."""
+    if not extra:
+        return name
+    return f"{name.removesuffix(')')}, {', '.join(extra)})" if name.endswith(")") else f"{name} ({', '.join(extra)})"
 
 
 def _say(label: str, value: Any) -> str:
@@ -253,8 +201,10 @@ def _say(label: str, value: Any) -> str:
 
 
 def _entry(measured: Sequence[Measurement], radius: float, interval: str | None) -> Cell:
-    """Return the best cell of the sigmas of a row; in most tables a row has one."""
-    cells: dict[tuple[Any, Any], list[Measurement]] = {}
+    """Return the best cell of the sigmas of a row, which is a bound if any of them is; in most tables a row has one."""
+    by_sigmas: dict[tuple[Any, Any], list[Measurement]] = {}
     for one in measured:
-        cells.setdefault(one.sigmas, []).append(one)
-    return max((make_cell(seeds, radius, interval) for seeds in cells.values()), key=lambda cell: (not cell.zero, cell.share))
+        by_sigmas.setdefault(one.sigmas, []).append(one)
+    candidates = [make_cell(seeds, radius, interval) for seeds in by_sigmas.values()]
+    best = max(candidates, key=lambda cell: (not cell.zero, cell.share))
+    return replace(best, exact=all(cell.exact for cell in candidates))  # what is not sampled for may be the best in truth

@@ -49,7 +49,9 @@ def sigma_text(sigma: float | tuple[float, float]) -> str:
 
 
 def _model(facts: Facts) -> str:
-    name = f"{facts['pretrain']} {facts['backbone']}" if "pretrain" in facts else str(facts["method"])
+    """Return the name of a model, with its method where that is not CR, the paper's own."""
+    method = str(facts["method"])
+    name = f"{facts['pretrain']} {facts['backbone']}" + ("" if method == "CR" else f" ({method})") if "pretrain" in facts else method
     return f"{name} + continued pre-training" if facts.get("continued") else name
 
 

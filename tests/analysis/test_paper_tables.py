@@ -82,12 +82,14 @@ def test_rows_of_one_name_say_what_tells_them_apart(measured):
         measured("old", [4], method="CR", epochs=700, **same),
     ]
     rows, _ = body(2, logs, radii=[0])
-    assert [row[1] for row in rows[1:]] == ["DMAE ViT-B (RS)", "DMAE ViT-B (CR)", "DMAE ViT-B (CR, 700 epochs)"]
-    rows, _ = body(2, [*logs[:2], measured("cr1", [4], 1.0, method="CR", **{**same, "sigma": 1.0})], radii=[0])
-    assert rows[3][:2] == ["1.0", "DMAE ViT-B (CR)"]  # named as in the block where there are two
-    elsewhere = measured("far", [3], 0.25, method="RS", **same)
-    rows, _ = body(2, [elsewhere, logs[0]], radii=[0])
-    assert [row[:2] for row in rows[1:]] == [["0.25", "DMAE ViT-B (trained at 0.5)"], ["0.5", "DMAE ViT-B"]]
+    assert [row[1] for row in rows[1:]] == ["DMAE ViT-B (RS)", "DMAE ViT-B", "DMAE ViT-B (700 epochs)"]
+    elsewhere = [measured(method, [3], 0.25, method=method, **same) for method in ("RS", "CR")]
+    rows, _ = body(2, [*elsewhere, logs[0]], radii=[0])
+    assert [row[:2] for row in rows[1:]] == [
+        ["0.25", "DMAE ViT-B (RS, trained at 0.5)"],
+        ["", "DMAE ViT-B (trained at 0.5)"],
+        ["0.5", "DMAE ViT-B (RS)"],
+    ]
 
 
 def test_table_3_puts_continued_pretraining_below_its_model(measured):
@@ -116,7 +118,7 @@ def test_table_4_states_gaps_within_blocks(measured, probes):
         ["0.5", "MAE", "70.0", "60.0", "20.0", "0.0"],
         ["", "DMAE", "80.0 (+10.0)", "60.0 (+0.0)", "50.0 (+30.0)", "0.0 (+0.0)"],
     ]
-    assert "In brackets: percentage points more than with pretrain=MAE, all else alike." in notes
+    assert "In brackets: percentage points more than with pretrain=MAE, all other labels alike." in notes
 
 
 def test_tables_5_and_6_and_9(measured):
@@ -271,51 +273,8 @@ def test_missing_labels_are_named(make_log, measured):
         paper_table(4, [measured("a", [5], pretrain="DMAE", backbone="ViT-B")])
 
 
-@pytest.mark.parametrize(
-    ("key", "other"),
-    [
-        ("n", {"n": 1000}),
-        ("n0", {"n0": 10}),
-        ("alpha", {"alpha": 0.01}),
-        ("norm", {"identity": {"norm": "l1", "geometry": "dmaelab.stats.geometry.UniformL1"}}),
-        ("images", {"index": range(10, 20)}),
-    ],
-)
-def test_what_was_measured_otherwise_is_not_compared(measured, key, other):
-    same = {"method": "probe", "backbone": "ViT-B"}
-    pair = [measured("a", [5], pretrain="MAE", **same), measured("b", [5], pretrain="DMAE", **other, **same)]
-    with pytest.raises(UserError, match=f"a gap of table 4 is between a and b, but {key} is .* in a, .* in b"):
-        paper_table(4, pair)
-    row = [measured("a", [5], 0.25, pretrain="MAE", **same), measured("b", [5], pretrain="MAE", **other, **same)]
-    with pytest.raises(UserError, match=f"a and b share a row of table 1, but {key} is .* in a, .* in b"):
-        paper_table(1, row)
-    _, notes = body(2, pair)
-    assert notes[0].startswith(f"Rows differ in {key}: ")
-    assert "in MAE ViT-B (sigma 0.5); " in notes[0]
-
-
-def test_two_logs_for_one_cell_are_named(measured, probes):
-    again = relabel(probes[0], {"label": "again"})
-    with pytest.raises(
-        UserError, match=r"dmae and dmae are two logs for one cell of table 4 \(same labels, evaluated at sigma 0.5\): leave one out"
-    ):
-        paper_table(4, [*probes, again])
-    run = {"method": "RS", "backbone": "ViT-B"}
-    for number in (1, 2):  # who names no sigma of training means that of the evaluation
-        with pytest.raises(UserError, match=f"a and b are two logs for one cell of table {number}"):
-            paper_table(number, [measured("a", [5], **run), measured("b", [6], sigma=0.5, **run)])
-    old = measured("old", [5], method="probe", pretrain="DMAE", backbone="ViT-tiny", sigma=0.5, epochs=700)
-    with pytest.raises(UserError, match="dmae and old are two logs for one cell of table 4, they differ in epochs: leave one out"):
-        paper_table(4, [*probes, old])
-    seeds = [measured(f"s{seed}", [5], method="RS", backbone="ViT-B", seed=seed, identity={"weights": "abc"}) for seed in (0, 1)]
-    with pytest.raises(UserError, match="s0 and s1 are labelled as two seeds, but are of one model"):
-        paper_table(2, seeds)
-
-
 def test_other_bad_input(make_log, measured):
     run = {"method": "RS", "backbone": "ViT-B"}
-    with pytest.raises(UserError, match=r"a \(ImageNet\) and b \(CIFAR-10\) are of different data sets"):
-        paper_table(2, [measured("a", [5], dataset="ImageNet", **run), measured("b", [5], dataset="CIFAR-10", **run)])
     with pytest.raises(UserError, match="p has no radii, it answers with classes alone"):
         paper_table(2, [measured("p", [5], identity={"certifier": {"name": "predict"}}, **run)])
     with pytest.raises(

@@ -45,7 +45,7 @@ def test_run_directories_make_table_4(runs):
         "         DMAE      66.7 (-33.3)  66.7 (+33.3)  33.3 (+33.3)",
         "",
         "n = 10000, n0 = 100, alpha = 0.001, l2 radii, 3 images.",
-        "In brackets: percentage points more than with pretrain=MAE, all else alike.",
+        "In brackets: percentage points more than with pretrain=MAE, all other labels alike.",
     ]
 
 
