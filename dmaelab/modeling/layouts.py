@@ -17,9 +17,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from dmaelab.utils.errors import UserError
+
 State = Mapping[str, Tensor]
 
 _CLASSIFIER_ROOTS = ("head", "fc_norm")  # what only classifiers have
+_WRAPPER_ROOTS = ("corruption", "loss")  # what a NoisyClassifier has beside its classifier
 # First parts of the official names, in the order in which the official models register them: the order of
 # their state_dict and named_parameters, and so of their optimizers.
 _ORDER = (
@@ -29,10 +32,18 @@ _ORDER = (
 
 
 def unwrapped(state: State) -> dict[str, Tensor]:
-    """Return a state whose names start where the exported module does: without ``module.`` of DDP and a wrapper's ``classifier.``."""
+    """Return a state whose names start where the exported module does: without ``module.`` of DDP and a wrapper's ``classifier.``.
+
+    Of a wrapper only the tensors of corruption and loss are left out; any other name stays, for the caller to refuse.
+    """
     names = {name: name.removeprefix("module.") for name in state} if all(name.startswith("module.") for name in state) else {}
     plain = {names.get(name, name): value for name, value in state.items()}
-    return {name.removeprefix("classifier."): value for name, value in plain.items() if name.startswith("classifier.")} or plain
+    if not any(name.startswith("classifier.") for name in plain):
+        return plain
+    inner = {name: name.removeprefix("classifier.") for name in plain if _root(name) not in _WRAPPER_ROOTS}
+    if len(set(inner.values())) < len(inner):  # one name with and without the prefix: no wrapper of ours
+        return plain
+    return {inner[name]: plain[name] for name in inner}
 
 
 def is_official(state: State) -> bool:
@@ -50,9 +61,16 @@ def own_layout(state: State) -> dict[str, Tensor]:
 
 
 def official_layout(state: State) -> dict[str, Tensor]:
-    """Return an :func:`own_layout` state under the official names and in the official order, without pixel statistics."""
+    """Return an :func:`own_layout` state under the official names and in the official order, without pixel statistics.
+
+    Raises:
+        UserError: a tensor has no official name: the model is not a ViT's.
+    """
     renamed = {official_name(name): value for name, value in state.items() if not name.startswith("preprocess.")}
     rank = {root: place for place, root in enumerate(_ORDER)}
+    for name in renamed:
+        if _root(name) not in rank:
+            raise UserError(f"{name} has no name in the official layout, which is that of ViTs: autoencoders and classifiers with one")
     return {name: renamed[name] for name in sorted(renamed, key=lambda name: rank[_root(name)])}  # stable: blocks keep their order
 
 

@@ -6,6 +6,7 @@ import torch
 from dmaelab.losses import MSEAllPatches
 from dmaelab.modeling import Classifier, DenoisingMAE, MAEDecoder, build_backbone
 from dmaelab.modeling.layouts import is_official, official_layout, own_layout, timm_layout, unwrapped
+from dmaelab.utils.errors import UserError
 
 RGB = [0.5] * 3, [0.25] * 3
 SIZES = {"vit_base": (768, 12), "vit_large": (1024, 24)}
@@ -94,3 +95,15 @@ def test_wrappers_are_taken_off_where_they_are_whole():
     assert is_official({"blocks.0.x": one})
     assert not is_official({"backbone.blocks.0.x": one})
     assert list(own_layout({"conv1.weight": one})) == ["conv1.weight"]
+
+
+def test_a_name_beside_a_wrapper_does_not_vanish():
+    one = torch.ones(1)
+    assert list(unwrapped({"classifier.head.bias": one, "teacher.x": one, "corruption.sigma": one})) == ["head.bias", "teacher.x"]
+    both = {"classifier.head.bias": one, "head.bias": one}
+    assert unwrapped(both) == both
+
+
+def test_names_without_an_official_one_are_refused_in_one_line():
+    with pytest.raises(UserError, match=r"^conv1\.weight has no name in the official layout"):
+        official_layout({"backbone.conv1.weight": torch.ones(1)})

@@ -282,6 +282,12 @@ def test_arguments_that_hide_code_are_refused(saved, tmp_path):
     assert argparse.Namespace not in torch.serialization.get_safe_globals()
 
 
+def test_a_class_that_the_caller_allowed_stays_allowed(saved):
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        load_file(saved)
+        assert argparse.Namespace in torch.serialization.get_safe_globals()
+
+
 def test_safetensors_are_read(saved):
     safetensors = pytest.importorskip("safetensors.torch")
     path = saved.with_suffix(".safetensors")
