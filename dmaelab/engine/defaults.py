@@ -19,7 +19,7 @@ from dmaelab.engine.run_dir import FINAL, weights_file
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.engine.trainer import Hook, Trainer
 from dmaelab.engine.writers import ConsoleWriter, JSONWriter, TensorBoardWriter, Writer
-from dmaelab.modeling import load_pretrained, read_weights
+from dmaelab.modeling import load_pretrained
 from dmaelab.modeling.architecture import facts_of
 from dmaelab.modeling.weights import FACTS
 from dmaelab.utils.distributed import is_main, pick_device, rank, world_size
@@ -86,7 +86,7 @@ class DefaultTrainer(Trainer):
     def load_pretrained(self, model: nn.Module, source: Path) -> Path:
         """Start from the weights of a run directory or a file, of this project or in the official layout; return the file."""
         path = weights_file(source, "final") if source.is_dir() else source
-        logger.info("%s: %s", path, load_pretrained(model, read_weights(path).state, str(path)))
+        logger.info("%s: %s", path, load_pretrained(model, path))
         return path
 
     def state_dict(self) -> dict[str, Any]:

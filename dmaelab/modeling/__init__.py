@@ -11,8 +11,9 @@ from dmaelab.modeling.noisy_classifier import LossContext, NoisyClassifier
 from dmaelab.modeling.official_optimizer import from_official_optimizer
 from dmaelab.modeling.pretrained import load_classifier, load_pretrain
 from dmaelab.modeling.resnet import CifarResNet
+from dmaelab.modeling.transfer import LoadReport, load_pretrained
 from dmaelab.modeling.vit import ViT
-from dmaelab.modeling.weights import LoadReport, WeightsError, load_exact, load_file, load_pretrained, read_weights
+from dmaelab.modeling.weights import WeightsError, load_exact, load_file, read_weights
 
 __all__ = [
     "BACKBONES",

@@ -90,6 +90,12 @@ def has_decoder(weights: Weights) -> bool:
     return any(name.startswith("decoder.") for name in weights.state)
 
 
+def stored_heads(weights: Weights) -> dict[str, Any]:
+    """Return the attention heads that the file tells, by argument, of the parts that it holds."""
+    names = ("num_heads", *(("decoder_num_heads",) if has_decoder(weights) else ()))
+    return {name: weights.facts[name] for name in names if name in weights.facts}
+
+
 def block_count(weights: Weights, trunk: str) -> int:
     """Return the number of blocks below ``trunk``: as many as there are, so that a gap shows as missing names."""
     prefix = f"{trunk}.blocks."

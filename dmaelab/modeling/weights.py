@@ -1,12 +1,11 @@
-"""Weights from files into models: safely, strictly, and with a report of what happened."""
+"""Weights from files: safely; and into a model that is exactly theirs."""
 
 import argparse
 import json
-import math
 import os
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from dmaelab.modeling.layouts import is_official, own_layout, unwrapped
-from dmaelab.modeling.pos_embed import resize_table
 from dmaelab.utils.errors import UserError
 
 FACTS = "dmaelab"  # the entry of a file, beside "model", with what no tensor shows: heads, pixel statistics, mask ratio
@@ -39,7 +37,7 @@ def load_file(path: str | os.PathLike) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
     # Only what is not allowed yet: torch forgets all of these at the end, and the caller may have allowed it for good.
-    allowed = [cls for cls in (argparse.Namespace,) if cls not in torch.serialization.get_safe_globals()]
+    allowed: list[Any] = [cls for cls in (argparse.Namespace,) if cls not in torch.serialization.get_safe_globals()]
     try:
         with torch.serialization.safe_globals(allowed):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -96,15 +94,15 @@ class Weights:
         return "classifier" if "backbone" in trunks else "autoencoder" if "encoder" in trunks else "unknown"
 
 
-def read_weights(source: "str | os.PathLike | Mapping[str, Any] | Weights") -> Weights:
+def read_weights(path_or_dict: "str | os.PathLike | Mapping[str, Any] | Weights") -> Weights:
     """Return the weights of a file, or of what was loaded from one: tensors by name, or an entry ``"model"`` of such.
 
     Raises:
         WeightsError: as :func:`load_file`, or there are no weights in it.
     """
-    if isinstance(source, Weights):
-        return source
-    content, name = (source, "the dictionary") if isinstance(source, Mapping) else (load_file(source), str(source))
+    if isinstance(path_or_dict, Weights):
+        return path_or_dict
+    content, name = (path_or_dict, "the dictionary") if isinstance(path_or_dict, Mapping) else (load_file(path_or_dict), str(path_or_dict))
     state, facts = content.get("model", content), content.get(FACTS, {})
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         entries = ", ".join(str(key) for key in list(content)[:5]) or "nothing"
@@ -112,78 +110,6 @@ def read_weights(source: "str | os.PathLike | Mapping[str, Any] | Weights") -> W
     if not isinstance(facts, Mapping):
         raise WeightsError(f"{name}: its entry '{FACTS}' is a {type(facts).__name__}, not a dictionary")
     return Weights(own_layout(state), is_official(unwrapped(state)), dict(facts), name)
-
-
-@dataclass
-class LoadReport:
-    """What :func:`load_pretrained` did, by parameter name."""
-
-    loaded: list[str] = field(default_factory=list)
-    new: list[str] = field(default_factory=list)  # in the model, not in the file: keep their initial values
-    dropped: list[str] = field(default_factory=list)  # in the file, of no use to this model
-    resized: list[str] = field(default_factory=list)  # position embeddings interpolated to the model's grid
-
-    def __str__(self) -> str:
-        def count(names: list[str]) -> str:
-            roots = sorted({".".join(name.split(".")[:2]) for name in names})
-            return f"{len(names)} ({', '.join(roots[:4])}{', ...' if len(roots) > 4 else ''})" if names else "0"
-
-        line = f"loaded {len(self.loaded)} tensors, new {count(self.new)}, dropped {count(self.dropped)}"
-        return f"{line}, interpolated {', '.join(self.resized)}" if self.resized else line
-
-
-def load_pretrained(model: Any, state: Mapping[str, Tensor], source: str) -> LoadReport:
-    """Start ``model`` (a module with ``export()``) from the weights of an earlier stage, in either layout of names.
-
-    A classifier takes the encoder of an autoencoder: the decoder (and the final norm under average
-    pooling) is dropped, head and ``fc_norm`` are new. An autoencoder takes an encoder alone, and keeps its new
-    decoder. Else, between models of one kind, everything must match. Position embeddings of another grid are
-    interpolated. The pixel statistics stay those of the config: they belong to the data, not to the weights.
-
-    Raises:
-        WeightsError: names the first tensor that does not fit.
-    """
-    target = model.export()
-    own = {name: value for name, value in target.state_dict().items() if not name.startswith("preprocess.")}
-    given = {name: value for name, value in own_layout(state).items() if not name.startswith("preprocess.")}
-    may_drop: tuple[str, ...] = ()
-    may_be_new: tuple[str, ...] = ()
-    if any(name.startswith("encoder.") for name in given):
-        if not any(name.startswith("encoder.") for name in own):
-            given = {
-                name.replace("encoder.", "backbone.", 1) if name.startswith("encoder.") else name: value for name, value in given.items()
-            }
-            may_drop, may_be_new = ("decoder.", "backbone.norm."), ("head.", "backbone.fc_norm.")
-        elif not any(name.startswith("decoder.") for name in given):
-            may_be_new = ("decoder.",)
-    resized = _fit_positions(own, given)
-    report = LoadReport(
-        loaded=[name for name in own if name in given],
-        new=[name for name in own if name not in given],
-        dropped=[name for name in given if name not in own],
-        resized=resized,
-    )
-    for name in report.new:
-        if not name.startswith(may_be_new):
-            raise WeightsError(f"{source}: weights of another architecture: {name} is in the model and not in the file")
-    for name in report.dropped:
-        if not name.startswith(may_drop):
-            raise WeightsError(f"{source}: weights of another architecture: {name} is in the file and not in the model")
-    check_tensors(own, given, source)
-    target.load_state_dict({name: given[name] for name in report.loaded}, strict=False)
-    return report
-
-
-def _fit_positions(own: Mapping[str, Tensor], given: dict[str, Tensor]) -> list[str]:
-    """Interpolate, in place, the tables of positions whose grid alone differs from the model's; say which."""
-    resized = []
-    for name in [name for name in given if name.endswith(".pos_embed") and name in own]:
-        (_, length, width), table = own[name].shape, given[name]
-        old, new = math.isqrt(max(table.shape[1] - 1, 0)) if table.ndim == 3 else 0, math.isqrt(length - 1)
-        if old != new and table.shape == (1, 1 + old * old, width) and old > 0:
-            given[name] = resize_table(table, new)
-            resized.append(f"{name} {old}x{old} -> {new}x{new}")
-    return resized
 
 
 def load_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

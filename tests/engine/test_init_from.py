@@ -58,6 +58,15 @@ def test_another_grid_is_interpolated_and_said(pretrained, finetune_config, tmp_
     assert model.backbone.pos_embed.shape == (1, 37, 16)
 
 
+@pytest.mark.parametrize("source", ["pretrain", "official.pth", "dmaelab.safetensors"])
+def test_other_heads_stop_the_training(source, pretrained, finetune_config, tmp_path):
+    save_weights(pretrained, tmp_path / "official.pth", "official")
+    save_weights(pretrained, tmp_path / "dmaelab.safetensors", "dmaelab")
+    cfg = finetune_config(f"train.init_from={tmp_path / source}", "model.classifier.backbone.num_heads=4")
+    with pytest.raises(UserError, match="trained with num_heads 2, and the model has 4: set num_heads to 2"):
+        DefaultTrainer(cfg)
+
+
 def test_a_file_without_weights_stops_the_training(finetune_config, tmp_path):
     torch.save({"step": 3}, tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"x\.pth: holds no weights"):

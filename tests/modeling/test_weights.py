@@ -21,7 +21,9 @@ from dmaelab.modeling import (
     load_pretrained,
     read_weights,
 )
+from dmaelab.modeling.architecture import facts_of
 from dmaelab.modeling.layouts import official_layout, timm_layout
+from dmaelab.modeling.weights import FACTS
 from dmaelab.utils.random import Draw
 
 OWN = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
@@ -58,7 +60,7 @@ def pretrained():
 def test_a_classifier_takes_the_encoder(pretrained, pool):
     model = noisy_classifier(vit(pool))
     initial = {name: value.clone() for name, value in model.export().state_dict().items()}
-    report = load_pretrained(model, pretrained, "file")
+    report = load_pretrained(model, pretrained)
 
     trunk = {name for name in initial if name.startswith("backbone.") and "norm." not in name.replace("backbone.blocks", "")}
     new = {"head.weight", "head.bias"} | ({"backbone.fc_norm.weight", "backbone.fc_norm.bias"} if pool == "gap" else set())
@@ -78,22 +80,22 @@ def test_a_classifier_takes_the_encoder(pretrained, pool):
 
 def test_pixel_statistics_stay_those_of_the_config(pretrained):
     model = noisy_classifier(vit("gap"))
-    load_pretrained(model, pretrained, "file")
+    load_pretrained(model, pretrained)
     torch.testing.assert_close(model.classifier.preprocess.pixel_mean.flatten(), torch.tensor(OWN[0]))
     torch.testing.assert_close(model.classifier.preprocess.pixel_std.flatten(), torch.tensor(OWN[1]))
 
 
 def test_the_report_is_one_readable_line(pretrained):
-    line = str(load_pretrained(noisy_classifier(vit("gap")), pretrained, "file"))
+    line = str(load_pretrained(noisy_classifier(vit("gap")), pretrained))
     assert line.startswith("loaded 16 tensors, new 4 (backbone.fc_norm, head.bias, head.weight), dropped 22 (")
     assert line.endswith(", ...)")
-    assert str(load_pretrained(autoencoder(), pretrained, "file")) == "loaded 38 tensors, new 0, dropped 0"
+    assert str(load_pretrained(autoencoder(), pretrained)) == "loaded 38 tensors, new 0, dropped 0"
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_a_classifier_takes_another_classifier(wrapped):
     source, model = noisy_classifier(vit("gap")), noisy_classifier(vit("gap"))
-    report = load_pretrained(model, (source if wrapped else source.export()).state_dict(), "file")
+    report = load_pretrained(model, (source if wrapped else source.export()).state_dict())
     assert not report.new
     assert not report.dropped
     images = Draw(0, "data").uniform((2, 3, 8, 8))
@@ -114,22 +116,40 @@ def test_a_classifier_takes_another_classifier(wrapped):
 def test_another_architecture_is_named_and_nothing_is_loaded(pretrained, make, message):
     model = make()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert refused(load_pretrained, model, pretrained, "run/model.pth") == f"run/model.pth: weights of another architecture: {message}"
+    assert refused(load_pretrained, model, pretrained) == f"the dictionary: weights of another architecture: {message}"
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_a_deeper_file_and_a_classifier_for_an_autoencoder(pretrained):
     deep = autoencoder(depth=2).state_dict()
     assert "backbone.blocks.1.norm1.weight is in the file and not in the model" in refused(
-        load_pretrained, noisy_classifier(vit("gap")), deep, "file"
+        load_pretrained, noisy_classifier(vit("gap")), deep
     )
     state = noisy_classifier(vit("gap")).state_dict()
-    assert "encoder.cls_token is in the model and not in the file" in refused(load_pretrained, autoencoder(), state, "file")
+    assert "encoder.cls_token is in the model and not in the file" in refused(load_pretrained, autoencoder(), state)
+
+
+def test_other_heads_than_the_file_tells_are_refused(pretrained):
+    """No tensor shows them: without the check a model with others loads, and computes something else."""
+    model = autoencoder()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for facts, wrong in [({"num_heads": 4}, "num_heads 4, and the model has 3"), ({"decoder_num_heads": 4}, "decoder_num_heads 4, and")]:
+        assert f"trained with {wrong}" in refused(load_pretrained, model, {"model": pretrained, FACTS: {**facts_of(model), **facts}})
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    message = refused(load_pretrained, noisy_classifier(vit("gap")), {"model": pretrained, FACTS: {"num_heads": 4}})
+    assert message == "the dictionary: trained with num_heads 4, and the model has 3: set num_heads to 4"
+    load_pretrained(noisy_classifier(vit("gap")), {"model": pretrained, FACTS: {"num_heads": 3, "decoder_num_heads": 4}})
+    load_pretrained(autoencoder(), {"model": timm_layout(pretrained), FACTS: {"num_heads": 3, "decoder_num_heads": 4}})
+
+
+def test_a_tensor_beside_a_wrapper_is_named():
+    state = {**noisy_classifier(vit("gap")).state_dict(), "teacher.x": torch.ones(1)}
+    assert "teacher.x is in the file and not in the model" in refused(load_pretrained, noisy_classifier(vit("gap")), state)
 
 
 def test_other_classes_are_another_architecture():
     state = Classifier(vit("gap"), 7, *OWN).state_dict()
-    message = refused(load_pretrained, noisy_classifier(vit("gap")), state, "file")
+    message = refused(load_pretrained, noisy_classifier(vit("gap")), state)
     assert "head.weight is [7, 24] in the file and [4, 24] in the model" in message
 
 
@@ -153,33 +173,33 @@ def test_official_names_and_wrappers_are_understood(pretrained):
     official = official_layout(pretrained)
     assert "mask_token" in official
     assert "blocks.0.attn.qkv.weight" in official
-    expected = str(load_pretrained(noisy_classifier(vit("gap")), pretrained, "file"))
+    expected = str(load_pretrained(noisy_classifier(vit("gap")), pretrained))
     for state in (official, {f"module.{name}": value for name, value in official.items()}):
         model = noisy_classifier(vit("gap"))
-        assert str(load_pretrained(model, state, "file")) == expected
+        assert str(load_pretrained(model, state)) == expected
         assert torch.equal(model.classifier.backbone.cls_token, pretrained["encoder.cls_token"])
-        assert str(load_pretrained(autoencoder(), state, "file")) == "loaded 38 tensors, new 0, dropped 0"
+        assert str(load_pretrained(autoencoder(), state)) == "loaded 38 tensors, new 0, dropped 0"
 
 
 def test_an_encoder_alone_leaves_the_decoder_new(pretrained):
     model = autoencoder()
     initial = {name: value.clone() for name, value in model.decoder.state_dict().items()}
     encoder = timm_layout(pretrained)
-    report = load_pretrained(model, encoder, "file")
+    report = load_pretrained(model, encoder)
     assert report.new == [f"decoder.{name}" for name in initial]
     assert torch.equal(model.encoder.norm.weight, pretrained["encoder.norm.weight"])
     assert all(torch.equal(value, initial[name]) for name, value in model.decoder.state_dict().items())
-    assert load_pretrained(noisy_classifier(vit("cls")), encoder, "file").new == ["head.weight", "head.bias"]
+    assert load_pretrained(noisy_classifier(vit("cls")), encoder).new == ["head.weight", "head.bias"]
 
 
 def test_half_a_decoder_is_another_architecture(pretrained):
     state = {name: value for name, value in pretrained.items() if name != "decoder.mask_token"}
-    assert "decoder.mask_token is in the model and not in the file" in refused(load_pretrained, autoencoder(), state, "file")
+    assert "decoder.mask_token is in the model and not in the file" in refused(load_pretrained, autoencoder(), state)
 
 
 def test_positions_of_another_grid_are_interpolated(pretrained):
     model = noisy_classifier(ViT(24, 1, 3, image_size=16, patch_size=4, pool="gap"))
-    report = load_pretrained(model, pretrained, "file")
+    report = load_pretrained(model, pretrained)
     assert str(report).endswith(", interpolated backbone.pos_embed 2x2 -> 4x4")
     table, given = model.classifier.backbone.pos_embed.detach(), pretrained["encoder.pos_embed"]
     assert torch.equal(table[:, 0], given[:, 0])
@@ -194,18 +214,18 @@ def test_positions_of_another_grid_are_interpolated(pretrained):
         [0.0] * 3,
         [1.0] * 3,
     )
-    assert load_pretrained(larger, pretrained, "file").resized == ["encoder.pos_embed 2x2 -> 4x4", "decoder.pos_embed 2x2 -> 4x4"]
+    assert load_pretrained(larger, pretrained).resized == ["encoder.pos_embed 2x2 -> 4x4", "decoder.pos_embed 2x2 -> 4x4"]
 
 
 def test_a_table_that_is_no_grid_or_of_another_width_is_refused(pretrained):
     for shape in ((1, 4, 24), (1, 17, 32), (17, 24), (1, 1, 24)):
         state = {**pretrained, "encoder.pos_embed": torch.zeros(shape)}
-        assert f"backbone.pos_embed is {list(shape)} in the file" in refused(load_pretrained, noisy_classifier(vit("gap")), state, "file")
+        assert f"backbone.pos_embed is {list(shape)} in the file" in refused(load_pretrained, noisy_classifier(vit("gap")), state)
 
 
 def test_numbers_of_another_kind_are_refused(pretrained):
     state = {**pretrained, "encoder.norm.bias": torch.zeros(24, dtype=torch.int8)}
-    assert "encoder.norm.bias holds numbers of type torch.int8" in refused(load_pretrained, autoencoder(), state, "file")
+    assert "encoder.norm.bias holds numbers of type torch.int8" in refused(load_pretrained, autoencoder(), state)
 
 
 @pytest.mark.parametrize(
