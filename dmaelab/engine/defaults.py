@@ -78,9 +78,9 @@ class DefaultTrainer(Trainer):
         return self.ema.model if self.ema is not None else self.inner
 
     def build_model(self) -> nn.Module:
-        """Build ``cfg.model`` with the global generator set from (seed, "init"), and put it back."""
+        """Build ``cfg.model`` with the global generator of the CPU set from (seed, "init"), and put it back."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(Draw(self.settings.seed, "init").seed())
+            torch.default_generator.manual_seed(Draw(self.settings.seed, "init").seed())
             return instantiate(self.cfg.model)
 
     def load_pretrained(self, model: nn.Module, source: Path) -> Path:

@@ -20,8 +20,9 @@ STATISTICS = {  # per channel, in [0,1] pixel units: those of the official code
     "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     "cifar10": ([0.4914, 0.4822, 0.4465], [0.2471, 0.2435, 0.2616]),
 }
-_PUBLISHED_HEADS = {(192, 12): 3, (384, 12): 6, (768, 12): 12, (1024, 24): 16, (1280, 32): 16}  # (width, depth) of ViT-Ti to ViT-H
-_DECODER_HEADS = 16  # of every published decoder: 512 wide, 8 blocks
+# By (width, depth): ViT-B, L, H. Not those of ViT-Ti and ViT-S (3 and 6): MAE-Lite's and MoCo v3's have 12.
+_PUBLISHED_HEADS = {(768, 12): 12, (1024, 24): 16, (1280, 32): 16}
+_PUBLISHED_DECODER: tuple[int, int, int | None] = 512, 8, 16  # width, depth, heads
 
 
 def facts_of(model: nn.Module) -> dict[str, Any]:
@@ -52,11 +53,12 @@ def describe(model: DenoisingMAE | Classifier) -> str:
 def vit_options(weights: Weights, trunk: str, num_heads: int | None) -> dict[str, Any]:
     """Return the arguments of :class:`ViT`, but for its pool, by the tensors below ``trunk`` (``"encoder"``, ``"backbone"``).
 
-    ``num_heads`` shows in no tensor: what is given, what the file says, or that of the published model of this
-    size. Without any of these it is width / 64 for official names, with a line in the log, and an error for ours.
+    ``num_heads`` shows in no tensor: it is what the file says or what is given. Without either, a file with official
+    names has those of the published model of its size, or else width / 64 with a line in the log; ours is refused.
 
     Raises:
-        WeightsError: a tensor has an impossible shape, or the heads are not known or do not divide the width.
+        WeightsError: a tensor has an impossible shape, or the heads are not known, are given otherwise than the file
+            says, or do not divide the width.
     """
     width, channels, patch_size, _ = shape_of(weights, f"{trunk}.patch_embed.proj.weight", 4)
     _, length, _ = shape_of(weights, f"{trunk}.pos_embed", 3)
@@ -66,8 +68,9 @@ def vit_options(weights: Weights, trunk: str, num_heads: int | None) -> dict[str
         raise WeightsError(
             f"{weights.source}: {shown(weights, f'{trunk}.pos_embed')} has {length} rows: not a class token and a square of patches"
         )
+    published = _PUBLISHED_HEADS.get((width, depth)) if weights.official else None
     guess = width // 64 if weights.official and width % 64 == 0 else None
-    heads = _heads(weights, "num_heads", num_heads, width, _PUBLISHED_HEADS.get((width, depth)), guess)
+    heads = _heads(weights, "num_heads", num_heads, width, published, guess)
     return {
         "width": width, "depth": depth, "num_heads": heads, "image_size": grid * patch_size, "patch_size": patch_size,
         "in_channels": channels, "mlp_ratio": hidden / width,
@@ -76,12 +79,13 @@ def vit_options(weights: Weights, trunk: str, num_heads: int | None) -> dict[str
 
 def decoder_options(weights: Weights, num_heads: int | None) -> dict[str, int]:
     """Return the arguments of :class:`MAEDecoder`, but for its encoder, by the tensors; the published ones where there are none."""
-    width, depth = 512, 8
+    width, depth, usual = _PUBLISHED_DECODER
     if has_decoder(weights):
         width, _ = shape_of(weights, "decoder.embed.weight", 2)
         depth = block_count(weights, "decoder")
-    published = _DECODER_HEADS if (width, depth) == (512, 8) else None
-    heads = _heads(weights, "decoder_num_heads", num_heads, width, published, _DECODER_HEADS if weights.official else None)
+        usual = usual if weights.official else None
+    published = usual if (width, depth) == _PUBLISHED_DECODER[:2] else None
+    heads = _heads(weights, "decoder_num_heads", num_heads, width, published, usual)
     return {"width": width, "depth": depth, "num_heads": heads}
 
 
@@ -109,8 +113,9 @@ def pixel_statistics(
 
     Raises:
         WeightsError: nothing is given and nothing stored (there is no safe default: a CIFAR file looks like an ImageNet
-            one), or what is given makes no sense.
+            one), or what is given makes no sense, or is not what the file stores.
     """
+    stored = _stored(weights, "pixel_mean"), _stored(weights, "pixel_std")
     names = " or ".join(f'"{name}"' for name in STATISTICS)
     if isinstance(pixel_mean, str):
         if pixel_mean not in STATISTICS or pixel_std is not None:
@@ -119,21 +124,25 @@ def pixel_statistics(
     elif (pixel_mean is None) != (pixel_std is None):
         raise WeightsError("pixel_mean and pixel_std come together: give both, or a name as pixel_mean")
     elif pixel_mean is None:
-        pixel_mean, pixel_std = _stored(weights, "pixel_mean"), _stored(weights, "pixel_std")
+        pixel_mean, pixel_std = stored
     if pixel_mean is None or pixel_std is None:
         raise WeightsError(
             f"{weights.source}: stores no pixel statistics, and a CIFAR file looks like an ImageNet one:"
             f" pass pixel_mean={names}, or numbers for pixel_mean and pixel_std"
         )
-    try:
-        mean, std = [float(value) for value in pixel_mean], [float(value) for value in pixel_std]
-    except (TypeError, ValueError):
-        mean, std = [], []
-    if not len(mean) == len(std) == channels or not all(0 <= value <= 1 for value in mean) or not all(value > 0 for value in std):
+    mean, std = _numbers(pixel_mean), _numbers(pixel_std)
+    if not len(mean) == len(std) == channels or not all(0 <= m <= 1 and 0 < s <= 1 for m, s in zip(mean, std, strict=True)):
         raise WeightsError(
             f"{weights.source}: pixel_mean {pixel_mean} and pixel_std {pixel_std} are not {channels} numbers each,"
-            " in [0,1] pixel units, pixel_std > 0"
+            " in [0,1] pixel units, 0 < pixel_std <= 1"
         )
+    for name, given, values in (("pixel_mean", mean, stored[0]), ("pixel_std", std, stored[1])):
+        kept = [round(value, 6) for value in _numbers(values)]
+        if values is not None and (len(kept) != channels or any(abs(a - b) > 1e-4 for a, b in zip(given, kept, strict=True))):
+            raise WeightsError(
+                f"{weights.source}: stores {name} {kept}, and {given} is given: leave it out"
+                " (to change it on purpose, replace the preprocess of the loaded model)"
+            )
     return mean, std
 
 
@@ -150,13 +159,24 @@ def shape_of(weights: Weights, name: str, dims: int) -> tuple[int, ...]:
     return tuple(tensor.shape)
 
 
+def _numbers(values: Any) -> list[float]:
+    """Return a sequence as numbers; empty if it is none."""
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError):
+        return []
+
+
 def _stored(weights: Weights, name: str) -> Any:
     buffer = weights.state.get(f"preprocess.{name}")
     return weights.facts.get(name) if buffer is None else buffer.flatten().tolist()
 
 
 def _heads(weights: Weights, argument: str, given: int | None, width: int, published: int | None, guess: int | None) -> int:
-    known = given if given is not None else weights.facts.get(argument, published)
+    stored = stored_heads(weights).get(argument)
+    if stored is not None and given is not None and given != stored:
+        raise WeightsError(f"{weights.source}: was trained with {argument} {stored}, and {given} is given: leave it out")
+    known = next((heads for heads in (given, stored, published) if heads is not None), None)
     heads = guess if known is None else known
     if heads is None:
         raise WeightsError(f"{weights.source}: no tensor shows the attention heads, and width {width} does not tell them: pass {argument}")

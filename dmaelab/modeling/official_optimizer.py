@@ -26,25 +26,30 @@ def from_official_optimizer(state: Mapping[str, Any], model: nn.Module, optimize
         optimizer: AdamW over all trainable parameters of ``model``, in groups of any kind.
 
     Raises:
-        WeightsError: another number of groups, members or states than the official trainer of this model has, or
-            moments of another shape.
+        WeightsError: ``state`` is none of torch's, has another number of groups, members or states than the official
+            trainer of this model, or moments of another shape; or ``optimizer`` is not one of ``model``.
+        UserError: ``model`` has no ViT.
     """
+    try:
+        given, moments = [list(group["params"]) for group in state["param_groups"]], state["state"]
+    except (KeyError, TypeError):
+        raise WeightsError('not the state of an optimizer, {"state": ..., "param_groups": [...]}: pass the file\'s "optimizer"') from None
     parameters = {name: p for name, p in unwrapped(dict(model.named_parameters())).items() if p.requires_grad}
     groups = _official_groups(parameters, model)
-    given = [list(group["params"]) for group in state["param_groups"]]
     if [len(group) for group in given] != [len(group) for group in groups]:
         raise WeightsError(f"the optimizer state has {_counts(given)}, and the official trainer of this model {_counts(groups)}")
     places = {name: place for names, members in zip(groups, given, strict=True) for name, place in zip(names, members, strict=True)}
     names = {id(p): official_name(name) for name, p in parameters.items()}
-    order = [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
-    moments = state["state"]
+    order = [names.get(id(p), "") for group in optimizer.param_groups for p in group["params"]]
+    if sorted(order) != sorted(names.values()):
+        raise WeightsError(f"the optimizer moves {len(order)} parameters, which are not the {len(names)} that the model trains")
     if moments and set(moments) != set(places.values()):
         raise WeightsError(f"the optimizer state holds moments of {len(moments)} parameters, and the model has {len(places)}")
     mapped = {index: dict(moments[places[name]]) for index, name in enumerate(order) if moments}
     shapes = {official_name(name): p.shape for name, p in parameters.items()}
     for index, entry in mapped.items():
         for moment in ("exp_avg", "exp_avg_sq"):
-            found = list(entry[moment].shape) if moment in entry else "missing"
+            found = list(entry[moment].shape) if isinstance(entry.get(moment), Tensor) else "missing"
             if found != list(shapes[order[index]]):
                 raise WeightsError(
                     f"the optimizer state's {moment} of {order[index]} is {found}, and AdamW needs {list(shapes[order[index]])}"

@@ -1,6 +1,7 @@
 """Released weights in one call: the model is built after the tensors."""
 
 import functools
+import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -18,11 +19,13 @@ from dmaelab.modeling.vit import ViT
 from dmaelab.modeling.weights import Weights, WeightsError, check_tensors, read_weights
 from dmaelab.utils.random import Draw
 
+logger = logging.getLogger("dmaelab")
+
 Source = str | os.PathLike | Mapping[str, Any] | Weights
 
 
 def load_pretrain(
-    source: Source,
+    path_or_dict: Source,
     *,
     num_heads: int | None = None,
     decoder_num_heads: int | None = None,
@@ -36,17 +39,18 @@ def load_pretrain(
     An encoder alone gets the published decoder, 512 wide with 8 blocks, untrained, and a warning.
 
     Args:
-        source: a file (released, of the official trainers, MAE's, timm's, ``.safetensors``, or of a run of this project),
+        path_or_dict: a file (released, of the official trainers, MAE's, timm's, ``.safetensors``, or of a run of this project),
             or the dictionary that was loaded from one.
-        num_heads, decoder_num_heads: attention heads; by default what the file says, or those of the published model.
+        num_heads, decoder_num_heads: attention heads, where the file does not tell them; by default those of the
+            published model.
         pixel_mean, pixel_std: per channel, in [0,1] pixel units, or ``pixel_mean="imagenet"`` or ``"cifar10"`` for
-            both; by default what the file stores, which official files do not.
+            both, where the file stores none, as official files do not.
 
     Raises:
-        WeightsError: the file cannot be read, holds a classifier, lacks or has too many tensors, or leaves heads or
-            statistics open.
+        WeightsError: the file cannot be read, holds a classifier, lacks or has too many tensors, leaves heads or statistics
+            open, or tells others than are given.
     """
-    weights = read_weights(source)
+    weights = read_weights(path_or_dict)
     _expect(weights, "autoencoder")
     _check_names(weights, _autoencoder(_skeleton(weights, "encoder"), _skeleton(weights, "decoder")))
     options, decoder = vit_options(weights, "encoder", num_heads), decoder_options(weights, decoder_num_heads)
@@ -56,7 +60,7 @@ def load_pretrain(
     state = dict(weights.state)
     if not has_decoder(weights):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(Draw(0, "init").seed())
+            torch.default_generator.manual_seed(Draw(0, "init").seed())  # torch.manual_seed would reach the GPUs' as well
             state |= {f"decoder.{name}": value for name, value in MAEDecoder(model.encoder, **decoder).state_dict().items()}
     _fill(model, state, mean, std, weights.source)
     if not has_decoder(weights):
@@ -68,7 +72,7 @@ def load_pretrain(
 
 
 def load_classifier(
-    source: Source,
+    path_or_dict: Source,
     *,
     num_heads: int | None = None,
     pool: Literal["auto", "gap", "cls"] = "auto",
@@ -78,14 +82,21 @@ def load_classifier(
     """Return the classifier of a fine-tuning or linear-probe file, in evaluation mode.
 
     Arguments and errors as for :func:`load_pretrain`. ``pool="auto"`` is average pooling for a file with ``fc_norm``,
-    the class token for one with ``norm``; batch norm before the head of a linear probe is recognised by its names.
+    the class token for one with ``norm``, with a line in the log where the file is of others: timm's
+    ``global_pool="avg", fc_norm=False``, which this project has not, names its tensors alike. Batch norm before the
+    head of a linear probe is recognised by its names.
     """
-    weights = read_weights(source)
+    weights = read_weights(path_or_dict)
     _expect(weights, "classifier")
     if pool not in ("auto", "gap", "cls"):
         raise WeightsError(f"pool is '{pool}': choose 'auto', 'gap' or 'cls'")
     if pool == "auto":
         pool = "gap" if "backbone.fc_norm.weight" in weights.state else "cls"
+        if pool == "cls" and weights.official and not weights.facts:
+            logger.warning(
+                "%s: class token assumed: timm's models that average without fc_norm have the same names (pool='cls' confirms it)",
+                weights.source,
+            )
     head = "bn_linear" if any(name.startswith("head.1.") for name in weights.state) else "linear"
     _check_names(weights, _classifier(_skeleton(weights, "backbone"), pool, head, 2))
     options = vit_options(weights, "backbone", num_heads)

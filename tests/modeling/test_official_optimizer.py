@@ -8,6 +8,7 @@ import torch
 from dmaelab.corruptions import Gaussian
 from dmaelab.losses import RS, MSEAllPatches
 from dmaelab.modeling import (
+    CifarResNet,
     Classifier,
     DenoisingMAE,
     MAEDecoder,
@@ -19,6 +20,7 @@ from dmaelab.modeling import (
 )
 from dmaelab.modeling.layouts import official_layout, unwrapped
 from dmaelab.solver import build_adamw
+from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
 RGB = [0.5] * 3, [0.25] * 3
@@ -138,6 +140,20 @@ def test_another_model_is_refused_in_one_line():
         entry = {"exp_avg": torch.zeros(1, 1, 24), **wrong} if wrong else {"momentum_buffer": torch.zeros(1, 1, 24)}
         with pytest.raises(WeightsError, match=message):
             from_official_optimizer({**state, "state": {**state["state"], place: entry}}, model, optimizer)
+
+
+def test_what_is_no_state_or_of_no_vit_is_refused_in_one_line():
+    model = autoencoder()
+    optimizer = build_adamw(model, lr=0.1)
+    state, _ = official_state(model, "autoencoder")
+    for wrong in ({"model": {}, "optimizer": state}, {"param_groups": state["param_groups"]}, {"state": {}, "param_groups": [3]}, None):
+        with pytest.raises(WeightsError, match=r'^not the state of an optimizer, .*: pass the file\'s "optimizer"$'):
+            from_official_optimizer(wrong, model, optimizer)
+    with pytest.raises(WeightsError, match="moves 48 parameters, which are not the 48 that the model trains"):
+        from_official_optimizer(state, model, build_adamw(autoencoder(), lr=0.1))
+    resnet = NoisyClassifier(Classifier(CifarResNet(8), 4, *RGB), Gaussian(0.25), RS())
+    with pytest.raises(UserError, match=r"^conv1\.weight has no name in the official layout"):
+        from_official_optimizer(state, resnet, build_adamw(resnet, lr=0.1))
 
 
 @pytest.mark.parametrize(

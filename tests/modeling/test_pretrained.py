@@ -22,7 +22,7 @@ from dmaelab.modeling import (
     save_weights,
 )
 from dmaelab.modeling.architecture import STATISTICS, decoder_options, describe, vit_options
-from dmaelab.modeling.layouts import official_layout
+from dmaelab.modeling.layouts import official_layout, official_name
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
@@ -109,9 +109,23 @@ def test_official_classifiers_give_the_official_logits(pool, reference):
         assert model(io["images"][:, :, :20, :20]).shape == (4, 10)
 
 
+def test_the_class_token_of_files_of_others_is_an_assumption(tmp_path, caplog):
+    """timm's global_pool="avg", fc_norm=False has the names of the class token's models."""
+    line = "class token assumed"
+    load_classifier(path_or_dict=TINY / "classifier_cls.pth", num_heads=3, **CIFAR)
+    assert [line in text for text in caplog.messages] == [True]
+    caplog.clear()
+    load_classifier(TINY / "classifier_cls.pth", num_heads=3, pool="cls", **CIFAR)
+    load_classifier(TINY / "classifier_gap.pth", num_heads=3, **CIFAR)
+    for layout in ("dmaelab", "official"):  # ours are known to be of this project's models
+        save_weights(classifier("cls"), tmp_path / "x.pth", layout)
+        load_classifier(tmp_path / "x.pth")
+    assert not caplog.messages
+
+
 def test_loading_leaves_the_dictionary_and_the_generator_alone(released):
     before, state = torch.get_rng_state(), {name: value.clone() for name, value in released.items()}
-    model = load_pretrain(state, **HEADS, **CIFAR)
+    model = load_pretrain(path_or_dict=state, **HEADS, **CIFAR)
     with torch.no_grad():
         model.encoder.cls_token.zero_()
     assert torch.equal(state["cls_token"], released["cls_token"])
@@ -131,16 +145,60 @@ def test_released_sizes_are_read_off_the_tensors(size):
 
 
 def test_heads_of_other_sizes(caplog):
-    """ViT-H has 16 heads of 80; an unknown size of a multiple of 64 is taken by the custom, and said so."""
-    with torch.device("meta"):
-        huge = official_layout({f"encoder.{name}": v for name, v in ViT(1280, 32, 16, 28, 14, pool=None).state_dict().items()})
-        odd = {f"encoder.{name}": v for name, v in ViT(128, 1, 4, 8, 4, pool=None).state_dict().items()}
+    """ViT-H has 16 heads of 80; an unknown size of a multiple of 64 is taken by the custom, and said so.
+
+    So are ViT-Ti and ViT-S: MAE-Lite's and MoCo v3's of these widths have 12 heads.
+    """
+
+    def encoder(*sizes):
+        with torch.device("meta"):
+            return {f"encoder.{name}": value for name, value in ViT(*sizes, pool=None).state_dict().items()}
+
+    huge = encoder(1280, 32, 16, 28, 14)
     with caplog.at_level(logging.WARNING, "dmaelab"):
-        assert vit_options(read_weights(huge), "encoder", None)["num_heads"] == 16
+        assert vit_options(read_weights(official_layout(huge)), "encoder", None)["num_heads"] == 16
         assert not caplog.messages
-        assert vit_options(read_weights(official_layout(odd)), "encoder", None)["num_heads"] == 2
-        assert "num_heads is taken to be 2 for width 128" in caplog.text
-    assert "no tensor shows the attention heads" in refused(vit_options, read_weights(odd), "encoder", None)
+        for width, depth, heads in ((128, 1, 2), (192, 12, 3), (384, 12, 6)):
+            state = official_layout(encoder(width, depth, heads, 8, 4))
+            assert vit_options(read_weights(state), "encoder", None)["num_heads"] == heads
+            assert caplog.messages.pop().endswith(
+                f"num_heads is taken to be {heads} for width {width}: pass it if it was trained with another"
+            )
+            caplog.clear()
+            assert vit_options(read_weights(state), "encoder", 12 if width > 128 else 4)["num_heads"] >= 4
+            assert not caplog.messages
+    assert "no tensor shows the attention heads" in refused(vit_options, read_weights(huge), "encoder", None)
+
+
+def test_our_names_without_facts_tell_no_heads_of_a_decoder():
+    with torch.device("meta"):
+        state = DenoisingMAE(ViT(24, 1, 3, 8, 4, pool=None), MAEDecoder, None, MSEMaskedPatches(), *OWN).state_dict()
+    assert "pass decoder_num_heads" in refused(decoder_options, read_weights(state), None)
+    assert decoder_options(read_weights(official_layout(state)), None)["num_heads"] == 16
+
+
+def test_heads_that_the_file_tells_otherwise_are_refused(tmp_path):
+    save_weights(autoencoder(), tmp_path / "x.pth", "official")
+    message = refused(load_pretrain, tmp_path / "x.pth", num_heads=4)
+    assert message.endswith("x.pth: was trained with num_heads 3, and 4 is given: leave it out")
+    assert "decoder_num_heads 2, and 4 is given" in refused(load_pretrain, tmp_path / "x.pth", decoder_num_heads=4)
+    load_pretrain(tmp_path / "x.pth", num_heads=3, decoder_num_heads=2)
+    save_weights(autoencoder(), tmp_path / "encoder.pth", "timm")
+    with pytest.warns(UserWarning, match="encoder only"):  # whose new decoder is not the one that was left out
+        model = load_pretrain(tmp_path / "encoder.pth", decoder_num_heads=4)
+    assert model.decoder.blocks[0].attn.num_heads == 4
+    save_weights(classifier(), tmp_path / "y.pth")
+    assert "num_heads 3, and 4 is given" in refused(load_classifier, tmp_path / "y.pth", num_heads=4)
+
+
+def test_statistics_that_the_file_stores_otherwise_are_refused(tmp_path):
+    for layout in ("dmaelab", "official"):
+        save_weights(classifier(), tmp_path / "x.pth", layout)
+        message = refused(load_classifier, tmp_path / "x.pth", pixel_mean="imagenet")
+        assert "stores pixel_mean [0.4, 0.5, 0.6], and [0.485, 0.456, 0.406] is given: leave it out (to change it on purpose," in message
+        wrong = {"pixel_mean": OWN[0], "pixel_std": [0.2, 0.25, 0.3002]}
+        assert "stores pixel_std [0.2, 0.25, 0.3], and" in refused(load_classifier, tmp_path / "x.pth", **wrong)
+        load_classifier(tmp_path / "x.pth", pixel_mean=OWN[0], pixel_std=OWN[1])
 
 
 # What is refused
@@ -167,7 +225,8 @@ def test_statistics_are_an_explicit_choice():
         ([0.5], [0.5], "are not 3 numbers each"),
         (0.5, 0.5, "are not 3 numbers each"),
         ([123.7, 116.3, 103.5], [58.4, 57.1, 57.4], "in [0,1] pixel units"),
-        ([0.5] * 3, [0.0] * 3, "pixel_std > 0"),
+        (STATISTICS["imagenet"][0], [58.4, 57.1, 57.4], "0 < pixel_std <= 1"),
+        ([0.5] * 3, [0.0] * 3, "0 < pixel_std <= 1"),
         ([float("nan")] * 3, [0.5] * 3, "in [0,1] pixel units"),
     ]:
         assert wrong in refused(load_classifier, TINY / "classifier_gap.pth", num_heads=3, pixel_mean=mean, pixel_std=std)
@@ -233,6 +292,13 @@ def test_an_encoder_alone_gets_the_published_decoder(alone, released):
     assert (decoder.embed.out_features, len(decoder.blocks), decoder.blocks[0].attn.num_heads) == (512, 8, 16)
     assert abs(decoder.mask_token.std() - 0.02) < 0.005
     assert not [name for name in alone.state_dict() if "new" in name]
+
+
+def test_a_new_decoder_leaves_the_generators_of_gpus_alone(released, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the generators of the GPUs are set"))
+    encoder = {name: value for name, value in released.items() if not name.startswith(("decoder_", "mask_"))}
+    with pytest.warns(UserWarning, match="encoder only"):
+        load_pretrain(encoder, num_heads=3, **CIFAR)
 
 
 def test_a_new_decoder_does_not_reconstruct_before_a_step_of_training(alone, batch):
@@ -318,12 +384,23 @@ def test_official_files_of_ours_load_as_official_ones(tmp_path):
     content = torch.load(tmp_path / "x.pth", weights_only=True)
     assert sorted(content) == ["dmaelab", "model"]
     assert content["dmaelab"] == {"num_heads": 3, "pixel_mean": pytest.approx(OWN[0]), "pixel_std": pytest.approx(OWN[1])}
-    assert {name for name in content["model"] if not name.startswith("head.")} == set(model.backbone.state_dict())
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith("preprocess.")}
+    assert set(content["model"]) == {official_name(name) for name in own}
+    assert all(torch.equal(content["model"][official_name(name)], value) for name, value in own.items())
     safetensors = pytest.importorskip("safetensors.torch")
     save_weights(model, tmp_path / "x.safetensors", "official")
     bare = safetensors.load_file(tmp_path / "x.safetensors")
     assert bare.keys() == content["model"].keys()
     assert all(torch.equal(value, content["model"][name]) for name, value in bare.items())
+
+
+def test_official_autoencoders_of_ours_hold_the_models_own_tensors(tmp_path):
+    model = autoencoder()
+    save_weights(model, tmp_path / "x.pth", "official")
+    written = torch.load(tmp_path / "x.pth", weights_only=True)["model"]
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith("preprocess.")}
+    assert set(written) == {official_name(name) for name in own}
+    assert all(torch.equal(written[official_name(name)], value) for name, value in own.items())
 
 
 def test_states_of_our_wrappers_load():
@@ -333,8 +410,8 @@ def test_states_of_our_wrappers_load():
     assert torch.equal(again.head.weight, model.head.weight)
     assert torch.equal(again.preprocess.pixel_mean, model.preprocess.pixel_mean)
     assert "no tensor shows the attention heads" in refused(load_classifier, wrapped)
-    other = load_classifier(wrapped, num_heads=3, pixel_mean="imagenet")
-    torch.testing.assert_close(other.preprocess.pixel_mean.flatten(), torch.tensor(STATISTICS["imagenet"][0]))
+    message = refused(load_classifier, {"model": {**wrapped["model"], "teacher.x": torch.ones(1)}}, num_heads=3)
+    assert message.endswith("not the weights of a whole model: unexpected teacher.x")
 
 
 def test_one_channel_and_half_precision():

@@ -65,6 +65,23 @@ def test_what_is_open_is_asked_for(arguments, message, convert, tmp_path):
     assert not (tmp_path / "x.pth").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--heads", 4], "was trained with num_heads 3, and 4 is given: leave it out"),
+        (["--stats", "imagenet"], "stores pixel_mean [0.4914, 0.4822, 0.4465], and [0.485, 0.456, 0.406] is given: leave it out"),
+    ],
+)
+def test_what_the_file_tells_otherwise_is_refused(arguments, message, convert, tmp_path):
+    source = tmp_path / "cifar.pth"
+    save_weights(load_classifier(TINY / "classifier_gap.pth", num_heads=3, pixel_mean="cifar10"), source, "official")
+    with pytest.raises(UserError) as error:
+        convert(source, tmp_path / "x.pth", "--to", "dmaelab", *arguments)
+    assert message in str(error.value)
+    assert not (tmp_path / "x.pth").exists()
+    convert(source, tmp_path / "x.pth", "--to", "dmaelab", "--heads", 3, "--stats", "cifar10")
+
+
 def test_a_run_directory(convert, tmp_path):
     """Its config builds the model: an old run, whose file does not tell the heads, converts as well."""
     config = """
