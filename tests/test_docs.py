@@ -57,7 +57,9 @@ def test_the_readme_step_by_step_with_a_small_budget(tmp_path):
     assert len(steps) >= 10
     for command in steps:
         tool = command.split()[1]
-        result = run(command, tmp_path, *([] if "--dry-run" in command or "--verify" in command else BUDGET.get(tool, [])))
+        result = run(
+            command, tmp_path, *([] if any(flag in command for flag in ("--dry-run", "--debug", "--verify")) else BUDGET.get(tool, []))
+        )
         assert result.returncode == 0, f"{command}\n{result.stderr}"
     assert (tmp_path / "runs/digits/pretrain/reconstruction.png").exists()
     assert (tmp_path / "runs/digits/curves.png").exists()
