@@ -43,10 +43,10 @@ def finetune(image_size):
 
 
 CERTIFY = [
-    "certifier.n=100",
+    "certifier.n=50",
     "certifier.n0=10",
     "certify.batch_size=50",
     "certify.device=cpu",
     "certify.precision=fp32",
-    "certify.subset=None",
+    "certify.subset={'count': 4}",
 ]
