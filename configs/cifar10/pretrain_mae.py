@@ -1,6 +1,8 @@
 """MAE pre-training on CIFAR-10 at 32x32, the baseline of cifar10/pretrain: no noise, loss on the hidden patches.
 
-python tools/train_net.py --config-file configs/cifar10/pretrain_mae.py
+    python tools/train_net.py --config-file configs/cifar10/pretrain_mae.py
+
+Steps, images and sizes are the same, and so are the stages that follow: pipelines/cifar10_tables.
 """
 
 from dmaelab.config import LazyCall as L

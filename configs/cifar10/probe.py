@@ -1,6 +1,6 @@
 """Linear probe under noise on CIFAR-10 at 32x32: the encoder of cifar10/pretrain frozen, batch normalisation and one linear layer.
 
-python tools/train_net.py --config-file configs/cifar10/probe.py
+    python tools/train_net.py --config-file configs/cifar10/probe.py
 
 The rate is that of the paper's probe at batch 16,384 (6.4), not scaled down to this batch: 800 steps have to do.
 """
