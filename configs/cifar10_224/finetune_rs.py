@@ -1,7 +1,9 @@
 """RS fine-tuning of ViT-B on CIFAR-10: cross-entropy on noisy images; no row of the paper, the plain baseline beside CR.
 
-python tools/train_net.py --config-file configs/cifar10_224/finetune_rs.py model.corruption.sigma=0.5
-python tools/train_net.py --config-file cifar10_224/finetune_rs --debug        # a trial without data
+    python tools/train_net.py --config-file configs/cifar10_224/finetune_rs.py model.corruption.sigma=0.5
+    python tools/train_net.py --config-file cifar10_224/finetune_rs --debug        # a trial without data
+
+Everything but the loss is that of cifar10_224/finetune_cr.
 """
 
 from dmaelab.config import LazyCall as L
