@@ -16,7 +16,7 @@ _LABELS = {
 
 def pipeline(table, title, weights, radii):
     """The section `pipeline`. A stage of `weights` can be replaced by pipeline.weights.STAGE=FILE."""
-    return dict(out_dir="runs/paper", report=table, title=title, radii=radii, weights=dict.fromkeys(weights), seeds=1)
+    return dict(out_dir="runs/paper", report=table, title=title, radii=radii, weights=dict.fromkeys(weights), seeds=1, processes="auto")
 
 
 def pretraining(name):

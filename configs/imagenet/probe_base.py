@@ -25,6 +25,7 @@ from ..common.imagenet import MEAN as _MEAN
 from ..common.imagenet import STD as _STD
 from ..common.imagenet import test as _test
 from ..common.imagenet import train as _train
+from .finetune_base_cr import labels
 
 model = L(NoisyClassifier)(
     classifier=L(Classifier)(
@@ -58,13 +59,5 @@ train = dict(
     eval_images=5000,
     checkpoint_period=78,
 )
-labels = dict(
-    method="probe",
-    backbone="ViT-B",
-    params="87M",
-    extra_data=False,
-    dataset="ImageNet",
-    sigma="${model.corruption.sigma}",
-    seed="${train.seed}",
-)
+labels.update(method="probe")
 debug = _debug(224)

@@ -22,7 +22,7 @@ from dmaelab.utils.precision import precision_rule
 logger = logging.getLogger("dmaelab")
 
 CONFIG, RUN, FINAL = "config.yaml", "run.json", "model_final.pth"
-_NEUTRAL = ("device", "num_workers", "log_period", "eval_period", "checkpoint_period", "keep_checkpoints", "tensorboard")
+_NEUTRAL = ("device", "num_workers", "log_period", "checkpoint_period", "keep_checkpoints", "tensorboard")
 
 
 def prepare(cfg: DictConfig, resume: bool) -> Path:
@@ -71,7 +71,7 @@ def _starts(run: Path) -> list[dict[str, Any]]:
 def changes(run: Path, cfg: DictConfig) -> list[str]:
     """Return what in ``cfg`` makes it another training than the one in a run directory, a line each.
 
-    Not what changes no result (labels, how often it logs and saves, workers, the device and what its rules choose).
+    Not what changes no result (labels, how often it logs and saves, workers), nor the device and what its rules choose.
     """
     frozen, asked = LazyConfig.load(run / CONFIG), cfg.copy()
     resolve(asked, pick_device(asked.train.get("device", "auto")))

@@ -70,7 +70,9 @@ class TrainSettings:
             given = f"train.max_iter is {self.max_iter} and train.epochs is {self.epochs}"
             raise ConfigError(f"{given}: give the length in one of them, and set the other to None")
         if self.micro_batch is not None and self.accum_steps != 1:
-            raise ConfigError("train.micro_batch and train.accum_steps say the same twice: give one, set the other to None or 1")
+            raise ConfigError(
+                "train.micro_batch and train.accum_steps say one thing twice: set train.micro_batch=None or train.accum_steps=1"
+            )
         for name in ("max_iter", "epochs", "batch_size", "accum_steps", "micro_batch", "log_period", "eval_batch_size", "keep_checkpoints"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -87,7 +89,7 @@ class TrainSettings:
             if not _is_file_name(name) or name == "best" or name.startswith("step_"):
                 raise ConfigError(f"train.milestones has the name '{name}': give a file name, and neither 'best' nor 'step_...'")
             if not 1 <= step <= (self.epochs or self.max_iter or 0):
-                raise ConfigError(f"train.milestones.{name} is {step}: give the step or epoch to save it at, from 1 to the last one")
+                raise ConfigError(f"train.milestones.{name} is {step}: it must be a step or epoch from 1 to the last one")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(f"train.ema_decay is {self.ema_decay}: give a number in (0, 1), or None")
 

@@ -80,6 +80,8 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
 def inherit_labels(cfg: DictConfig) -> None:
     """Write into the labels of a config, in place, how the weights that it starts from were pre-trained.
 
+    A run that has begun knows it from its own frozen config: what it started from may be gone.
+
     Raises:
         ConfigError: what it starts from does not tell, and the config does not either: a table would call it what it is not.
     """
@@ -90,9 +92,11 @@ def inherit_labels(cfg: DictConfig) -> None:
         for name in _INHERITED:
             cfg.labels.pop(name, None)
         return
+    begun = (Path(cfg.train.out_dir) / run_dir.CONFIG).is_file()
     known: Any = {}
-    if source is not None and Path(source).is_dir():
-        known = OmegaConf.to_container(run_dir.load_run(source).get("labels") or OmegaConf.create(), resolve=True)
+    if begun or (source is not None and Path(source).is_dir()):
+        told = run_dir.load_run(cfg.train.out_dir if begun else source).get("labels")
+        known = OmegaConf.to_container(told or OmegaConf.create(), resolve=True)
     for name in _INHERITED:
         if cfg.labels.get(name) is None and name in known:
             cfg.labels[name] = known[name]

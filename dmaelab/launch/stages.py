@@ -66,7 +66,7 @@ class PipelineSettings:
     note: str = ""
     weights: dict[str, str | None] = field(default_factory=dict)
     seeds: int = 1
-    processes: int | Literal["auto"] = "auto"
+    processes: int | Literal["auto"] = 1
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -81,7 +81,7 @@ def repeated(stages: Sequence[Stage], seeds: int) -> list[Stage]:
     So a pipeline of one seed that is run again with ten adds nine.
     """
     shared = {stage.name for stage in stages if stage.once}
-    copies = [copy for seed in range(seeds) for stage in stages if (copy := _for_seed(stage, seed, shared)) is not None]
+    copies = [*stages, *(_for_seed(stage, seed, shared) for seed in range(1, seeds) for stage in stages if not stage.once)]
     names = [stage.name for stage in copies]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"stage '{twice[0]}' has the name of another one's copy for a seed: call it otherwise")
@@ -97,10 +97,7 @@ def dependents(name: str, stages: Sequence[Stage]) -> list[Stage]:
     return found
 
 
-def _for_seed(stage: Stage, seed: int, shared: set[str]) -> Stage | None:
-    if seed == 0 or stage.once:
-        return stage if seed == 0 else None
-
+def _for_seed(stage: Stage, seed: int, shared: set[str]) -> Stage:
     def own(name: str | None) -> str | None:
         base, colon, milestone = (name or "").partition(":")
         return name if name is None or base in shared else f"{base}_seed{seed}{colon}{milestone}"

@@ -45,12 +45,12 @@ def test_splits_that_cannot_be():
         TrainSettings("out", 4096, max_iter=1, micro_batch=64).split(3)
     with pytest.raises(ConfigError, match=r"train.batch_size 2 is not divisible by 4 processes x 1 accum_steps"):
         TrainSettings("out", 2, max_iter=1).split(4)
-    with pytest.raises(ConfigError, match=r"train.micro_batch and train.accum_steps say the same twice"):
+    with pytest.raises(ConfigError, match=r"train.micro_batch and train.accum_steps say one thing twice"):
         TrainSettings("out", 4096, max_iter=1, micro_batch=64, accum_steps=2)
 
 
 def test_a_milestone_after_the_end_is_refused():
-    with pytest.raises(ConfigError, match=r"train.milestones.epoch_700 is 700: .* from 1 to the last one"):
+    with pytest.raises(ConfigError, match=r"train.milestones.epoch_700 is 700: .*from 1 to the last one"):
         TrainSettings("out", 4096, epochs=400, milestones={"epoch_700": 700})
 
 

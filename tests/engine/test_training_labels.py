@@ -1,5 +1,7 @@
 """The labels of a training: what it inherits, what must be said, and how they reach the log of a certification."""
 
+import shutil
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -39,6 +41,16 @@ def test_a_fine_tuning_inherits_how_its_weights_were_pre_trained(pretrain_config
         log.certify.weights = weights
         assert labels_of(log)["selected_by"] == "None on data.test"
     assert labels_of(log)["method"] == "mine"
+
+
+def test_a_run_goes_on_without_what_it_started_from(pretrain_config, labelled):
+    source = pretrained(pretrain_config, pretrain="MAE")
+    cfg = labelled(source)
+    run_training(cfg)
+    shutil.rmtree(source)
+    again = labelled(source)
+    run_training(again, resume=True)
+    assert again.labels.pretrain == "MAE"
 
 
 def test_from_scratch_nothing_was_pre_trained(labelled):
