@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
+# A test has one thread; a worker steals from the longest queue, so files and what their tests share stay together.
+PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: setup demo test test-fast lint format types bench clean
 
@@ -21,10 +23,10 @@ demo: setup
 	$(RUN) tools/pipeline.py --config-file pipelines/digits
 
 test: setup
-	$(RUN) -m pytest
+	$(PYTEST)
 
 test-fast: setup
-	$(RUN) -m pytest -m 'not slow and not gpu and not slurm'
+	$(PYTEST) -m 'not slow and not gpu and not slurm'
 
 lint: setup
 	$(RUN) -m ruff check .

@@ -13,6 +13,8 @@ from omegaconf import DictConfig
 from dmaelab.config import LazyConfig, diff, instantiate, load_plugins
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.modeling import attention_rule, load_exact, load_file
+from dmaelab.modeling.architecture import check_heads
+from dmaelab.modeling.weights import FACTS
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
@@ -145,7 +147,9 @@ def load_model(run: str | Path, weights: str, device: torch.device) -> Any:
     set_attention(cfg.model, device, only_auto=False)
     model = instantiate(cfg.model)
     path = weights_file(run, weights)
-    load_exact(model.export(), _state(load_file(path), weights), str(path))
+    content = load_file(path)
+    check_heads(content.get(FACTS, {}), model.export(), str(path))
+    load_exact(model.export(), _state(content, weights), str(path))
     return model.eval().to(device)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -98,6 +98,14 @@ def stored_heads(weights: Weights) -> dict[str, Any]:
     """Return the attention heads that the file tells, by argument, of the parts that it holds."""
     names = ("num_heads", *(("decoder_num_heads",) if has_decoder(weights) else ()))
     return {name: weights.facts[name] for name in names if name in weights.facts}
+
+
+def check_heads(stored: Mapping[str, Any], model: nn.Module, source: str) -> None:
+    """Raise WeightsError where a file tells attention heads, which no tensor shows, and ``model`` has others."""
+    own = facts_of(model)
+    for name in ("num_heads", "decoder_num_heads"):
+        if name in stored and stored[name] != own.get(name, stored[name]):
+            raise WeightsError(f"{source}: trained with {name} {stored[name]}, and the model has {own[name]}: set {name} to {stored[name]}")
 
 
 def block_count(weights: Weights, trunk: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dmaelab.modeling.architecture import facts_of, stored_heads
+from dmaelab.modeling.architecture import check_heads, stored_heads
 from dmaelab.modeling.pos_embed import resize_table
 from dmaelab.modeling.weights import Weights, WeightsError, check_tensors, read_weights
 
@@ -70,15 +70,9 @@ def load_pretrained(model: Any, path_or_dict: str | os.PathLike | Mapping[str, A
         if not name.startswith(may_drop):
             raise WeightsError(f"{weights.source}: weights of another architecture: {name} is in the file and not in the model")
     check_tensors(own, given, weights.source)
-    _check_heads(weights, facts_of(target))
+    check_heads(stored_heads(weights), target, weights.source)
     target.load_state_dict({name: given[name] for name in report.loaded}, strict=False)
     return report
-
-
-def _check_heads(weights: Weights, own: Mapping[str, Any]) -> None:
-    for name, heads in stored_heads(weights).items():
-        if heads != own.get(name, heads):
-            raise WeightsError(f"{weights.source}: trained with {name} {heads}, and the model has {own[name]}: set {name} to {heads}")
 
 
 def _fit_positions(own: Mapping[str, Tensor], given: dict[str, Tensor]) -> list[str]:

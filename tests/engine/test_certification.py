@@ -143,9 +143,17 @@ def test_a_certification_config_can_name_the_run(run, tmp_path):
 def test_another_model_with_the_same_tensors_is_another_certification(run):
     certify(run, "log")
     frozen = LazyConfig.load(run / "config.yaml")
+    frozen.model.classifier.backbone.drop_path = 0.1
+    LazyConfig.save(frozen, run / "config.yaml")
+    with pytest.raises(UserError, match=r"another certification: .*model"):
+        certify(run, "log")
+
+
+def test_weights_trained_with_other_heads_are_refused(run):
+    frozen = LazyConfig.load(run / "config.yaml")
     frozen.model.classifier.backbone.num_heads = 4
     LazyConfig.save(frozen, run / "config.yaml")
-    with pytest.raises(UserError, match="model"):
+    with pytest.raises(UserError, match=r"model_final\.pth: trained with num_heads 2, and the model has 4"):
         certify(run, "log")
 
 
