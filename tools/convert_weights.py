@@ -30,6 +30,9 @@ def main() -> None:
     parser.add_argument(
         "--stats", nargs="+", metavar="S", help="pixel statistics, where the file stores none: imagenet, cifar10, or means and deviations"
     )
+    parser.add_argument(
+        "--pixel-targets", action="store_true", help="the autoencoder predicts pixels, not patches normalised each (files called visualize)"
+    )
     args = parser.parse_args()
 
     from dmaelab.modeling import LoadReport, save_weights
@@ -53,10 +56,8 @@ def _from_run(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
 
     from dmaelab.engine.run_dir import load_model
 
-    if args.heads or args.decoder_heads or args.stats:
-        raise UserError(
-            f"{args.source} is a run directory, which tells heads and statistics: leave out --heads, --decoder-heads and --stats"
-        )
+    if args.heads or args.decoder_heads or args.stats or args.pixel_targets:
+        raise UserError(f"{args.source} is a run directory, which tells all of it: leave out all options but --to")
     model = load_model(args.source, "final", torch.device("cpu")).export()
     return model, model.state_dict()
 
@@ -64,13 +65,24 @@ def _from_run(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
 def _from_file(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """Return the model of a file and the file's tensors, under our names."""
     from dmaelab.modeling import load_classifier, load_pretrain, read_weights
+    from dmaelab.modeling.architecture import has_decoder, known_heads
 
     weights = read_weights(args.source)
+    needed = {"num_heads": args.heads, **({"decoder_num_heads": args.decoder_heads} if has_decoder(weights) else {})}
+    for name, given in needed.items():
+        if given is None and name not in known_heads(weights) and weights.kind != "unknown":
+            option = "--heads" if name == "num_heads" else "--decoder-heads"
+            raise UserError(f"{args.source}: no tensor shows {name}, and what is written would tell a guess as known: give {option}")
     mean, std = _statistics(args.stats)
     options: dict[str, Any] = {"num_heads": args.heads, "pixel_mean": mean, "pixel_std": std}
     if weights.kind == "classifier":
+        if args.pixel_targets:
+            raise UserError(f"{args.source} is a classifier: --pixel-targets is for autoencoders")
         return load_classifier(weights, **options), weights.state
-    return load_pretrain(weights, decoder_num_heads=args.decoder_heads, **options), weights.state
+    model = load_pretrain(weights, decoder_num_heads=args.decoder_heads, **options)
+    if args.pixel_targets:
+        model.norm_pix = False
+    return model, weights.state
 
 
 def _statistics(words: list[str] | None) -> tuple[Any, Any]:

@@ -39,7 +39,8 @@ def pretrain(image_size):
 
 
 def finetune(image_size):
-    return [*_TRAIN, *_data(image_size), *_vit("model.classifier.backbone"), "model.classifier.num_classes=10"]
+    labels = ["labels.dataset='generated images'", "labels.backbone=tiny", "labels.params=None"]
+    return [*_TRAIN, *_data(image_size), *_vit("model.classifier.backbone"), "model.classifier.num_classes=10", *labels]
 
 
 CERTIFY = [

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,7 +21,8 @@ from dmaelab.utils.errors import UserError
 # Public logs print radii with three significant digits: up to half a unit of the third one too high.
 _PRINTED = 1.005
 
-_OF_THE_HEADER = ("corruption", "geometry", "shape", "first_image")
+_OF_THE_HEADER = ("certifier", "corruption", "geometry", "shape", "first_image")
+_OF_ROWS = ("skip_wrong", "weight")  # options of a certifier that move no one-sided radius of an image that is right
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,16 @@ class Measurement:
     def setting(self) -> dict[str, Any]:
         """What measurements must share to be compared, as far as it is known of both.
 
-        That is n, n0, alpha, norm, and the images with their true classes; of a header also the noise, its geometry, the
-        size at which it is added, and the first image.
+        That is n, n0, alpha, norm, and the images with their true classes; of a header also the certifier, the noise, its
+        geometry, the size at which it is added, and the first image.
         """
         order = np.argsort(self.log.index)
         digest = hashlib.blake2b(np.stack([self.log.index, self.log.label])[:, order].tobytes(), digest_size=4).hexdigest()
         images = f"{len(self.log)} (hash {digest})"
         norm = self.log.norm if self.log.radius_column != TWO_SIDED else f"two-sided {self.log.norm}"
         known = {key: self.log.identity[key] for key in _OF_THE_HEADER if key in self.log.identity}
+        if isinstance(known.get("certifier"), Mapping):
+            known["certifier"] = {key: value for key, value in known["certifier"].items() if key not in _OF_ROWS}
         return {**{key: self.labels[key] for key in ("n", "n0", "alpha")}, "norm": norm, "images": images, **known}
 
     @cached_property

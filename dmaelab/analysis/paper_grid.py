@@ -55,7 +55,7 @@ def for_a_spreadsheet(spec: Spec, radii: Sequence[float], sections: Sequence[Sec
     """Return the grid of CSV: in percent, a column for every kind of figure that any row has; empty where there is none."""
     rows = [(row, dict(_figures(radii, rows, row))) for rows in sections for row in rows]
     used = {name.partition(" ")[2] for _, figures in rows for name in figures}
-    kinds = ["", *(f" {kind}" for kind in ("lower bound", "gap", "sd", "low", "high") if kind in used)]
+    kinds = ["", *(f" {kind}" for kind in ("beyond cap", "lower bound", "gap", "sd", "low", "high") if kind in used)]
     columns = [f"r={float(radius)}{kind}" for radius in radii for kind in kinds]
     lines = [[*([_source(row)] if named else []), *row.lead, *(figures.get(name, "") for name in columns)] for row, figures in rows]
     return Grid([*_heads(spec, named), *columns], lines)
@@ -64,8 +64,9 @@ def for_a_spreadsheet(spec: Spec, radii: Sequence[float], sections: Sequence[Sec
 def _figures(radii: Sequence[float], rows: Section, row: Row) -> Iterator[tuple[str, str]]:
     for radius, cell, more in zip(radii, row.cells, gaps(rows, row), strict=True):
         if cell is not None:
-            if not cell.exact:
-                yield f"r={float(radius)} lower bound", "yes"
+            for kind, holds in (("beyond cap", cell.zero), ("lower bound", not cell.exact)):
+                if holds:
+                    yield f"r={float(radius)} {kind}", "yes"
             low, high = cell.interval or (None, None)
             for kind, share in (("", cell.share), (" gap", more), (" sd", cell.spread), (" low", low), (" high", high)):
                 if share is not None:

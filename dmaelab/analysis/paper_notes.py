@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from dmaelab.analysis.rows import Row
-from dmaelab.analysis.specs import Spec
+from dmaelab.analysis.specs import Spec, sigma_text
 from dmaelab.records.readers import Log
 
 _COMMON = {"n": "n = {}", "n0": "n0 = {}", "alpha": "alpha = {}", "norm": "{} radii", "images": "{} images"}
@@ -20,8 +20,10 @@ def notes_on(spec: Spec, rows: Sequence[Row], left: Sequence[Log]) -> Iterator[s
         yield "Each entry is the best over the sigmas of its row, chosen at each radius on these same images: no single model has them all."
     if spec.takes:
         yield from _gaps(spec, rows)
+    if "sigma" in spec.blocks and (pairs := _not_measured(rows)):
+        yield f"Not measured: {', '.join(pairs)}."
     if seeds := sorted({len(cell.measured) for cell in cells if cell.spread is not None}):
-        yield f"±: mean and standard deviation over {' or '.join(map(str, seeds))} seeds of training."
+        yield f"±: mean and standard deviation over {' or '.join(map(str, seeds))} seeds."
     if any(cell.interval for cell in cells):
         yield "[low, high]: 95 % confidence interval of the share, if the images were drawn at random."
     if any(not cell.exact for cell in cells):
@@ -64,6 +66,13 @@ def _gaps(spec: Spec, rows: Sequence[Row]) -> Iterator[str]:
     yield f"In brackets: percentage points more than with {f'{label}={values[0]}' if values else f'the fewest {label}'}{alike}."
     for text, who in besides.items():
         yield f"Compared rows also differ in {text}: {', '.join(who)}."
+
+
+def _not_measured(rows: Sequence[Row]) -> list[str]:
+    """Return the pairs of sigmas, of training and evaluation, that no row has though others have each of the two."""
+    there = {(row.facts["sigma"], row.facts["eval_sigma"]) for row in rows}
+    trained, evaluated = (dict.fromkeys(pair[place] for pair in sorted(there, key=str)) for place in (0, 1))
+    return [f"{sigma_text(a)} at {sigma_text(b)}" for a in trained for b in evaluated if (a, b) not in there]
 
 
 def _rows_by(spec: Spec, values: Iterable[tuple[Row, Any]]) -> dict[str, str]:

@@ -36,7 +36,7 @@ def paper_table(
 
     Certified accuracy is in percent of all images. Logs that differ in their seed alone make one row: mean and standard
     deviation. ``0`` stands where n samples cannot certify so large a radius at all. JSON holds shares, counts and logs; CSV has
-    columns of their own for lower bounds, gaps, deviations and intervals, and no notes.
+    columns of their own for what is beyond the cap, lower bounds, gaps, deviations and intervals, and no notes.
 
     Args:
         number: one of :data:`NUMBERS`.

@@ -1,5 +1,6 @@
 """Which logs are of one of the paper's tables, and which of them share a row."""
 
+import re
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -9,8 +10,11 @@ import numpy as np
 from dmaelab.analysis.cells import Measurement, check_alike, measure
 from dmaelab.analysis.labels import labels_of
 from dmaelab.analysis.specs import SPECS
+from dmaelab.records.merge import differences
 from dmaelab.records.readers import Log
 from dmaelab.utils.errors import UserError
+
+_KERNEL = re.compile(r"(\w+\.)*attention is ")  # goes by the device
 
 Key = tuple[tuple[str, Any], ...]
 """The labels that the logs of one row share, sorted by name: ``dict(key)`` are the facts of the row."""
@@ -91,6 +95,11 @@ def _check_row(number: int, a: Measurement, b: Measurement) -> None:
             f"{paths} are two logs for one cell of table {number} ({labels}, evaluated at sigma {a.labels['eval_sigma']:g}): check their "
             f"eval_sigma and sigma; where they are right, leave one out, or give each its seed, such as --label {b.log.path} seed=1"
         )
+    models = [{"model": one.log.identity["model"]} if "model" in one.log.identity else {} for one in (a, b)]
+    if all(models):
+        apart = differences(models[0], models[1], (f"in {a.log.path}", f"in {b.log.path}"))
+        if apart := [line for line in apart if not _KERNEL.match(line)]:
+            raise UserError(f"{paths} are labelled as two seeds of one model, but {'; '.join(apart)}")
     if weights[0] is not None and weights[0] == weights[1]:
         raise UserError(f"{paths} are labelled as two seeds, but are of one model (same weights): leave one out")
 

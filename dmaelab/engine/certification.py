@@ -153,10 +153,10 @@ def labels_of(cfg: DictConfig) -> dict[str, Any]:
     if _OWN in cfg:
         return own
     run_cfg = run_dir.load_run(cfg.certify.run)
-    selected = (
-        {"selected_by": f"{run_cfg.train.best_metric} on data.test"} if run_dir.is_selected(cfg.certify.get("weights", "final")) else {}
-    )
-    return {**_plain(run_cfg.get("labels") or {}), **selected, **own}
+    selected = {}
+    if run_dir.is_selected(cfg.certify.get("weights", "final")):
+        selected = {"selected_by": f"{run_cfg.train.best_metric or 'a metric'} on data.test"}
+    return {**_plain(run_cfg.get("labels") or {}), **own, **selected}
 
 
 def load_classifier(cfg: DictConfig, device: torch.device) -> nn.Module:

@@ -1,7 +1,10 @@
 """The run directory: the only hand-over between stages."""
 
+import fcntl
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +17,7 @@ from dmaelab.config import LazyConfig, diff, instantiate, load_plugins
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.modeling import attention_rule, load_exact, load_file
 from dmaelab.modeling.architecture import check_heads
-from dmaelab.modeling.weights import FACTS
+from dmaelab.modeling.weights import FACTS, WeightsError
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
@@ -24,7 +27,7 @@ from dmaelab.utils.precision import precision_rule
 logger = logging.getLogger("dmaelab")
 
 CONFIG, RUN, FINAL = "config.yaml", "run.json", "model_final.pth"
-_NEUTRAL = ("device", "num_workers", "log_period", "checkpoint_period", "keep_checkpoints", "tensorboard")
+_NEUTRAL = ("out_dir", "device", "num_workers", "log_period", "checkpoint_period", "keep_checkpoints", "tensorboard", "eval_batch_size")
 
 
 def prepare(cfg: DictConfig, resume: bool) -> Path:
@@ -44,6 +47,24 @@ def prepare(cfg: DictConfig, resume: bool) -> Path:
     except OSError as error:
         raise UserError(f"train.out_dir {out} cannot be made: {error.strerror}") from None
     return out
+
+
+@contextmanager
+def hold(cfg: DictConfig) -> Iterator[None]:
+    """Keep other processes from training in ``train.out_dir`` meanwhile.
+
+    Raises:
+        UserError: another process trains there.
+    """
+    out = Path(cfg.train.out_dir)
+    with open(out / ".lock", "w") as file:
+        try:  # a lock of this process alone: workers of the loader that outlive a killed one hold nothing
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise UserError(f"{out}: another process is training in it: wait for it, or choose another train.out_dir") from None
+        except OSError as error:  # some file systems of clusters have no locks
+            logger.warning("%s cannot be locked (%s): see to it that no other process trains in it", out, error.strerror)
+        yield
 
 
 def freeze(cfg: DictConfig, resume: bool, started_from: Path | None = None) -> None:
@@ -73,19 +94,29 @@ def _starts(run: Path) -> list[dict[str, Any]]:
 def changes(run: Path, cfg: DictConfig) -> list[str]:
     """Return what in ``cfg`` makes it another training than the one in a run directory, a line each.
 
-    Not what changes no result (labels, how often it logs and saves, workers), nor the device and what its rules choose.
+    Not what changes no weight (labels, how often it logs, saves and, unless that selects ``best``, evaluates; workers; where
+    the directory lies), nor the device and what its rules choose.
     """
     frozen, asked = LazyConfig.load(run / CONFIG), cfg.copy()
     resolve(asked, pick_device(asked.train.get("device", "auto")))
     neutral = [f"train.{name}" for name in _NEUTRAL]
     if cfg.train.get("precision", "fp32") == "auto":
         neutral.append("train.precision")
+    if asked.train.best_metric is None:
+        neutral += ["train.eval_period", "train.eval_images"]
     lines = [(line, line.partition(":")[0]) for line in diff(frozen, asked)]
     return [
         line
         for line, key in lines
         if key not in neutral and key.split(".")[0] not in ("labels", "debug") and key.split(".")[-1] != "attention"
     ]
+
+
+def other_labels(run: Path, cfg: DictConfig) -> list[str]:
+    """Return the labels that a config gives and a run directory has otherwise, a line each."""
+    there = LazyConfig.load(run / CONFIG).get("labels") or {}
+    here = cfg.get("labels") or {}
+    return [f"{name}={value}, and {there.get(name)} there" for name, value in here.items() if value not in (None, there.get(name))]
 
 
 def resolve(cfg: DictConfig, device: torch.device) -> None:
@@ -148,6 +179,8 @@ def load_model(run: str | Path, weights: str, device: torch.device) -> Any:
     model = instantiate(cfg.model)
     path = weights_file(run, weights)
     content = load_file(path)
+    if "model" not in content:
+        raise WeightsError(f"{path}: not a file of a run, it has no entry 'model': tools/convert_weights.py --to dmaelab makes one of it")
     check_heads(content.get(FACTS, {}), model.export(), str(path))
     load_exact(model.export(), _state(content, weights), str(path))
     return model.eval().to(device)

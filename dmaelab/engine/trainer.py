@@ -48,7 +48,7 @@ class Hook:
         """Run once, after the last step."""
 
     def on_data_error(self) -> None:
-        """Run when the data of a step cannot be read; the state is that of the step before."""
+        """Run when the first data of a step cannot be read; the state is that of the step before."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values to save."""
@@ -131,7 +131,7 @@ class Trainer:
         """Run forward and backward on each micro-batch, then one optimizer step."""
         self.losses, self.data_seconds = {}, 0.0
         for micro in range(self.accum_steps):
-            batch = self._next_batch(micro)  # raises before anything of this step has changed
+            batch = self._next_batch(micro)
             last = micro == self.accum_steps - 1
             with self._no_sync(not last), autocast(self.precision, self.device.type):
                 losses = self.model(batch)
@@ -156,7 +156,8 @@ class Trainer:
         try:
             raw = next(self.micro_batches)
         except UserError:
-            self._call("on_data_error")
+            if micro == 0:  # later the statistics of a batch norm are those of half a step
+                self._call("on_data_error")
             raise
         self.data_seconds += time.perf_counter() - started
         draw = Draw(self.seed, "train", self.step, micro * world_size() + rank(), device=self.device)

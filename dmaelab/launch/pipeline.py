@@ -53,11 +53,25 @@ class Pipeline:
         if stage.source is not None:
             key = "init_from" if stage.certify is None else "certify"
             self._known_training(stage.source, f"{where}.{key}: there is no earlier training stage")
+        self._check_milestone(stage, where)
         self.stages.append(stage)
         try:
             self._check(stage)
         except ConfigError as error:
             raise ConfigError(f"stage '{stage.name}': {error}") from error
+
+    def _check_milestone(self, stage: Stage, where: str) -> None:
+        """Refuse a milestone that the run of a stage will not leave; of a run in its place it is not known."""
+        name, colon, milestone = (stage.init_from or stage.certify or "").partition(":")
+        if not colon or {name, f"{name}:{milestone}"} & self.weights.keys():
+            return
+        if stage.certify is not None:
+            raise ConfigError(f"{where}.certify: name the stage '{name}', and certify.weights={milestone} among the overrides")
+        train = self._trained_config(name).train
+        known = [*(train.get("milestones") or {}), *(["best"] if train.get("best_metric") else [])]
+        if milestone not in known:
+            there = f"it has: {', '.join(known)}" if known else "it has none"
+            raise ConfigError(f"{where}.init_from: stage '{name}' has no milestone '{milestone}'{did_you_mean(milestone, known)}; {there}")
 
     def _check(self, stage: Stage) -> None:
         """Check the config of a stage, a certification against the config of the training that it will find."""
@@ -72,6 +86,9 @@ class Pipeline:
             self._known_training(name, "pipeline.pictures: there is no training stage")
         for name in self.settings.weights:
             self._known_training(name.partition(":")[0], "pipeline.weights: there is no training stage")
+            started = [stage.init_from for stage in self.stages if stage.init_from]
+            if ":" in name and name not in started:
+                raise ConfigError(f"pipeline.weights.{name}: no stage starts from that{did_you_mean(name, started)}")
         for name, path in self.weights.items():
             if not path.exists():
                 raise ConfigError(f"pipeline.weights.{name}: there is no file or run directory {path}")
@@ -133,9 +150,14 @@ class Pipeline:
     def _check_begun(self, stage: Stage, cfg: DictConfig, folder: Path) -> None:
         """Refuse to take, or to continue, a run of another config or from other weights for this stage."""
         redo = f"redo it, and what needs it, with --from {stage.name}"
-        if changed := run_dir.changes(folder, cfg):
-            raise ConfigError(f"stage '{stage.name}' was run with another config ({changed[0]}): {redo}")
         began = run_dir.initial_weights(folder)
+        changed = run_dir.changes(folder, cfg)
+        if began is not None:  # the bytes of the weights count, not how their place is written
+            changed = [line for line in changed if not line.startswith("train.init_from:")]
+        if changed:
+            raise ConfigError(f"stage '{stage.name}' was run with another config ({changed[0]}): {redo}")
+        for line in run_dir.other_labels(folder, cfg):
+            logger.warning("stage '%s' was run with another label, which tables go by (%s): --label corrects it", stage.name, line)
         if began is not None and stage.init_from is not None:
             source = self._weights(stage.init_from)
             source = run_dir.weights_file(source, "final") if source.is_dir() else source

@@ -21,14 +21,15 @@ from dmaelab.utils.files import write_json, write_text
 def write_report(pipeline: Pipeline) -> str:
     """Write tables, ``curves.png``, comparisons and pictures to ``<out_dir>/<report>``; return the text to print."""
     settings, out = pipeline.settings, pipeline.out / pipeline.settings.report
-    lines = [settings.title] if settings.title else []
+    title = f"A trial on generated images. {settings.title}" if pipeline.debug else settings.title
+    lines = [title] if title else []
     logs = [(label, read_log(folder)) for label, folder in pipeline.logs()]
     if logs:
         write_text(out / "table.md", make_table(logs, "markdown", settings.radii, intervals=True) + "\n")
         write_text(out / "table.json", make_table(logs, "json", settings.radii) + "\n")
-        lines.append(make_table(logs, "text", settings.radii))
+        lines.append(make_table(logs, "text", settings.radii, intervals=True))
     if curves := [(label, log) for label, log in logs if log.claims_radii]:
-        plot_certified_accuracy(curves, out / "curves.png", settings.title)
+        plot_certified_accuracy(curves, out / "curves.png", title)
         lines.append(f"curves: {out / 'curves.png'}")
     for number in settings.tables:
         lines += ["", paper_tables(number, [log for _, log in logs], out)]
@@ -46,7 +47,7 @@ def paper_tables(number: int, logs: Sequence[Log], out: Path) -> str:
     """Write ``table<number>.md``, ``.tex`` and ``.json`` of the paper's layout, with intervals; return it as text."""
     for style, suffix in (("markdown", "md"), ("latex", "tex"), ("json", "json")):
         write_text(out / f"table{number}.{suffix}", paper_table(number, logs, style=style, intervals=True) + "\n")
-    return paper_table(number, logs)
+    return paper_table(number, logs, intervals=True)
 
 
 def _comparison(a: tuple[str, Log], b: tuple[str, Log], radii: Sequence[float]) -> str:

@@ -22,7 +22,7 @@ STATISTICS = {  # per channel, in [0,1] pixel units: those of the official code
 }
 # By (width, depth): ViT-B, L, H. Not those of ViT-Ti and ViT-S (3 and 6): MAE-Lite's and MoCo v3's have 12.
 _PUBLISHED_HEADS = {(768, 12): 12, (1024, 24): 16, (1280, 32): 16}
-_PUBLISHED_DECODER: tuple[int, int, int | None] = 512, 8, 16  # width, depth, heads
+_PUBLISHED_DECODER = 512, 8, 16  # width, depth, heads
 
 
 def facts_of(model: nn.Module) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def vit_options(weights: Weights, trunk: str, num_heads: int | None) -> dict[str
         raise WeightsError(
             f"{weights.source}: {shown(weights, f'{trunk}.pos_embed')} has {length} rows: not a class token and a square of patches"
         )
-    published = _PUBLISHED_HEADS.get((width, depth)) if weights.official else None
+    published = _published_heads(weights, trunk)
     guess = width // 64 if weights.official and width % 64 == 0 else None
     heads = _heads(weights, "num_heads", num_heads, width, published, guess)
     return {
@@ -80,12 +80,11 @@ def vit_options(weights: Weights, trunk: str, num_heads: int | None) -> dict[str
 def decoder_options(weights: Weights, num_heads: int | None) -> dict[str, int]:
     """Return the arguments of :class:`MAEDecoder`, but for its encoder, by the tensors; the published ones where there are none."""
     width, depth, usual = _PUBLISHED_DECODER
+    published: int | None = usual
     if has_decoder(weights):
         width, _ = shape_of(weights, "decoder.embed.weight", 2)
-        depth = block_count(weights, "decoder")
-        usual = usual if weights.official else None
-    published = usual if (width, depth) == _PUBLISHED_DECODER[:2] else None
-    heads = _heads(weights, "decoder_num_heads", num_heads, width, published, usual)
+        depth, published = block_count(weights, "decoder"), _published_heads(weights, "decoder")
+    heads = _heads(weights, "decoder_num_heads", num_heads, width, published, usual if weights.official else None)
     return {"width": width, "depth": depth, "num_heads": heads}
 
 
@@ -94,18 +93,20 @@ def has_decoder(weights: Weights) -> bool:
     return any(name.startswith("decoder.") for name in weights.state)
 
 
-def stored_heads(weights: Weights) -> dict[str, Any]:
-    """Return the attention heads that the file tells, by argument, of the parts that it holds."""
-    names = ("num_heads", *(("decoder_num_heads",) if has_decoder(weights) else ()))
-    return {name: weights.facts[name] for name in names if name in weights.facts}
+def known_heads(weights: Weights) -> dict[str, Any]:
+    """Return the attention heads of the parts that a file holds, by argument: as it tells them, or as its sizes were published."""
+    parts = {"num_heads": "backbone" if weights.kind == "classifier" else "encoder"}
+    parts |= {"decoder_num_heads": "decoder"} if has_decoder(weights) else {}
+    known = {name: weights.facts.get(name, _published_heads(weights, part)) for name, part in parts.items()}
+    return {name: heads for name, heads in known.items() if heads is not None}
 
 
-def check_heads(stored: Mapping[str, Any], model: nn.Module, source: str) -> None:
-    """Raise WeightsError where a file tells attention heads, which no tensor shows, and ``model`` has others."""
+def check_heads(known: Mapping[str, Any], model: nn.Module, source: str) -> None:
+    """Raise WeightsError where the attention heads of a file, which no tensor shows, are known and ``model`` has others."""
     own = facts_of(model)
     for name in ("num_heads", "decoder_num_heads"):
-        if name in stored and stored[name] != own.get(name, stored[name]):
-            raise WeightsError(f"{source}: trained with {name} {stored[name]}, and the model has {own[name]}: set {name} to {stored[name]}")
+        if name in known and known[name] != own.get(name, known[name]):
+            raise WeightsError(f"{source}: trained with {name} {known[name]}, and the model has {own[name]}: set {name} to {known[name]}")
 
 
 def block_count(weights: Weights, trunk: str) -> int:
@@ -181,7 +182,7 @@ def _stored(weights: Weights, name: str) -> Any:
 
 
 def _heads(weights: Weights, argument: str, given: int | None, width: int, published: int | None, guess: int | None) -> int:
-    stored = stored_heads(weights).get(argument)
+    stored = weights.facts.get(argument) if argument == "num_heads" or has_decoder(weights) else None  # a new one is another
     if stored is not None and given is not None and given != stored:
         raise WeightsError(f"{weights.source}: was trained with {argument} {stored}, and {given} is given: leave it out")
     known = next((heads for heads in (given, stored, published) if heads is not None), None)
@@ -196,7 +197,20 @@ def _heads(weights: Weights, argument: str, given: int | None, width: int, publi
         logger.warning(
             "%s: %s is taken to be %d for width %d: pass it if it was trained with another", weights.source, argument, heads, width
         )
+    elif stored is None and published not in (None, heads):
+        logger.warning("%s: %s %d is given, and the published model of this size has %d", weights.source, argument, heads, published)
     return heads
+
+
+def _published_heads(weights: Weights, part: str) -> int | None:
+    """Return the heads of the published model that has the size of a part of a file with official names; None where there is none."""
+    name = "decoder.embed.weight" if part == "decoder" else f"{part}.patch_embed.proj.weight"
+    if not weights.official or name not in weights.state:
+        return None
+    size = len(weights.state[name]), block_count(weights, part)
+    if part == "decoder":
+        return _PUBLISHED_DECODER[2] if size == _PUBLISHED_DECODER[:2] else None
+    return _PUBLISHED_HEADS.get(size)
 
 
 def _num_heads(transformer: Any) -> int:

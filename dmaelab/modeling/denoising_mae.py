@@ -75,12 +75,8 @@ class DenoisingMAE(nn.Module):
         if not (hasattr(encoder, "embed") and hasattr(encoder, "encode")) or getattr(encoder, "pool", None) is not None:
             name = type(encoder).__name__
             raise ConfigError(f"{name} cannot be the encoder of a DenoisingMAE: it needs embed(), encode() and pool=None, like 'vit'")
-        if not 0 <= mask_ratio < 1:
-            raise ConfigError(f"mask_ratio is {mask_ratio}: give the hidden share of the patches, in [0, 1)")
         self.encoder = cast(Any, encoder)
-        patches = self.encoder.grid**2
-        if int(patches * (1 - mask_ratio)) == 0:
-            raise ConfigError(f"mask_ratio {mask_ratio} leaves none of the {patches} patches visible")
+        self._check_ratio(mask_ratio)
         self.preprocess = Preprocess(pixel_mean, pixel_std, input_size)
         self.decoder = decoder(encoder)
         self.corruption, self.loss = corruption, loss
@@ -115,14 +111,16 @@ class DenoisingMAE(nn.Module):
         What is not given is drawn from one fixed address, so that a call can be repeated.
 
         Raises:
-            UserError: the decoder is new: an encoder alone was loaded.
+            UserError: the decoder is new: an encoder alone was loaded; or the mask ratio leaves no patch visible.
         """
         if getattr(self.decoder, "is_new", False):
             raise UserError("the decoder is new: the weights held an encoder only, and nothing can be reconstructed before it is trained")
+        mask_ratio = self.mask_ratio if mask_ratio is None else mask_ratio
+        self._check_ratio(mask_ratio)
         draw = Draw(0, "call", "reconstruct", device=images.device)
         corrupted = self._corrupt(images, draw) if noise is None else images + noise
         scores = self._scores(images, draw) if mask_noise is None else mask_noise
-        return self._run(images, corrupted, scores, self.mask_ratio if mask_ratio is None else mask_ratio)
+        return self._run(images, corrupted, scores, mask_ratio)
 
     def pixels(self, result: Reconstruction) -> Tensor:
         """Return reconstructed images in [0,1] units, unclamped.
@@ -143,6 +141,13 @@ class DenoisingMAE(nn.Module):
     def layers(self) -> list[list[nn.Parameter]]:
         """Return the parameters as one layer: pre-training has no layer-wise decay."""
         return [list(self.parameters())]
+
+    def _check_ratio(self, mask_ratio: float) -> None:
+        if not 0 <= mask_ratio < 1:
+            raise ConfigError(f"mask_ratio is {mask_ratio}: give the hidden share of the patches, in [0, 1)")
+        patches = self.encoder.grid**2
+        if int(patches * (1 - mask_ratio)) == 0:
+            raise ConfigError(f"mask_ratio {mask_ratio} leaves none of the {patches} patches visible")
 
     def _run(self, clean: Tensor, corrupted: Tensor, scores: Tensor, mask_ratio: float) -> Reconstruction:
         tokens = self.encoder.embed(self.preprocess(corrupted))

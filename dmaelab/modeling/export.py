@@ -27,7 +27,7 @@ def save_weights(
     ``"official"`` and ``"timm"`` files name their tensors as those do, timm's without decoder; a new decoder is in
     none. What the tensors do not show (heads, and pixel statistics where no buffer holds them) stands beside them: in
     an entry of its own beside ``"model"``, or in the metadata of safetensors. :func:`load_pretrain` and
-    :func:`load_classifier` read it back.
+    :func:`load_classifier` read it back. Heads that a loader had to guess are written as known: be sure of them.
 
     Raises:
         WeightsError: the layout has no names for this model, or the suffix is another.

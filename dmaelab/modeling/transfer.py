@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dmaelab.modeling.architecture import check_heads, stored_heads
+from dmaelab.modeling.architecture import check_heads, known_heads
 from dmaelab.modeling.pos_embed import resize_table
 from dmaelab.modeling.weights import Weights, WeightsError, check_tensors, read_weights
 
@@ -41,7 +41,7 @@ def load_pretrained(model: Any, path_or_dict: str | os.PathLike | Mapping[str, A
 
     Raises:
         WeightsError: as :func:`read_weights`; or names the first tensor that does not fit, or the attention heads, which
-            no tensor shows, where the file tells them and the model has others.
+            no tensor shows, where the file tells them, or has the size of a published model, and the model has others.
     """
     weights, target = read_weights(path_or_dict), model.export()
     own = {name: value for name, value in target.state_dict().items() if not name.startswith("preprocess.")}
@@ -70,7 +70,7 @@ def load_pretrained(model: Any, path_or_dict: str | os.PathLike | Mapping[str, A
         if not name.startswith(may_drop):
             raise WeightsError(f"{weights.source}: weights of another architecture: {name} is in the file and not in the model")
     check_tensors(own, given, weights.source)
-    check_heads(stored_heads(weights), target, weights.source)
+    check_heads(known_heads(weights), target, weights.source)
     target.load_state_dict({name: given[name] for name in report.loaded}, strict=False)
     return report
 

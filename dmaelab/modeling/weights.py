@@ -104,12 +104,22 @@ def read_weights(path_or_dict: "str | os.PathLike | Mapping[str, Any] | Weights"
         return path_or_dict
     content, name = (path_or_dict, "the dictionary") if isinstance(path_or_dict, Mapping) else (load_file(path_or_dict), str(path_or_dict))
     state, facts = content.get("model", content), content.get(FACTS, {})
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
+    ):
         entries = ", ".join(str(key) for key in list(content)[:5]) or "nothing"
         raise WeightsError(f"{name}: holds no weights: neither tensors by name nor an entry 'model' of such ({entries})")
     if not isinstance(facts, Mapping):
         raise WeightsError(f"{name}: its entry '{FACTS}' is a {type(facts).__name__}, not a dictionary")
-    return Weights(own_layout(state), is_official(unwrapped(state)), dict(facts), name)
+    return Weights(own_layout(state), is_official(unwrapped(state)), {**_trainer_facts(content.get("args")), **facts}, name)
+
+
+def _trainer_facts(args: Any) -> dict[str, Any]:
+    """Return what the arguments of an official pre-training, which its checkpoints hold, say of its recipe."""
+    known = {"mask_ratio": getattr(args, "mask_ratio", None), "norm_pix": getattr(args, "norm_pix_loss", None)}
+    return {name: value for name, value in known.items() if isinstance(value, (float, bool))}
 
 
 def load_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -153,7 +153,8 @@ def test_table_10_crosses_training_and_evaluation(measured):
         measured("b", [6, 6, 5], 0.5, sigma=0.25, **same),
         measured("a", [9, 4], 0.25, sigma=0.25, **same),
     ]
-    rows, _ = body(10, logs, radii=[0, 0.5, 1])
+    rows, notes = body(10, logs, radii=[0, 0.5, 1])
+    assert "Not measured: [0, 0.75] at 0.5." in notes
     assert rows == [
         ["Finetune sigma", "Evaluate sigma", "r=0.0", "r=0.5", "r=1.0"],
         ["0.25", "0.25", "**90.0**", "40.0", "0"],
@@ -167,7 +168,7 @@ def test_seeds_are_one_row(measured):
     logs = [measured(f"seed{seed}", [share], method="RS", backbone="ViT-tiny", seed=seed) for seed, share in enumerate((5, 6, 8))]
     rows, notes = body(2, logs, radii=[0], intervals=True)
     assert rows[1][2] == r"**63.3 ± 15.3**\*\*"
-    assert "±: mean and standard deviation over 3 seeds of training." in notes
+    assert "±: mean and standard deviation over 3 seeds." in notes
     (row,) = json.loads(paper_table(2, logs, style="json", radii=[0]))["rows"]
     assert row["cells"][0]["share"] == pytest.approx(19 / 30)
     assert row["cells"][0]["sd"] == pytest.approx(math.sqrt(7 / 300))
@@ -181,9 +182,10 @@ def test_seeds_are_one_row(measured):
 
 def test_csv_has_a_column_for_every_figure(probes):
     rows = list(csv.reader(io.StringIO(paper_table(4, probes, style="csv", radii=[0, 2], intervals=True))))
-    assert rows[0] == ["sigma", "Method", *(f"r={radius}{kind}" for radius in ("0.0", "2.0") for kind in ("", " gap", " low", " high"))]
+    kinds = ("", " beyond cap", " gap", " low", " high")
+    assert rows[0] == ["sigma", "Method", *(f"r={radius}{kind}" for radius in ("0.0", "2.0") for kind in kinds)]
     assert paper_table(4, paper=True, radii=[0.1], style="csv").splitlines()[0] == "Source,sigma,Method,r=0.1"
-    assert rows[2] == ["0.5", "DMAE", "80", "10", "44.3905", "97.4789", "0", "", "", ""]
+    assert rows[2] == ["0.5", "DMAE", "80", "", "10", "44.3905", "97.4789", "0", "yes", "", "", ""]
 
 
 def test_intervals_stand_beside_single_logs(probes):

@@ -14,6 +14,7 @@ PROBE = {"method": "probe", "backbone": "ViT-B", "sigma": 0.5}
 
 
 NATIVE = {
+    "certifier": {"name": "cohen", "skip_wrong": False},  # of which the second moves no figure
     "corruption": {"name": "gaussian"},
     "geometry": "dmaelab.stats.geometry.GaussianL2",
     "shape": [3, 32, 32],
@@ -54,6 +55,16 @@ def test_one_log_is_not_two_seeds_nor_two_sigmas(measured):
     assert records(2, alike)["rows"][0]["cells"][0]["sd"] == 0  # two models that answer alike, as their weights show
 
 
+def test_seeds_are_of_one_network(measured):
+    def seeds(**other):
+        models = {"depth": 12, "backbone": {"width": 4, "attention": "sdpa"}}, {"depth": 12, "backbone": {"width": 4, **other}}
+        return [measured(f"s{seed}", [5 + seed], seed=seed, identity={"model": model}, **RUN) for seed, model in enumerate(models)]
+
+    paper_table(2, seeds(attention="matmul"))
+    with pytest.raises(UserError, match=r"labelled as two seeds of one model, but model\.backbone\.width is 4 in s0, 8 in s1"):
+        paper_table(2, seeds(attention="matmul", width=8))
+
+
 @pytest.mark.parametrize(
     ("key", "other"),
     [
@@ -66,6 +77,7 @@ def test_one_log_is_not_two_seeds_nor_two_sigmas(measured):
         ("corruption.name", {"identity": {**NATIVE, "corruption": {"name": "quantised_gaussian"}}}),
         ("geometry", {"identity": {**NATIVE, "geometry": "dmaelab.stats.geometry.QuantisedGaussianL2"}}),
         ("first_image", {"identity": {**NATIVE, "first_image": "other"}}),
+        ("certifier.name", {"identity": {**NATIVE, "certifier": {"name": "sequential", "skip_wrong": True}}}),
     ],
 )
 def test_what_was_measured_otherwise_is_not_compared(measured, key, other):

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torch
 from dmaelab.config import LazyConfig
 from dmaelab.data import build_dataset
 from dmaelab.engine import Hook, run_evaluation, run_training
+from dmaelab.engine.checkpoint import CheckpointFolder
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.evaluation import evaluate
 from dmaelab.engine.hooks import NaNGuard
@@ -236,6 +239,63 @@ def test_a_corrupt_image_loses_nothing_that_was_trained(finetune_config, tmp_pat
     run_training(finetune_config("data.transform=[{'_target_': 'torch.nn.Identity'}]", "train.max_iter=12", out="whole"))
     resumed, whole = (torch.load(tmp_path / name / "model_final.pth", weights_only=True)["model"] for name in ("rs", "whole"))
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_an_image_that_spoils_half_a_step_saves_no_half(finetune_config, tmp_path, monkeypatch):
+    """The first half has moved the statistics of the batch norm."""
+    from dmaelab.data import Digits
+
+    cfg = finetune_config(
+        "data.transform=[{'_target_': 'torch.nn.Identity'}]", "train.accum_steps=2", "model.classifier.head=bn_linear", "train.max_iter=4"
+    )
+    loaded = []
+
+    def load(self, index):
+        loaded.append(index)
+        if len(loaded) > 1.5 * cfg.train.batch_size:
+            raise UserError("cannot read an image")
+        return self.images[index], int(self.targets[index])
+
+    monkeypatch.setattr(Digits, "load", load)
+    with pytest.raises(UserError, match="cannot read an image"):
+        run_training(cfg)
+    assert not list((tmp_path / "rs/checkpoints").glob("*"))
+
+
+def test_a_milestone_is_never_lost(finetune_config, tmp_path, monkeypatch):
+    """Its file is written before that of its step, from which a run that ended there would go on."""
+    settings = ("train.milestones={'early': 4}", "train.checkpoint_period=2", "train.max_iter=6")
+    save = CheckpointFolder.save
+
+    def full(self, name, state):
+        if name == "early":
+            raise UserError("no space left")
+        save(self, name, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointFolder, "save", full)
+        with pytest.raises(UserError, match="no space left"):
+            run_training(finetune_config(*settings))
+    run_training(finetune_config(*settings), resume=True)
+    assert torch.load(tmp_path / "rs/checkpoints/early.pth", weights_only=True)["step"] == 4
+
+
+def test_one_process_trains_in_a_directory(finetune_config, tmp_path):
+    cfg = finetune_config("train.max_iter=1")
+    (tmp_path / "rs").mkdir()
+    holder = "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", holder, tmp_path / "rs/.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(UserError, match=r"rs: another process is training in it: wait for it"):
+            run_training(cfg)
+        other.stdin.close()
+    run_training(cfg)
+
+
+def test_a_file_that_is_of_no_run_is_one_line(classifier_run, tmp_path):
+    torch.save({"weight": torch.ones(2)}, tmp_path / "bare.pth")
+    with pytest.raises(UserError, match=r"bare\.pth: not a file of a run, it has no entry 'model'"):
+        load_model(classifier_run, str(tmp_path / "bare.pth"), torch.device("cpu"))
 
 
 def test_best_means_the_average_that_its_metric_was_measured_on(finetune_config, tmp_path):

@@ -1,5 +1,6 @@
 """The labels of a training: what it inherits, what must be said, and how they reach the log of a certification."""
 
+import logging
 import shutil
 
 import pytest
@@ -23,8 +24,8 @@ def labelled(finetune_config, tmp_path):
     return make
 
 
-def pretrained(pretrain_config, **labels):
-    cfg = pretrain_config("train.max_iter=1")
+def pretrained(pretrain_config, out="pretrain", **labels):
+    cfg = pretrain_config("train.max_iter=1", out=out)
     cfg.labels = labels
     run_training(cfg)
     return cfg.train.out_dir
@@ -32,15 +33,32 @@ def pretrained(pretrain_config, **labels):
 
 def test_a_fine_tuning_inherits_how_its_weights_were_pre_trained(pretrain_config, labelled):
     source = pretrained(pretrain_config, pretrain="MAE", epochs="${train.max_iter}")
-    cfg = labelled(source, ("epochs", 700))
+    cfg = labelled(source)
     run_training(cfg)
     log = certification_config(cfg.train.out_dir, [])
-    assert labels_of(log) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "epochs": 700}
-    log.certify.labels = {"method": "mine"}
+    assert labels_of(log) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "epochs": 1}
+    log.certify.labels = {"method": "mine", "selected_by": None}  # which a label cannot hide
     for weights in ("best", f"{cfg.train.out_dir}/checkpoints/best.pth"):
         log.certify.weights = weights
-        assert labels_of(log)["selected_by"] == "None on data.test"
+        assert labels_of(log)["selected_by"] == "a metric on data.test"
     assert labels_of(log)["method"] == "mine"
+
+
+def test_what_a_run_directory_tells_of_itself_holds(pretrain_config, labelled, caplog):
+    """As in a pipeline, whose stages are labelled as the paper's while a run of other epochs stands in for one."""
+    source = pretrained(pretrain_config, pretrain="MAE", epochs="${train.max_iter}")
+    cfg = labelled(source, ("pretrain", "DMAE"), ("epochs", 1100), ("continued", True))
+    logging.getLogger("dmaelab").propagate = True
+    with caplog.at_level(logging.WARNING):
+        inherit_labels(cfg)
+    assert dict(cfg.labels) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "epochs": 1}
+    assert caplog.messages == [
+        f"labels.{name} is {said} in the config, and {told} by the run that it starts from, which holds"
+        for name, said, told in (("pretrain", "DMAE", "MAE"), ("epochs", 1100, 1), ("continued", True, None))
+    ]
+    silent = labelled(pretrained(pretrain_config, pretrain="MAE", out="silent"), ("epochs", 700))
+    inherit_labels(silent)
+    assert silent.labels.epochs == 700
 
 
 def test_a_run_goes_on_without_what_it_started_from(pretrain_config, labelled):
@@ -54,9 +72,9 @@ def test_a_run_goes_on_without_what_it_started_from(pretrain_config, labelled):
 
 
 def test_from_scratch_nothing_was_pre_trained(labelled):
-    cfg = labelled(None, ("pretrain", "DMAE"), ("epochs", 1100))
+    cfg = labelled(None, ("pretrain", "DMAE"), ("epochs", 1100), ("extra_data", True))
     inherit_labels(cfg)
-    assert dict(cfg.labels) == {"method": "CR", "sigma": 0.25}
+    assert dict(cfg.labels) == {"method": "CR", "sigma": 0.25, "extra_data": False}
 
 
 def test_a_file_must_be_labelled_by_hand(labelled, tmp_path):

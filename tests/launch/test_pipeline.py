@@ -77,7 +77,7 @@ def test_a_report_shows_answers_without_radii_in_the_table_alone(tmp_path):
     log = tmp_path / "answers.tsv"
     log.write_text("idx\tlabel\tpredict\n0\t0\t0\n")
     settings = PipelineSettings(out_dir=str(tmp_path))
-    text = write_report(SimpleNamespace(settings=settings, out=tmp_path, logs=lambda: [("answers", log)]))
+    text = write_report(SimpleNamespace(settings=settings, out=tmp_path, debug=False, logs=lambda: [("answers", log)]))
     assert "answers" in text
     assert "curves" not in text
     assert not (tmp_path / "curves.png").exists()

@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 
 from dmaelab.config import open_config
@@ -45,7 +47,7 @@ def test_weights_stand_in_for_a_stage(tmp_path):
 
 
 def test_a_milestone_is_a_checkpoint_of_its_stage(tmp_path):
-    pipeline = digits(tmp_path, "stages.1.init_from=pretrain:early")
+    pipeline = digits(tmp_path, "stages.1.init_from=pretrain:early", "+stages.0.overrides=[\"train.milestones={'early': 5}\"]")
     assert pipeline._training_config(pipeline.stages[1]).train.init_from == str(tmp_path / "pretrain/checkpoints/early.pth")
 
 
@@ -67,6 +69,18 @@ def test_a_milestone_is_a_checkpoint_of_its_stage(tmp_path):
             r"pipeline.weights.pretrain: there is no file or run directory nope.pth",
         ),
         (["pipeline.weights={'pretrain': '%s'}"], ConfigError, r"weights.pth is a file, and pipeline.pictures needs the run directory"),
+        (
+            ["pipeline.weights={'pretrain:erly': '%s'}", "pipeline.pictures=[]"],
+            ConfigError,
+            r"pipeline.weights.pretrain:erly: no stage starts from that \(did you mean 'pretrain'\?\)",
+        ),
+        (
+            ["stages.1.init_from=pretrain:erly", "+stages.0.overrides=[\"train.milestones={'early': 5}\"]"],
+            ConfigError,
+            r"stages.1.init_from: stage 'pretrain' has no milestone 'erly' \(did you mean 'early'\?\); it has: early",
+        ),
+        (["stages.1.init_from=pretrain:best"], ConfigError, r"stage 'pretrain' has no milestone 'best'; it has none"),
+        (["stages.4.certify=rs:best"], ConfigError, r"stages.4.certify: name the stage 'rs', and certify.weights=best among the overrides"),
         (["pipeline.processes=0"], ConfigError, r"pipeline.processes is 0: give a number of processes, or 'auto'"),
         (
             ["pipeline.weights={'pretrain': '%s'}", "pipeline.pictures=[]", "stages.1.init_from=pretrain:early"],
@@ -127,22 +141,38 @@ def chain(out, *overrides):
     return Pipeline(cfg)
 
 
-def test_a_stage_is_of_one_config_and_of_the_weights_it_began_with(tmp_path):
+def test_a_stage_is_of_one_config_and_of_the_weights_it_began_with(tmp_path, monkeypatch):
     chain(tmp_path, "pipeline.processes=1").run()
     there = chain(tmp_path)
-    there.stages[1].overrides.append("train.log_period=7")  # changes no result
+    there.stages[1].overrides.extend(["train.log_period=7", "train.eval_batch_size=7", "train.eval_images=10"])  # change no weight
     there.run()
-    chain(tmp_path / "other").run()
+    monkeypatch.chdir(tmp_path)
+    for stage in chain(".").stages[:2]:  # nor does another way to write the place
+        chain(".")._train(stage)
+    other = chain(tmp_path / "other")
+    other.stages[0].overrides.append("train.seed=1")
+    other.run()
     there = chain(tmp_path, f"pipeline.weights={{'pretrain': '{tmp_path / 'other/pretrain'}'}}")
-    with pytest.raises(ConfigError, match=r"stage 'rs' was run with another config \(train.init_from: .*--from rs"):
+    with pytest.raises(ConfigError, match=r"stage 'rs' began with other weights than .*other/pretrain/.*--from rs"):
         there.run()
     weights = tmp_path / "pretrain/model_final.pth"
     weights.write_bytes(weights.read_bytes() + b"0")
     with pytest.raises(ConfigError, match=r"stage 'rs' began with other weights than .*model_final.pth holds now: redo it"):
         chain(tmp_path).run()
     (tmp_path / "rs/model_final.pth").unlink()  # as if it had been killed
-    with pytest.raises(ConfigError, match=r"stage 'rs' was run with another config"):
+    with pytest.raises(ConfigError, match=r"stage 'rs' began with other weights"):
         there.run()
+
+
+def test_a_label_that_has_changed_since_is_mentioned(tmp_path, caplog):
+    chain(tmp_path).run()
+    there = chain(tmp_path)
+    there.stages[0].overrides.append("+labels={'pretrain': 'XYZ'}")
+    logging.getLogger("dmaelab").propagate = True
+    with caplog.at_level(logging.WARNING):
+        there._train(there.stages[0])
+    message = "stage 'pretrain' was run with another label, which tables go by (pretrain=XYZ, and None there): --label corrects it"
+    assert caplog.messages[-1] == message
 
 
 @pytest.mark.slow

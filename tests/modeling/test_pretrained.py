@@ -1,5 +1,6 @@
 """Files of every kind into models in one call, and back into files."""
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -167,6 +168,8 @@ def test_heads_of_other_sizes(caplog):
             caplog.clear()
             assert vit_options(read_weights(state), "encoder", 12 if width > 128 else 4)["num_heads"] >= 4
             assert not caplog.messages
+        assert vit_options(read_weights(official_layout(huge)), "encoder", 20)["num_heads"] == 20
+        assert caplog.messages.pop().endswith("num_heads 20 is given, and the published model of this size has 16")
     assert "no tensor shows the attention heads" in refused(vit_options, read_weights(huge), "encoder", None)
 
 
@@ -448,6 +451,19 @@ def test_what_cannot_be_written(tmp_path):
     resnet = Classifier(CifarResNet(8), 10, *OWN)
     assert "only models with a ViT" in refused(save_weights, resnet, tmp_path / "x.pth")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_arguments_of_an_official_trainer_tell_its_recipe(released):
+    """Whose default is targets in pixels; files without arguments are taken to be the released ones."""
+    content = {"model": released, "args": argparse.Namespace(norm_pix_loss=False, mask_ratio=0.6, lr=None)}
+    model = load_pretrain(content, **HEADS, **CIFAR)
+    assert (model.norm_pix, model.mask_ratio) == (False, 0.6)
+    model = load_pretrain({**content, "args": argparse.Namespace(mask_ratio="much")}, **HEADS, **CIFAR)
+    assert (model.norm_pix, model.mask_ratio) == (True, 0.75)
+
+
+def test_names_that_are_no_text_are_no_weights():
+    assert "holds no weights" in refused(load_pretrain, {0: torch.ones(1)})
 
 
 def test_a_wrong_entry_beside_the_weights(released):

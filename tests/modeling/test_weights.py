@@ -16,6 +16,7 @@ from dmaelab.modeling import (
     NoisyClassifier,
     ViT,
     WeightsError,
+    architecture,
     load_exact,
     load_file,
     load_pretrained,
@@ -127,6 +128,13 @@ def test_a_deeper_file_and_a_classifier_for_an_autoencoder(pretrained):
     )
     state = noisy_classifier(vit("gap")).state_dict()
     assert "encoder.cls_token is in the model and not in the file" in refused(load_pretrained, autoencoder(), state)
+
+
+def test_other_heads_than_were_published_are_refused(pretrained, monkeypatch):
+    """Of the size of ViT-B, 16 instead of 12 would load into every tensor; here a small size stands for it."""
+    monkeypatch.setitem(architecture._PUBLISHED_HEADS, (24, 1), 4)
+    message = refused(load_pretrained, noisy_classifier(vit("gap")), {"model": timm_layout(pretrained)})
+    assert message == "the dictionary: trained with num_heads 4, and the model has 3: set num_heads to 4"
 
 
 def test_other_heads_than_the_file_tells_are_refused(pretrained):

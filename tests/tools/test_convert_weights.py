@@ -40,6 +40,15 @@ def test_an_official_file_to_ours_and_back(convert, tmp_path):
     assert load_pretrain(back).decoder.blocks[0].attn.num_heads == 4
 
 
+def test_targets_in_pixels(convert, tmp_path):
+    options = ["--to", "dmaelab", "--heads", 3, "--stats", "cifar10"]
+    with pytest.raises(UserError, match="give --decoder-heads"):
+        convert(TINY / "pretrain.pth", tmp_path / "x.pth", *options)
+    for flag, normalised in (([], True), (["--pixel-targets"], False)):
+        convert(TINY / "pretrain.pth", tmp_path / "x.pth", *options, "--decoder-heads", 4, *flag)
+        assert load_pretrain(tmp_path / "x.pth").norm_pix is normalised
+
+
 def test_statistics_as_numbers(convert, tmp_path):
     numbers = [0.5, 0.6, 0.7, 0.2, 0.3, 0.4]
     pytest.importorskip("safetensors")
@@ -52,7 +61,8 @@ def test_statistics_as_numbers(convert, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--stats", "cifar10"], "pass num_heads"),
+        (["--stats", "cifar10"], "what is written would tell a guess as known: give --heads"),
+        (["--heads", 3, "--stats", "cifar10", "--pixel-targets"], "is a classifier: --pixel-targets is for autoencoders"),
         (["--heads", 3], "stores no pixel statistics"),
         (["--heads", 3, "--stats", "0.5", "x"], "--stats 0.5 x: give imagenet, cifar10, or one mean per channel"),
     ],
@@ -105,7 +115,7 @@ model:
     assert second.endswith("dropped 2 (preprocess.pixel_mean, preprocess.pixel_std)")
     again, images = load_classifier(tmp_path / "x.pth"), torch.ones(1, 3, 8, 8)
     assert torch.equal(again(images), model(images))
-    with pytest.raises(UserError, match="leave out --heads"):
+    with pytest.raises(UserError, match="a run directory, which tells all of it: leave out all options but --to"):
         convert(run, tmp_path / "x.pth", "--to", "official", "--heads", 2)
 
 

@@ -27,12 +27,12 @@ class CheckpointHook(Hook):
     def after_step(self) -> None:
         """Save if it is time."""
         step, last = self.trainer.step, self.trainer.step == self.trainer.max_iter
-        if last or (self.period and step % self.period == 0):
-            self.save()
-        for name, when in self.milestones.items():
+        for name, when in self.milestones.items():  # before this step's own file, from which a run that ends here would go on
             if step == when:
                 self.check()
                 self.folder.save(name, self.trainer.state_dict())
+        if last or (self.period and step % self.period == 0):
+            self.save()
 
     def save(self) -> None:
         """Save this step now; all processes call it, the first one writes."""
