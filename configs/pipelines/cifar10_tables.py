@@ -12,6 +12,7 @@ pipeline = dict(
     title="Certified accuracy (%) on 500 CIFAR-10 test images, sigma = 0.25, n0 = 100, n = 400, alpha = 0.001",
     radii=[0.0, 0.25, 0.5],
     tables=[4, 6, 9],
+    table_radii=[0.0, 0.25, 0.5],
     compare=[
         ["certify_mae_probe", "certify_dmae_probe"],
         ["certify_mae_rs", "certify_dmae_rs"],

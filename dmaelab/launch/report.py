@@ -32,7 +32,7 @@ def write_report(pipeline: Pipeline) -> str:
         plot_certified_accuracy(curves, out / "curves.png", title)
         lines.append(f"curves: {out / 'curves.png'}")
     for number in settings.tables:
-        lines += ["", paper_tables(number, [log for _, log in logs], out)]
+        lines += ["", paper_tables(number, [log for _, log in logs], out, settings.table_radii)]
     if settings.compare:
         stages = dict(zip([stage.name for stage in pipeline.stages if stage.certify], logs, strict=True))
         text = "\n\n".join(_comparison(stages[a], stages[b], settings.radii) for a, b in settings.compare)
@@ -43,11 +43,11 @@ def write_report(pipeline: Pipeline) -> str:
     return "\n".join([*lines, settings.note] if settings.note else lines)
 
 
-def paper_tables(number: int, logs: Sequence[Log], out: Path) -> str:
+def paper_tables(number: int, logs: Sequence[Log], out: Path, radii: Sequence[float] | None = None) -> str:
     """Write ``table<number>.md``, ``.tex`` and ``.json`` of the paper's layout, with intervals; return it as text."""
     for style, suffix in (("markdown", "md"), ("latex", "tex"), ("json", "json")):
-        write_text(out / f"table{number}.{suffix}", paper_table(number, logs, style=style, intervals=True) + "\n")
-    return paper_table(number, logs, intervals=True)
+        write_text(out / f"table{number}.{suffix}", paper_table(number, logs, style=style, radii=radii, intervals=True) + "\n")
+    return paper_table(number, logs, radii=radii, intervals=True)
 
 
 def _comparison(a: tuple[str, Log], b: tuple[str, Log], radii: Sequence[float]) -> str:

@@ -47,6 +47,7 @@ class PipelineSettings:
         title: over table and curves.
         radii: columns of the table, in [0,1] pixel units.
         tables: numbers of the paper's tables to print as well.
+        table_radii: their columns; those of the paper by default.
         compare: pairs of certification stages that are compared image by image.
         pictures: training stages whose reconstructions are drawn.
         note: printed under the table.
@@ -61,6 +62,7 @@ class PipelineSettings:
     title: str = ""
     radii: list[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0])
     tables: list[int] = field(default_factory=list)
+    table_radii: list[float] | None = None
     compare: list[list[str]] = field(default_factory=list)
     pictures: list[str] = field(default_factory=list)
     note: str = ""
