@@ -68,7 +68,8 @@ def _from_file(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     from dmaelab.modeling.architecture import has_decoder, known_heads
 
     weights = read_weights(args.source)
-    needed = {"num_heads": args.heads, **({"decoder_num_heads": args.decoder_heads} if has_decoder(weights) else {})}
+    writes_decoder = has_decoder(weights) and args.to != "timm"
+    needed = {"num_heads": args.heads, **({"decoder_num_heads": args.decoder_heads} if writes_decoder else {})}
     for name, given in needed.items():
         if given is None and name not in known_heads(weights) and weights.kind != "unknown":
             option = "--heads" if name == "num_heads" else "--decoder-heads"
@@ -81,6 +82,8 @@ def _from_file(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         return load_classifier(weights, **options), weights.state
     model = load_pretrain(weights, decoder_num_heads=args.decoder_heads, **options)
     if args.pixel_targets:
+        if weights.facts.get("norm_pix"):
+            raise UserError(f"{args.source} tells that its targets are normalised patches: leave out --pixel-targets")
         model.norm_pix = False
     return model, weights.state
 

@@ -22,7 +22,8 @@ from dmaelab.utils.errors import UserError
 _PRINTED = 1.005
 
 _OF_THE_HEADER = ("certifier", "corruption", "geometry", "shape", "first_image")
-_OF_ROWS = ("skip_wrong", "weight")  # options of a certifier that move no one-sided radius of an image that is right
+# Options of a certifier that a figure does not suffer from: where it did not sample for a radius is known, see Cell.exact.
+_OPTIONS = ("skip_wrong", "mode", "radii")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Measurement:
         norm = self.log.norm if self.log.radius_column != TWO_SIDED else f"two-sided {self.log.norm}"
         known = {key: self.log.identity[key] for key in _OF_THE_HEADER if key in self.log.identity}
         if isinstance(known.get("certifier"), Mapping):
-            known["certifier"] = {key: value for key, value in known["certifier"].items() if key not in _OF_ROWS}
+            aside = _OPTIONS if self.log.radius_column == TWO_SIDED else (*_OPTIONS, "weight")  # of the two-sided radius
+            known["certifier"] = {key: value for key, value in known["certifier"].items() if key not in aside}
         return {**{key: self.labels[key] for key in ("n", "n0", "alpha")}, "norm": norm, "images": images, **known}
 
     @cached_property

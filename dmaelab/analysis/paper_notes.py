@@ -69,10 +69,15 @@ def _gaps(spec: Spec, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _not_measured(rows: Sequence[Row]) -> list[str]:
-    """Return the pairs of sigmas, of training and evaluation, that no row has though others have each of the two."""
-    there = {(row.facts["sigma"], row.facts["eval_sigma"]) for row in rows}
-    trained, evaluated = (dict.fromkeys(pair[place] for pair in sorted(there, key=str)) for place in (0, 1))
-    return [f"{sigma_text(a)} at {sigma_text(b)}" for a in trained for b in evaluated if (a, b) not in there]
+    """Return the pairs of sigmas, of training and evaluation, that a model lacks though other rows have each of the two."""
+    pairs = sorted({(row.facts["sigma"], row.facts["eval_sigma"]) for row in rows}, key=str)
+    trained, evaluated = (dict.fromkeys(pair[place] for pair in pairs) for place in (0, 1))
+    models: dict[tuple[Any, ...], list[tuple[Any, Any]]] = {}
+    for row in rows:
+        key = tuple((name, value) for name, value in row.facts.items() if name not in ("sigma", "eval_sigma"))
+        models.setdefault(key, []).append((row.facts["sigma"], row.facts["eval_sigma"]))
+    lacking = dict.fromkeys((a, b) for there in models.values() for a in trained for b in evaluated if (a, b) not in there)
+    return [f"{sigma_text(a)} at {sigma_text(b)}" for a, b in lacking]
 
 
 def _rows_by(spec: Spec, values: Iterable[tuple[Row, Any]]) -> dict[str, str]:

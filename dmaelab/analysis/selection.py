@@ -95,8 +95,8 @@ def _check_row(number: int, a: Measurement, b: Measurement) -> None:
             f"{paths} are two logs for one cell of table {number} ({labels}, evaluated at sigma {a.labels['eval_sigma']:g}): check their "
             f"eval_sigma and sigma; where they are right, leave one out, or give each its seed, such as --label {b.log.path} seed=1"
         )
-    models = [{"model": one.log.identity["model"]} if "model" in one.log.identity else {} for one in (a, b)]
-    if all(models):
+    if all("attention" in one.log.identity for one in (a, b)):  # of runs: another config of the model is another network
+        models = [{"model": one.log.identity["model"]} for one in (a, b)]
         apart = differences(models[0], models[1], (f"in {a.log.path}", f"in {b.log.path}"))
         if apart := [line for line in apart if not _KERNEL.match(line)]:
             raise UserError(f"{paths} are labelled as two seeds of one model, but {'; '.join(apart)}")

@@ -30,33 +30,30 @@ CONFIG, RUN, FINAL = "config.yaml", "run.json", "model_final.pth"
 _NEUTRAL = ("out_dir", "device", "num_workers", "log_period", "checkpoint_period", "keep_checkpoints", "tensorboard", "eval_batch_size")
 
 
-def prepare(cfg: DictConfig, resume: bool) -> Path:
-    """Make the run directory ``train.out_dir``, still without what :func:`freeze` writes.
+@contextmanager
+def occupied(cfg: DictConfig, resume: bool) -> Iterator[None]:
+    """Make the run directory ``train.out_dir``, still without what :func:`freeze` writes, and keep other processes out of it.
 
     Raises:
-        UserError: the directory holds a run and ``resume`` is not asked for.
+        UserError: another process trains in the directory, or it holds a run and ``resume`` is not asked for.
     """
     out = Path(cfg.train.out_dir)
-    if (out / CONFIG).exists():
-        if not resume:
-            raise UserError(f"{out} already holds a run: continue it with --resume, or choose another train.out_dir")
-        for line in changes(out, cfg):
-            logger.warning("resuming with another config: %s", line)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"train.out_dir {out} cannot be made: {error.strerror}") from None
-    return out
+    with hold(out):
+        if (out / CONFIG).exists():
+            if not resume:
+                raise UserError(f"{out} already holds a run: continue it with --resume, or choose another train.out_dir")
+            for line in changes(out, cfg):
+                logger.warning("resuming with another config: %s", line)
+        yield
 
 
 @contextmanager
-def hold(cfg: DictConfig) -> Iterator[None]:
-    """Keep other processes from training in ``train.out_dir`` meanwhile.
-
-    Raises:
-        UserError: another process trains there.
-    """
-    out = Path(cfg.train.out_dir)
+def hold(out: Path) -> Iterator[None]:
+    """Keep other processes from training in a run directory meanwhile; ``UserError`` if one does."""
     with open(out / ".lock", "w") as file:
         try:  # a lock of this process alone: workers of the loader that outlive a killed one hold nothing
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -110,13 +107,6 @@ def changes(run: Path, cfg: DictConfig) -> list[str]:
         for line, key in lines
         if key not in neutral and key.split(".")[0] not in ("labels", "debug") and key.split(".")[-1] != "attention"
     ]
-
-
-def other_labels(run: Path, cfg: DictConfig) -> list[str]:
-    """Return the labels that a config gives and a run directory has otherwise, a line each."""
-    there = LazyConfig.load(run / CONFIG).get("labels") or {}
-    here = cfg.get("labels") or {}
-    return [f"{name}={value}, and {there.get(name)} there" for name, value in here.items() if value not in (None, there.get(name))]
 
 
 def resolve(cfg: DictConfig, device: torch.device) -> None:

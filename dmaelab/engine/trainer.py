@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from dmaelab.data.batch import make_batch
@@ -48,7 +49,7 @@ class Hook:
         """Run once, after the last step."""
 
     def on_data_error(self) -> None:
-        """Run when the first data of a step cannot be read; the state is that of the step before."""
+        """Run when the data of a step cannot be read; the state is that of the step before."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values to save."""
@@ -156,7 +157,8 @@ class Trainer:
         try:
             raw = next(self.micro_batches)
         except UserError:
-            if micro == 0:  # later the statistics of a batch norm are those of half a step
+            # In a later micro-batch the statistics of a batch norm are those of half a step, the weights still those of the last.
+            if micro == 0 or not any(isinstance(module, _BatchNorm) for module in self.inner.modules()):
                 self._call("on_data_error")
             raise
         self.data_seconds += time.perf_counter() - started

@@ -1,18 +1,19 @@
 """run_training: one training or evaluation from a config."""
 
-import contextlib
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dmaelab.config import check, instantiate
 from dmaelab.engine import run_dir
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.evaluation import evaluate
+from dmaelab.engine.labels import inherit_labels
 from dmaelab.engine.settings import TrainSettings, label_section
 from dmaelab.utils.distributed import barrier, is_main, pick_device
 from dmaelab.utils.errors import ConfigError
@@ -40,7 +41,6 @@ class DataSettings:
 
 SECTIONS = {"train": TrainSettings, "data": DataSettings, "labels": label_section}
 _NODES = ("model", "optimizer", "schedule")
-_INHERITED = ("pretrain", "epochs", "continued")
 
 
 def check_training(cfg: DictConfig) -> None:
@@ -65,12 +65,11 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
     check_training(cfg)
     run_dir.resolve(cfg, pick_device(cfg.train.get("device", "auto")))
     inherit_labels(cfg)
-    with contextlib.ExitStack() as held:
+    if is_main():
+        setup_logging()
+    with run_dir.occupied(cfg, resume) if is_main() else nullcontext():
         if is_main():
-            setup_logging()
-            out = run_dir.prepare(cfg, resume)
-            held.enter_context(run_dir.hold(cfg))
-            setup_logging(out)
+            setup_logging(Path(cfg.train.out_dir))
         barrier()
         trainer = DefaultTrainer(cfg, resume)
         if is_main():
@@ -79,49 +78,6 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
         result = trainer.evaluation.latest or trainer.evaluate()
     logger.info("finished %s: %s", trainer.out_dir, "  ".join(f"{name} {value:.4g}" for name, value in result.items()))
     return result
-
-
-def inherit_labels(cfg: DictConfig) -> None:
-    """Write into the labels of a config, in place, how the weights that it starts from were pre-trained.
-
-    What a run directory tells is so, whatever the config says; labels of the config speak for a file. A run that has
-    begun knows it from its own frozen config: what it started from may be gone.
-
-    Raises:
-        ConfigError: what it starts from does not tell, and the config does not either: a table would call it what it is not.
-    """
-    source = cfg.train.init_from
-    if "labels" not in cfg:
-        return
-    if source is None and "method" in cfg.labels:  # from scratch
-        for name in _INHERITED:
-            cfg.labels.pop(name, None)
-        if "extra_data" in cfg.labels:
-            cfg.labels.extra_data = False
-        return
-    begun = (Path(cfg.train.out_dir) / run_dir.CONFIG).is_file()
-    known: Any = {}
-    if begun or (source is not None and Path(source).is_dir()):
-        told = run_dir.load_run(cfg.train.out_dir if begun else source).get("labels")
-        known = OmegaConf.to_container(told or OmegaConf.create(), resolve=True)
-        if "method" in cfg.labels and "pretrain" in known:
-            known.setdefault("continued", None)
-    for name in _INHERITED:
-        if name in known:
-            _take_label(cfg, name, known[name])
-    if source is not None and cfg.labels.get("pretrain") is None:
-        raise ConfigError(f"labels.pretrain: say what {source} is, such as labels.pretrain=DMAE labels.epochs=1100: tables go by it")
-
-
-def _take_label(cfg: DictConfig, name: str, told: Any) -> None:
-    """Give a config the label that a run tells, None for none, with a word where it said another."""
-    said = cfg.labels.get(name)
-    if said not in (None, False, told):
-        logger.warning("labels.%s is %s in the config, and %s by the run that it starts from, which holds", name, said, told)
-    if told is None:
-        cfg.labels.pop(name, None)
-    else:
-        cfg.labels[name] = told
 
 
 def run_evaluation(cfg: DictConfig, weights: str = "final") -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from dmaelab.analysis.paper_tables import NUMBERS
 from dmaelab.config import check, instantiate, load_plugins, open_config
 from dmaelab.engine import certification, run_dir, training
+from dmaelab.engine.labels import other_labels
 from dmaelab.launch.distributed import in_processes, process_group
 from dmaelab.launch.shards import STOPPED, certify_in_processes, default_processes
 from dmaelab.launch.stages import PipelineSettings, Stage, dependents, repeated
@@ -63,10 +65,10 @@ class Pipeline:
     def _check_milestone(self, stage: Stage, where: str) -> None:
         """Refuse a milestone that the run of a stage will not leave; of a run in its place it is not known."""
         name, colon, milestone = (stage.init_from or stage.certify or "").partition(":")
+        if colon and stage.certify is not None:
+            raise ConfigError(f"{where}.certify: name the stage '{name}', and certify.weights={milestone} among the overrides")
         if not colon or {name, f"{name}:{milestone}"} & self.weights.keys():
             return
-        if stage.certify is not None:
-            raise ConfigError(f"{where}.certify: name the stage '{name}', and certify.weights={milestone} among the overrides")
         train = self._trained_config(name).train
         known = [*(train.get("milestones") or {}), *(["best"] if train.get("best_metric") else [])]
         if milestone not in known:
@@ -150,19 +152,18 @@ class Pipeline:
     def _check_begun(self, stage: Stage, cfg: DictConfig, folder: Path) -> None:
         """Refuse to take, or to continue, a run of another config or from other weights for this stage."""
         redo = f"redo it, and what needs it, with --from {stage.name}"
-        began = run_dir.initial_weights(folder)
+        began, source = run_dir.initial_weights(folder), cfg.train.get("init_from")
         changed = run_dir.changes(folder, cfg)
-        if began is not None:  # the bytes of the weights count, not how their place is written
+        if began is not None and source is not None:  # the bytes of the weights count, not how their place is written
             changed = [line for line in changed if not line.startswith("train.init_from:")]
         if changed:
             raise ConfigError(f"stage '{stage.name}' was run with another config ({changed[0]}): {redo}")
-        for line in run_dir.other_labels(folder, cfg):
+        for line in other_labels(folder, cfg):
             logger.warning("stage '%s' was run with another label, which tables go by (%s): --label corrects it", stage.name, line)
-        if began is not None and stage.init_from is not None:
-            source = self._weights(stage.init_from)
-            source = run_dir.weights_file(source, "final") if source.is_dir() else source
-            if file_hash(source) != began:
-                raise ConfigError(f"stage '{stage.name}' began with other weights than {source} holds now: {redo}")
+        if began is not None and source is not None:
+            file = run_dir.weights_file(source, "final") if Path(source).is_dir() else Path(source)
+            if file_hash(file) != began:
+                raise ConfigError(f"stage '{stage.name}' began with other weights than {file} holds now: {redo}")
 
     def _certify(self, stage: Stage, source: str) -> None:
         cfg = certification.certification_config(stage.config, self._certify_overrides(stage, source))
@@ -216,7 +217,8 @@ class Pipeline:
             folder = self.out / stage.name if stage.certify is None else self._log_folder(stage)
             if folder.exists() and stage.name not in self.weights:
                 logger.info("removing %s", folder)
-                shutil.rmtree(folder)
+                with run_dir.hold(folder) if stage.certify is None else nullcontext():
+                    shutil.rmtree(folder)
 
 
 def _train_one_rank(text: str) -> None:

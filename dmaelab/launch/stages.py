@@ -16,7 +16,7 @@ class Stage:
         name: of the stage; a training's run directory is ``<out_dir>/<name>``.
         config: training or certification config, by name or file.
         overrides: of that config, as on the command line.
-        init_from: earlier training stage to start from; ``"stage:milestone"`` takes a named checkpoint of it.
+        init_from: earlier training stage to start from; ``"stage:milestone"`` takes a milestone of it, or its ``best``.
         certify: earlier training stage whose model is certified.
         label: row of the final table; the name by default.
         once: not repeated for every seed: a pre-training that all of them share.

@@ -92,7 +92,7 @@ def load_classifier(
         raise WeightsError(f"pool is '{pool}': choose 'auto', 'gap' or 'cls'")
     if pool == "auto":
         pool = "gap" if "backbone.fc_norm.weight" in weights.state else "cls"
-        if pool == "cls" and weights.official and not weights.facts:
+        if pool == "cls" and weights.official and "num_heads" not in weights.facts:
             logger.warning(
                 "%s: class token assumed: timm's models that average without fc_norm have the same names (pool='cls' confirms it)",
                 weights.source,

@@ -57,10 +57,13 @@ def test_one_log_is_not_two_seeds_nor_two_sigmas(measured):
 
 def test_seeds_are_of_one_network(measured):
     def seeds(**other):
-        models = {"depth": 12, "backbone": {"width": 4, "attention": "sdpa"}}, {"depth": 12, "backbone": {"width": 4, **other}}
-        return [measured(f"s{seed}", [5 + seed], seed=seed, identity={"model": model}, **RUN) for seed, model in enumerate(models)]
+        backbones = {"width": 4, "attention": "sdpa"}, {"width": 4, **other}
+        identities = [{"attention": "sdpa", "model": {"backbone": backbone}} for backbone in backbones]
+        return [measured(f"s{seed}", [5 + seed], seed=seed, identity=identity, **RUN) for seed, identity in enumerate(identities)]
 
     paper_table(2, seeds(attention="matmul"))
+    own = [measured(f"s{seed}", [5 + seed], seed=seed, identity={"model": {"weights": f"{seed}.pth"}}, **RUN) for seed in (0, 1)]
+    paper_table(2, own)  # a module of anyone's, whose config may name its weights
     with pytest.raises(UserError, match=r"labelled as two seeds of one model, but model\.backbone\.width is 4 in s0, 8 in s1"):
         paper_table(2, seeds(attention="matmul", width=8))
 
@@ -77,7 +80,7 @@ def test_seeds_are_of_one_network(measured):
         ("corruption.name", {"identity": {**NATIVE, "corruption": {"name": "quantised_gaussian"}}}),
         ("geometry", {"identity": {**NATIVE, "geometry": "dmaelab.stats.geometry.QuantisedGaussianL2"}}),
         ("first_image", {"identity": {**NATIVE, "first_image": "other"}}),
-        ("certifier.name", {"identity": {**NATIVE, "certifier": {"name": "sequential", "skip_wrong": True}}}),
+        ("certifier.name", {"identity": {**NATIVE, "certifier": {"name": "sequential", "skip_wrong": True, "radii": [0.5]}}}),
     ],
 )
 def test_what_was_measured_otherwise_is_not_compared(measured, key, other):

@@ -2,13 +2,15 @@
 
 import logging
 import shutil
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from dmaelab.config import open_config
+from dmaelab.config import LazyConfig, open_config
 from dmaelab.engine.certification import certification_config, labels_of
-from dmaelab.engine.training import SECTIONS, check_training, inherit_labels, run_training
+from dmaelab.engine.labels import inherit_labels, other_labels
+from dmaelab.engine.training import SECTIONS, check_training, run_training
 from dmaelab.utils.errors import ConfigError
 
 
@@ -53,12 +55,29 @@ def test_what_a_run_directory_tells_of_itself_holds(pretrain_config, labelled, c
         inherit_labels(cfg)
     assert dict(cfg.labels) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "epochs": 1}
     assert caplog.messages == [
-        f"labels.{name} is {said} in the config, and {told} by the run that it starts from, which holds"
-        for name, said, told in (("pretrain", "DMAE", "MAE"), ("epochs", 1100, 1), ("continued", True, None))
+        f"labels.{name} is {said} in the config, and {told} in {source}, which holds"
+        for name, said, told in (("pretrain", "DMAE", "MAE"), ("epochs", 1100, 1), ("continued", True, False))
     ]
     silent = labelled(pretrained(pretrain_config, pretrain="MAE", out="silent"), ("epochs", 700))
     inherit_labels(silent)
     assert silent.labels.epochs == 700
+
+
+def test_a_longer_pre_training_is_labelled_as_such(pretrain_config):
+    for steps in (1, 2):
+        cfg = pretrain_config("train.max_iter=2", f"+labels={{'pretrain': 'MAE', 'epochs': {steps}}}")
+        run_training(cfg, resume=steps == 2)
+    assert LazyConfig.load(Path(cfg.train.out_dir) / "config.yaml").labels.epochs == 2
+
+
+def test_a_run_that_goes_on_knows_what_it_began_with(pretrain_config, labelled):
+    cfg = labelled(pretrained(pretrain_config, pretrain="MAE"), ("extra_data", True))
+    run_training(cfg)
+    again = labelled(None, ("extra_data", True))
+    inherit_labels(again)
+    assert dict(again.labels) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "extra_data": True}
+    changed = labelled(cfg.train.init_from, ("method", "RS"), ("pretrain", "DMAE"))
+    assert other_labels(Path(cfg.train.out_dir), changed) == ["method=RS, and CR there"]  # the other was never its own to say
 
 
 def test_a_run_goes_on_without_what_it_started_from(pretrain_config, labelled):

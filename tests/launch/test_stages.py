@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -155,6 +156,12 @@ def test_a_stage_is_of_one_config_and_of_the_weights_it_began_with(tmp_path, mon
     there = chain(tmp_path, f"pipeline.weights={{'pretrain': '{tmp_path / 'other/pretrain'}'}}")
     with pytest.raises(ConfigError, match=r"stage 'rs' began with other weights than .*other/pretrain/.*--from rs"):
         there.run()
+    there = chain(tmp_path)
+    there.stages[1].overrides.append("train.init_from=None")
+    there.stages[1] = replace(there.stages[1], init_from=None)
+    with pytest.raises(ConfigError, match=r"stage 'rs' was run with another config \(train.init_from: .*None"):
+        there.run()
+    there = chain(tmp_path, f"pipeline.weights={{'pretrain': '{tmp_path / 'other/pretrain'}'}}")
     weights = tmp_path / "pretrain/model_final.pth"
     weights.write_bytes(weights.read_bytes() + b"0")
     with pytest.raises(ConfigError, match=r"stage 'rs' began with other weights than .*model_final.pth holds now: redo it"):

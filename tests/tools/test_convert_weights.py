@@ -47,6 +47,10 @@ def test_targets_in_pixels(convert, tmp_path):
     for flag, normalised in (([], True), (["--pixel-targets"], False)):
         convert(TINY / "pretrain.pth", tmp_path / "x.pth", *options, "--decoder-heads", 4, *flag)
         assert load_pretrain(tmp_path / "x.pth").norm_pix is normalised
+    convert(TINY / "pretrain.pth", tmp_path / "timm.pth", "--to", "timm", *options[2:])  # has no decoder
+    convert(TINY / "pretrain.pth", tmp_path / "x.pth", *options, "--decoder-heads", 4)
+    with pytest.raises(UserError, match="tells that its targets are normalised patches: leave out --pixel-targets"):
+        convert(tmp_path / "x.pth", tmp_path / "y.pth", "--to", "dmaelab", "--pixel-targets")
 
 
 def test_statistics_as_numbers(convert, tmp_path):
