@@ -4,7 +4,7 @@
     python tools/pipeline.py --config-file pipelines/cifar10_tables
 
 Both encoders get the same steps, images and settings; each is probed, and fine-tuned with RS and with CR for the same steps, as the paper
-does (CR then sees twice the noisy copies); the same 500 test images are certified. The steps are what two cores bear in three hours.
+does (CR then sees twice the noisy copies); the same 500 test images are certified. The steps are what two cores bear in about two hours.
 """
 
 pipeline = dict(
