@@ -154,13 +154,14 @@ class Pipeline:
         redo = f"redo it, and what needs it, with --from {stage.name}"
         began, source = run_dir.initial_weights(folder), cfg.train.get("init_from")
         changed = run_dir.changes(folder, cfg)
-        if began is not None and source is not None:  # the bytes of the weights count, not how their place is written
+        known = began is not None and source is not None and Path(source).exists()
+        if known:  # the bytes of the weights count, not how their place is written
             changed = [line for line in changed if not line.startswith("train.init_from:")]
         if changed:
             raise ConfigError(f"stage '{stage.name}' was run with another config ({changed[0]}): {redo}")
         for line in other_labels(folder, cfg):
             logger.warning("stage '%s' was run with another label, which tables go by (%s): --label corrects it", stage.name, line)
-        if began is not None and source is not None:
+        if known:
             file = run_dir.weights_file(source, "final") if Path(source).is_dir() else Path(source)
             if file_hash(file) != began:
                 raise ConfigError(f"stage '{stage.name}' began with other weights than {file} holds now: {redo}")

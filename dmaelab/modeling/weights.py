@@ -104,11 +104,7 @@ def read_weights(path_or_dict: "str | os.PathLike | Mapping[str, Any] | Weights"
         return path_or_dict
     content, name = (path_or_dict, "the dictionary") if isinstance(path_or_dict, Mapping) else (load_file(path_or_dict), str(path_or_dict))
     state, facts = content.get("model", content), content.get(FACTS, {})
-    if (
-        not isinstance(state, Mapping)
-        or not state
-        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items())
-    ):
+    if not isinstance(state, Mapping) or not state or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         entries = ", ".join(str(key) for key in list(content)[:5]) or "nothing"
         raise WeightsError(f"{name}: holds no weights: neither tensors by name nor an entry 'model' of such ({entries})")
     if not isinstance(facts, Mapping):

@@ -140,20 +140,19 @@ def test_a_certification_config_can_name_the_run(run, tmp_path):
     assert certification_config(path).certify.name == "mine"
 
 
-def test_another_model_with_the_same_tensors_is_another_certification(run):
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("drop_path", 0.1, r"another certification: .*model"),
+        ("num_heads", 4, r"model_final\.pth: trained with num_heads 2, and the model has 4"),
+    ],
+)
+def test_another_model_with_the_same_tensors_is_refused(run, option, value, message):
     certify(run, "log")
     frozen = LazyConfig.load(run / "config.yaml")
-    frozen.model.classifier.backbone.drop_path = 0.1
+    frozen.model.classifier.backbone[option] = value
     LazyConfig.save(frozen, run / "config.yaml")
-    with pytest.raises(UserError, match=r"another certification: .*model"):
-        certify(run, "log")
-
-
-def test_weights_trained_with_other_heads_are_refused(run):
-    frozen = LazyConfig.load(run / "config.yaml")
-    frozen.model.classifier.backbone.num_heads = 4
-    LazyConfig.save(frozen, run / "config.yaml")
-    with pytest.raises(UserError, match=r"model_final\.pth: trained with num_heads 2, and the model has 4"):
+    with pytest.raises(UserError, match=message):
         certify(run, "log")
 
 

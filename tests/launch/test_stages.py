@@ -1,4 +1,5 @@
 import logging
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -169,6 +170,19 @@ def test_a_stage_is_of_one_config_and_of_the_weights_it_began_with(tmp_path, mon
     (tmp_path / "rs/model_final.pth").unlink()  # as if it had been killed
     with pytest.raises(ConfigError, match=r"stage 'rs' began with other weights"):
         there.run()
+
+
+def test_a_finished_stage_outlives_the_file_it_began_with(tmp_path):
+    chain(tmp_path).run()
+    file = tmp_path / "given.pth"
+    for again in (False, True):
+        there = chain(tmp_path)
+        there.stages[1] = replace(there.stages[1], init_from=None, name="own", overrides=[*SMALL, f"train.init_from={file}"])
+        if not again:
+            shutil.copy(tmp_path / "pretrain/model_final.pth", file)
+        there._train(there.stages[1])
+        file.unlink(missing_ok=True)
+    assert (tmp_path / "own/model_final.pth").is_file()
 
 
 def test_a_label_that_has_changed_since_is_mentioned(tmp_path, caplog):
