@@ -40,14 +40,15 @@ types: setup
 	$(RUN) -m mypy dmaelab
 
 bench: setup
-	$(RUN) benchmarks/attention.py
-	$(RUN) benchmarks/residual_stream.py
-	$(RUN) benchmarks/evaluation.py
-	$(RUN) benchmarks/certify.py
-	$(RUN) benchmarks/training.py
-	$(RUN) benchmarks/image_loader.py
-	$(RUN) benchmarks/memory_loader.py
-	$(RUN) benchmarks/adaptive.py tests/data/certify_logs
+	$(RUN) -m benchmarks.processor
+	$(RUN) -m benchmarks.attention
+	$(RUN) -m benchmarks.residual_stream
+	$(RUN) -m benchmarks.evaluation
+	$(RUN) -m benchmarks.certify
+	$(RUN) -m benchmarks.training
+	$(RUN) -m benchmarks.image_loader
+	$(RUN) -m benchmarks.memory_loader
+	$(RUN) -m benchmarks.adaptive tests/data/certify_logs
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """Samples that sequential certification saves, simulated on the class probabilities behind public logs.
 
-    python benchmarks/adaptive.py tests/data/certify_logs [--repeats 20] [--output docs/benchmarks/adaptive.json]
+    python -m benchmarks.adaptive tests/data/certify_logs [--repeats 20] [--output docs/benchmarks/adaptive.json]
 
 A log of a fixed n tells p of each image: the count behind its radius over n. Abstained images are given p = 0.4, and
 in a second table p = 0.5, the hardest there is. Votes are drawn once to n and shown to both certifiers: the sequential
@@ -14,8 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 from tabulate import tabulate
 
@@ -26,6 +23,7 @@ from dmaelab.stats.geometry import GaussianL2
 from dmaelab.stats.looks import look_totals
 from dmaelab.stats.radii import RADII
 from dmaelab.testing.certifiers import drive
+from dmaelab.utils.env import environment
 from dmaelab.utils.files import write_json
 
 N, ALPHA, N0 = 100_000, 0.001, 100
@@ -118,7 +116,7 @@ def main() -> None:
     print(_table(records))
     if args.output:
         settings = {"n": N, "n0": N0, "alpha": ALPHA, "repeats": args.repeats}
-        write_json(args.output, {"command": sys.argv, "settings": settings, "records": records})
+        write_json(args.output, {"environment": environment(), "settings": settings, "records": records})
 
 
 def _table(records: list[dict[str, Any]]) -> str:

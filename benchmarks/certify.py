@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """Speed of certification: the engine beside a plain loop of Cohen et al. and beside bare forwards, in one run.
 
-    python benchmarks/certify.py [--device cpu] [--precision auto] [--output docs/benchmarks/certify_cpu.json]
+    python -m benchmarks.certify [--device cpu] [--precision auto] [--output docs/benchmarks/certify_cpu.json]
 
 1. ViT-B at 224x224, fixed n: rows/s of the engine over those of a plain loop (one image at a time, ``randn_like``, counts
    read after every batch; fp32 eager on a CPU, fp16 autocast eager on a GPU), same weights, batch and attention. Beside it the
@@ -16,28 +15,23 @@ What is compared takes turns, and ratios are medians over rounds.
 
 import argparse
 import statistics
-import sys
 import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from tabulate import tabulate
 from torch import Tensor, nn
 
+from benchmarks.timing import arguments, clocked, matmul, ratio, take_turns, wait, write_figures
 from dmaelab.corruptions import Gaussian
-from dmaelab.modeling import Classifier, ViT, attention_rule
-from dmaelab.smoothing import Cohen, certify_images
+from dmaelab.modeling import Classifier, ViT
+from dmaelab.rules.attention import attention_rule
+from dmaelab.smoothing import Certifier, Cohen, certify_images
 from dmaelab.smoothing.evaluation import FP32, Evaluation, fixed_kernels
 from dmaelab.smoothing.noise import Address, NoisyImage
-from dmaelab.utils.env import environment
-from dmaelab.utils.files import write_json
 
-SIGMA, N0 = 0.25, 8
+SIGMA, N0, ALPHA = 0.25, 8, 0.001
 # name: image size, patch, channels, width, depth, heads
 BASE = (224, 16, 3, 768, 12, 12)
 SMALL = {"digits ViT (17 tokens, 64 wide, 3 deep)": (8, 2, 1, 64, 3, 2), "CIFAR ViT (65 tokens, 128 wide, 4 deep)": (32, 4, 3, 128, 4, 4)}
@@ -47,8 +41,9 @@ def build(shape: tuple[int, ...], device: torch.device) -> Classifier:
     """Return a classifier with random weights, its attention by the rule of the device."""
     size, patch, channels, width, depth, heads = shape
     torch.manual_seed(0)
-    backbone = ViT(width, depth, heads, image_size=size, patch_size=patch, in_channels=channels, attention=attention_rule(device.type))
-    return Classifier(backbone, 10, [0.5] * channels, [0.25] * channels).eval().to(device)
+    with device:  # large models take seconds to initialise on one core
+        backbone = ViT(width, depth, heads, size, patch, channels, attention=attention_rule(device.type, training=False))
+        return Classifier(backbone, 10, [0.5] * channels, [0.25] * channels).eval().to(device)
 
 
 def pictures(shape: tuple[int, ...], count: int) -> Tensor:
@@ -56,7 +51,7 @@ def pictures(shape: tuple[int, ...], count: int) -> Tensor:
     return torch.rand(count, shape[2], shape[0], shape[0], generator=torch.Generator().manual_seed(0))
 
 
-def plain_loop(model: nn.Module, images: Tensor, n: int, batch: int, device: torch.device) -> None:
+def plain_loop(model: nn.Module, images: Iterable[Tensor], n: int, batch: int, device: torch.device) -> None:
     """CERTIFY as it is commonly written: for each image n0 and then n noisy copies, batch by batch, counts on the host."""
     evaluation = Evaluation("fp16") if device.type == "cuda" else FP32
     with torch.no_grad(), fixed_kernels(device):
@@ -70,11 +65,11 @@ def plain_loop(model: nn.Module, images: Tensor, n: int, batch: int, device: tor
                     counts += torch.bincount(votes, minlength=10).cpu()
 
 
-def engine(model: nn.Module, images: Tensor, n: int, batch: int, evaluation: Evaluation) -> None:
-    """The same work by the package: fixed n, a log in a temporary folder."""
+def engine(model: nn.Module, images: Tensor, certifier: Certifier, batch: int, evaluation: Evaluation) -> None:
+    """The same work by the package, with a log in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         certify_images(
-            model, lambda index: (images[index], 0), range(len(images)), Cohen(N0, n, 0.001), Gaussian(SIGMA), num_classes=10, out=folder,
+            model, lambda index: (images[index], 0), range(len(images)), certifier, Gaussian(SIGMA), num_classes=10, out=folder,
             batch_size=batch, evaluation=evaluation, progress=False,
         )  # fmt: skip
 
@@ -90,7 +85,7 @@ def forwards(model: nn.Module, images: Tensor, n: int, batch: int, evaluation: E
                 place = _fill(buffer, image, place)
             with evaluation.autocast(device):
                 model(buffer)
-        _wait(device)
+        wait(device)
 
 
 def noise_alone(images: Tensor, n: int, batch: int, device: torch.device) -> None:
@@ -99,7 +94,7 @@ def noise_alone(images: Tensor, n: int, batch: int, device: torch.device) -> Non
     image = NoisyImage(images[0], Gaussian(SIGMA), Address(0, "call", 0), device)
     for _ in range(-(-len(images) * (n + N0) // batch)):
         place = _fill(buffer, image, place)
-    _wait(device)
+    wait(device)
 
 
 class Instant(nn.Module):
@@ -119,10 +114,10 @@ def own_cost(shape: tuple[int, ...], batch: int, rows: int, device: torch.device
     images, nothing = pictures(shape, 2), Instant(batch, device)
     n = rows // 2
     work = {
-        "engine": lambda: engine(nothing, images, n, batch, FP32),
+        "engine": lambda: engine(nothing, images, Cohen(N0, n, ALPHA), batch, FP32),
         "noise": lambda: noise_alone(images, n, batch, device),
     }
-    spent = take_turns(work, rounds)
+    spent = take_turns(clocked(work), rounds)
     return statistics.median(a - b for a, b in zip(spent["engine"], spent["noise"], strict=True)) / (2 * (n + N0))
 
 
@@ -135,44 +130,13 @@ def _fill(buffer: Tensor, image: NoisyImage, place: int) -> int:
     return place
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def take_turns(work: dict[str, Callable[[], None]], rounds: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, list[float]]:
-    """Return seconds of each piece of work in each round, after one round to warm up."""
-    spent: dict[str, list[float]] = {name: [] for name in work}
-    for number in range(rounds + 1):
-        for name, run in work.items():
-            started = clock()
-            run()
-            if number:
-                spent[name].append(clock() - started)
-    return spent
-
-
-def ratio(spent: dict[str, list[float]], over: str, under: str) -> float:
-    """Return the median over rounds of one time over another."""
-    return statistics.median(a / b for a, b in zip(spent[over], spent[under], strict=True))
-
-
 def matmul_ratio(device: torch.device, precision: str, rounds: int) -> float:
     """Return the rate of a large matmul in ``precision`` over that in the plain loop's."""
     size = 8192 if device.type == "cuda" else 1536
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    plain = types["fp16" if device.type == "cuda" else "fp32"]
-    pairs = {name: torch.randn(size, size, device=device).to(kind) for name, kind in (("plain", plain), ("engine", types[precision]))}
-
-    def multiply(name: str) -> Callable[[], None]:
-        def run() -> None:
-            pairs[name] @ pairs[name]
-            _wait(device)
-
-        return run
-
+    precisions = {"plain": "fp16" if device.type == "cuda" else "fp32", "engine": precision}
+    work = {name: matmul(device, own, size) for name, own in precisions.items()}
     with fixed_kernels(device):
-        return ratio(take_turns({name: multiply(name) for name in pairs}, rounds), "plain", "engine")
+        return ratio(take_turns(clocked(work), rounds), "plain", "engine")
 
 
 def measure_base(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
@@ -182,18 +146,18 @@ def measure_base(args: argparse.Namespace, device: torch.device) -> dict[str, An
     forward = evaluation.prepare(model)
     work = {
         "plain loop": lambda: plain_loop(model, images, args.n, args.batch, device),
-        "engine": lambda: engine(forward, images, args.n, args.batch, evaluation),
+        "engine": lambda: engine(forward, images, Cohen(N0, args.n, ALPHA), args.batch, evaluation),
         "forwards with the noise": lambda: forwards(forward, images, args.n, args.batch, evaluation, device, noise=True),
         "noise": lambda: noise_alone(images, args.n, args.batch, device),
     }
-    spent = take_turns(work, args.rounds)
+    spent = take_turns(clocked(work), args.rounds)
     rows = args.images * (args.n + N0)
     own = own_cost(BASE, args.batch, 50 * args.batch, device, 5) * rows / statistics.median(spent["forwards with the noise"])
     return {
         "precision": args.precision,
         "rows": rows,
         "batch": args.batch,
-        "attention": attention_rule(device.type),
+        "attention": attention_rule(device.type, training=False),
         "rows/s": {name: round(rows / statistics.median(times), 2) for name, times in spent.items()},
         "engine over plain loop": round(ratio(spent, "plain loop", "engine"), 3),
         f"matmul rate, {args.precision} over the plain loop's": round(matmul_ratio(device, args.precision, 5), 3),
@@ -207,11 +171,11 @@ def measure_small(shape: tuple[int, ...], args: argparse.Namespace, device: torc
     """Part 3, on one small model, in fp32."""
     model, images, batch, n = build(shape, device), pictures(shape, 4), 1000, args.small_n
     work = {
-        "engine": lambda: engine(model, images, n, batch, FP32.resolved(device)),
+        "engine": lambda: engine(model, images, Cohen(N0, n, ALPHA), batch, FP32.resolved(device)),
         "bare forwards": lambda: forwards(model, images, n, batch, FP32, device, noise=False),
         "noise": lambda: noise_alone(images, n, batch, device),
     }
-    spent = take_turns(work, args.rounds)
+    spent = take_turns(clocked(work), args.rounds)
     rows = 4 * (n + N0)
     return {
         **{f"{name}, rows/s": round(rows / statistics.median(times)) for name, times in spent.items() if name != "noise"},
@@ -222,14 +186,11 @@ def measure_small(shape: tuple[int, ...], args: argparse.Namespace, device: torc
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = arguments(__doc__, rounds=3)
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the engine in parts 1 and 2")
     parser.add_argument("--batch", type=int, help="rows of a batch (default: 16 on a CPU, 512 on a GPU)")
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--n", type=int, help="samples per image in parts 1 and 2 (default: 56 on a CPU, 20,000 on a GPU)")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", help="also write the figures as JSON")
     args = parser.parse_args()
     device = torch.device(args.device)
     on_gpu = device.type == "cuda"
@@ -245,8 +206,7 @@ def main() -> None:
     for name, figures in record.items():
         print(name)
         print(tabulate([[key, value] for key, value in figures.items()], tablefmt="plain"), end="\n\n")
-    if args.output:
-        write_json(args.output, {"environment": environment(), "device": str(device), "threads": torch.get_num_threads(), "record": record})
+    write_figures(args.output, device, record=record)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,22 @@
-#!/usr/bin/env python
-"""Memory format and compilation in certification, side by side: what the rule in smoothing/evaluation.py rests on.
+"""Memory format and compilation in certification, side by side: what rules/memory_format.py and rules/compilation.py rest on.
 
-    python benchmarks/evaluation.py [--device cpu] [--output docs/benchmarks/evaluation_cpu.json]
+    python -m benchmarks.evaluation [--device cpu] [--output docs/benchmarks/evaluation_cpu.json]
 
 Prints, per model and precision, the median over rounds of (time of the default) / (time of the variant) for one forward of
 a fixed batch; above 1 the variant is faster. They take turns. Compilation itself (seconds to minutes) is not counted.
 """
 
-import argparse
-import statistics
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 import torchvision
 from tabulate import tabulate
 from torch import Tensor, nn
 
+from benchmarks.timing import arguments, ratio, take_turns, wait, write_figures
 from dmaelab.modeling import ViT
+from dmaelab.rules.precision import precision_rule
 from dmaelab.smoothing.evaluation import Evaluation, fixed_kernels
-from dmaelab.utils.env import environment
-from dmaelab.utils.files import write_json
-from dmaelab.utils.precision import precision_rule
 
 VARIANTS = {"channels_last": {"channels_last": True}, "compile": {"compile": True}}
 
@@ -49,8 +41,7 @@ def seconds(model: nn.Module, images: Tensor, evaluation: Evaluation) -> float:
     started = time.perf_counter()
     with torch.no_grad(), evaluation.autocast(images.device):
         model(images)
-    if images.device.type == "cuda":
-        torch.cuda.synchronize(images.device)
+    wait(images.device)
     return time.perf_counter() - started
 
 
@@ -64,23 +55,15 @@ def compare(name: str, precision: str, variant: str, device: torch.device, round
         images = evaluation.images(rows_gpu if device.type == "cuda" else rows_cpu, shape, device)
         pairs[kind] = evaluation.prepare(make().to(device)), images.normal_(), evaluation
     with fixed_kernels(device):
-        for work in pairs.values():  # compiles, and chooses kernels
-            seconds(*work)
-        ratios = []
-        for _ in range(rounds):
-            spent = {kind: seconds(*work) for kind, work in pairs.items()}
-            ratios.append(spent["default"] / spent["variant"])
-    return statistics.median(ratios)
+        work = {kind: lambda pair=pair: seconds(*pair) for kind, pair in pairs.items()}
+        return ratio(take_turns(work, rounds), "default", "variant")  # the round that warms up compiles
 
 
 def main() -> None:
     """Measure all models and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = arguments(__doc__, rounds=7)
     parser.add_argument("--precisions", nargs="+", help="default: fp32, and bf16 where the device has it")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--output", help="also write the figures as JSON")
     args = parser.parse_args()
     device, records = torch.device(args.device), []
     precisions = args.precisions or sorted({"fp32", precision_rule(device.type)})
@@ -90,10 +73,7 @@ def main() -> None:
             records.append({"model": name, "precision": precision, **ratios})
     print("time of the default / time of the variant (above 1: the variant is faster)")
     print(tabulate(records, headers="keys", tablefmt="pipe"))
-    if args.output:
-        write_json(
-            args.output, {"environment": environment(), "device": str(device), "threads": torch.get_num_threads(), "records": records}
-        )
+    write_figures(args.output, device, records=records)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """A fixed n and sequential sampling on the same images of a real model: forwards, time and certified accuracy.
 
-    python benchmarks/fixed_and_sequential.py runs/demo/rs dataset.split=test certify.subset='{"count": 50}' certifier.n=100000
+    python -m benchmarks.fixed_and_sequential runs/demo/rs dataset.split=test certify.subset='{"count": 50}' certifier.n=100000
 
 SOURCE and overrides are those of tools/certify.py. Every certification sees the same votes (the same addresses of noise),
 sequential ones a prefix of them. Logs are written below the run, under names that begin with ``bench_``.
@@ -12,10 +11,7 @@ import json
 import shutil
 import sys
 import time
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tabulate import tabulate
 

@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """From JPEGs to training images [3,224,224]: images/s of one core by several ways, and of whole loaders, in one run.
 
-    python benchmarks/image_loader.py [--images FOLDER] [--output docs/benchmarks/image_loader_cpu.json]
+    python -m benchmarks.image_loader [--images FOLDER] [--output docs/benchmarks/image_loader_cpu.json]
 
 FOLDER holds ``*.jpg`` or ``*.JPEG`` at any depth; without it 64 pictures of ImageNet's sizes are made. Behind every way are
 a random crop of 20 to 100 % of the area, resized bicubically to 224x224, and a flip, as in the pre-training recipe. The plain
@@ -13,14 +12,11 @@ of 255, at the same boxes.
 
 import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
@@ -31,12 +27,11 @@ from torch.utils.data import DataLoader
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
+from benchmarks.timing import ratio, take_turns, write_figures
 from dmaelab.data import Dataset, build_train_loader
 from dmaelab.data.decode import read_pil, read_rgb, to_tensor
 from dmaelab.data.image_folder import ImageFiles
 from dmaelab.data.transforms import random_horizontal_flip, random_resized_crop
-from dmaelab.utils.env import environment
-from dmaelab.utils.files import write_json
 
 SIZE, SCALE, BATCH = 224, (0.2, 1.0), 32
 BICUBIC = v2.InterpolationMode.BICUBIC
@@ -160,22 +155,12 @@ def _seconds(stream: Any, batches: int, workers: int) -> float:
     return clock() - started
 
 
-def _processor_seconds(way: Callable[[str], Any], files: list[str]) -> float:
+def processor_seconds(way: Callable[[str], Any], files: list[str]) -> float:
+    """Return the seconds of this process for reading all files one way."""
     started = time.process_time()
     for file in files:
         way(file)
     return time.process_time() - started
-
-
-def take_turns(work: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each piece of work in each round, after one round to warm up."""
-    turns = [{name: run() for name, run in work.items()} for _ in range(rounds + 1)]
-    return {name: [turn[name] for turn in turns[1:]] for name in work}
-
-
-def ratio(spent: dict[str, list[float]], over: str, under: str) -> float:
-    """Return the median over rounds of one time over another."""
-    return round(statistics.median(a / b for a, b in zip(spent[over], spent[under], strict=True)), 2)
 
 
 def make_pictures(folder: Path, count: int = 64) -> None:
@@ -194,12 +179,12 @@ def make_pictures(folder: Path, count: int = 64) -> None:
 def measure(files: list[str], args: argparse.Namespace) -> dict[str, Any]:
     """Return rates, ratios and distances."""
     torch.manual_seed(0)
-    work = {name: lambda way=way: _processor_seconds(way, files) for name, way in {**WAYS, **PARTS}.items()}
+    work = {name: lambda way=way: processor_seconds(way, files) for name, way in {**WAYS, **PARTS}.items()}
     spent = take_turns(work, args.rounds)
     record: dict[str, Any] = {
         "images": len(files),
         "images/s of one core": {name: round(len(files) / statistics.median(times)) for name, times in spent.items()},
-        "plain over this way, seconds": {name: ratio(spent, "plain", name) for name in WAYS},
+        "plain over this way, seconds": {name: round(ratio(spent, "plain", name), 2) for name in WAYS},
         "grey levels from plain": distances(files),
     }
     dataset = ImageFiles(files, [0] * len(files), ["any"])
@@ -208,7 +193,7 @@ def measure(files: list[str], args: argparse.Namespace) -> dict[str, Any]:
         spent = take_turns(loaders(dataset, files, workers, images), args.rounds)
         record[f"loader, {workers} workers"] = {
             **{f"{name}, images/s": round(images / statistics.median(times)) for name, times in spent.items()},
-            "plain over dmaelab, seconds": ratio(spent, "plain", "dmaelab"),
+            "plain over dmaelab, seconds": round(ratio(spent, "plain", "dmaelab"), 2),
         }
     return record
 
@@ -236,8 +221,7 @@ def main() -> None:
     print(tabulate(ways, headers=["one core", "images/s", "ratio", "largest distance", "mean", "unequal"]), end="\n\n")
     for workers in (0, 2):
         print(f"loader, {workers} workers: {record[f'loader, {workers} workers']}")
-    if args.output:
-        write_json(args.output, {"environment": environment(), "record": record})
+    write_figures(args.output, "cpu", record=record)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """A step's data where the images fit into memory (CIFAR-10: 50,000 of 32x32, batch 512): milliseconds by three ways, in one run.
 
-    python benchmarks/memory_loader.py [--device cpu] [--output docs/benchmarks/memory_loader_cpu.json]
+    python -m benchmarks.memory_loader [--device cpu] [--output docs/benchmarks/memory_loader_cpu.json]
 
 Each makes float32 images [512,3,32,32] on the device, randomly cropped (4 pixels of padding) and flipped: "plain" image by image
 with PIL and torchvision's first transforms, "host" by the batched augmentations on the host, then copied, "resident" by the same
@@ -9,29 +8,22 @@ augmentations where the images live on the device. No workers. Ways take turns; 
 way's time over that of another, and the pixels of "host" and "resident" are compared.
 """
 
-import argparse
 import statistics
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import torch
-from image_loader import ratio, take_turns
 from PIL import Image
 from tabulate import tabulate
 from torch.utils.data import DataLoader
 from torchvision import transforms as v1
 
+from benchmarks.timing import arguments, ratio, take_turns, wait, write_figures
 from dmaelab.data import Dataset, Samples, build_dataset, build_train_loader, make_batch
 from dmaelab.data.transforms import HorizontalFlip, RandomCrop
-from dmaelab.utils.env import environment
-from dmaelab.utils.files import write_json
 from dmaelab.utils.random import Draw
 
-BATCH, STEPS = 512, 10
+COUNT, BATCH, STEPS = 50_000, 512, 10
 
 
 class PlainSet(torch.utils.data.Dataset):
@@ -55,43 +47,43 @@ def seconds(stream: Any, device: torch.device) -> float:
     for _ in range(STEPS):
         images, targets = next(stream)[:2]
         make_batch(Samples(images, targets, targets), device, Draw(0, "train", 0, 0), progress=0.0)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait(device)
     return time.perf_counter() - started
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--output", help="also write the figures as JSON")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    device, data, pin = torch.device(args.device), build_dataset("generated", count=50_000), args.device != "cpu"
+def measure(device: torch.device, rounds: int, count: int = COUNT, batch: int = BATCH) -> dict[str, Any]:
+    """Return milliseconds and ratios for batches out of ``count`` generated images."""
+    data, pin = build_dataset("generated", count=count), device.type == "cuda"
 
     def stream(resident: torch.device | None) -> Any:
-        return iter(build_train_loader(data, BATCH, 0, augment=[RandomCrop(4), HorizontalFlip()], pin_memory=pin, resident=resident))
+        return iter(build_train_loader(data, batch, 0, augment=[RandomCrop(4), HorizontalFlip()], pin_memory=pin, resident=resident))
 
     host, resident = next(stream(None)), next(stream(device))
     equal = all(torch.equal(one, other.cpu()) for one, other in zip(host, resident, strict=True))
-    most = 50_000 // BATCH // STEPS - 1  # the plain loader ends with its epoch
+    most = count // batch // STEPS - 1  # the plain loader ends with its epoch
     streams = {
-        "plain": iter(DataLoader(PlainSet(data), BATCH, shuffle=True, drop_last=True, pin_memory=pin)),
+        "plain": iter(DataLoader(PlainSet(data), batch, shuffle=True, drop_last=True, pin_memory=pin)),
         "host": stream(None),
         "resident": stream(device),
     }
     work = {name: lambda batches=batches: seconds(batches, device) for name, batches in streams.items()}
-    spent = take_turns(work, min(args.rounds, most))
-    record = {
+    spent = take_turns(work, min(rounds, most))
+    return {
         "milliseconds a step": {name: round(statistics.median(times) / STEPS * 1e3, 3) for name, times in spent.items()},
-        "plain over this way": {name: ratio(spent, "plain", name) for name in spent},
+        "plain over this way": {name: round(ratio(spent, "plain", name), 2) for name in spent},
         "host and resident have equal pixels": equal,
     }
-    print(tabulate([[name, *(record[key][name] for key in list(record)[:2])] for name in spent], headers=["way", "ms a step", "ratio"]))
+
+
+def main() -> None:
+    """Measure and print."""
+    args = arguments(__doc__, rounds=7).parse_args()
+    torch.set_num_threads(1)
+    record = measure(torch.device(args.device), args.rounds)
+    milliseconds, ratios, equal = record.values()
+    print(tabulate([[name, milliseconds[name], ratios[name]] for name in ratios], headers=["way", "ms a step", "ratio"]))
     print(f"host and resident have equal pixels: {equal}")
-    if args.output:
-        write_json(args.output, {"environment": environment(), "device": args.device, "record": record})
+    write_figures(args.output, args.device, record=record)
 
 
 if __name__ == "__main__":

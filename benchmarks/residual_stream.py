@@ -1,23 +1,24 @@
-#!/usr/bin/env python
-"""Forward of the digits encoder under bf16 autocast: residual stream in bf16 (as in dmaelab) against fp32, side by side.
+"""Forward of an encoder under bf16 autocast: residual stream in bf16 (as in dmaelab) against fp32, side by side.
 
-    python benchmarks/residual_stream.py
+    python -m benchmarks.residual_stream [--device cpu] [--shape digits]
 
 Prints the median over rounds of (time with fp32) / (time with bf16); above 1, bf16 is faster.
 """
 
-import argparse
-import statistics
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.timing import arguments, ratio, take_turns, wait, write_figures
 from dmaelab.modeling import ViT
+from dmaelab.utils.precision import autocast
+
+DIGITS = {"width": 64, "depth": 3, "num_heads": 2, "mlp_ratio": 2.0, "image_size": 8, "patch_size": 2, "in_channels": 1}
+BASE = {"width": 768, "depth": 12, "num_heads": 12}
+# name: options of the ViT, rows of a forward on a CPU and on a GPU
+SHAPES: dict[str, tuple[dict[str, Any], int, int]] = {"digits": (DIGITS, 1000, 20_000), "base": (BASE, 2, 256)}
 
 
 class FP32Residual(ViT):
@@ -30,23 +31,33 @@ class FP32Residual(ViT):
 
 def seconds(model: ViT, images: Tensor) -> float:
     """Return the time of five forwards."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), autocast("bf16", images.device.type):
+        wait(images.device)
         started = time.perf_counter()
         for _ in range(5):
             model(images)
+        wait(images.device)
     return time.perf_counter() - started
+
+
+def compare(shape: tuple[dict[str, Any], int, int], device: torch.device, rounds: int) -> float:
+    """Return the median ratio fp32 / bf16."""
+    options, *rows = shape
+    models = {"bf16": ViT(**options).to(device), "fp32": FP32Residual(**options).to(device)}
+    side = models["bf16"].input_size
+    images = torch.randn(rows[device.type == "cuda"], models["bf16"].in_channels, side, side, device=device)
+    work = {stream: lambda model=model: seconds(model, images) for stream, model in models.items()}
+    return ratio(take_turns(work, rounds), "fp32", "bf16")
 
 
 def main() -> None:
     """Measure and print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser = arguments(__doc__, rounds=15)
+    parser.add_argument("--shape", choices=list(SHAPES), default="digits")
     args = parser.parse_args()
-    shape = {"width": 64, "depth": 3, "num_heads": 2, "mlp_ratio": 2.0, "image_size": 8, "patch_size": 2, "in_channels": 1}
-    half, full = ViT(**shape), FP32Residual(**shape)
-    images = torch.randn(1000, 1, 8, 8)
-    ratios = [seconds(full, images) / seconds(half, images) for _ in range(args.rounds + 1)][1:]  # the first warms up
-    print(f"time with fp32 / time with bf16, median of {args.rounds} rounds: {statistics.median(ratios):.2f}")
+    found = compare(SHAPES[args.shape], torch.device(args.device), args.rounds)
+    print(f"time with fp32 / time with bf16, median of {args.rounds} rounds: {found:.2f}")
+    write_figures(args.output, args.device, shape=args.shape, ratio=found)
 
 
 if __name__ == "__main__":

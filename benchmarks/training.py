@@ -1,7 +1,6 @@
-#!/usr/bin/env python
 """Speed of training ViT-B at 224x224: our Trainer beside a plain eager loop on the same model, in one run.
 
-    python benchmarks/training.py [--device cpu] [--variants] [--output docs/benchmarks/training_cpu_fp32.json]
+    python -m benchmarks.training [--device cpu] [--variants] [--output docs/benchmarks/training_cpu_fp32.json]
 
 DMAE pre-training (75 % of the patches hidden) and CR fine-tuning (two noisy copies of each image), random images from memory:
 the loader is not measured. The plain loop is the common one: ``randn_like`` noise, plain products for attention, AdamW as
@@ -18,30 +17,27 @@ import argparse
 import itertools
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import torch
-from certify import ratio, take_turns  # the benchmark beside this one
 from tabulate import tabulate
 from torch import Tensor, nn
 
+from benchmarks.timing import Run, arguments, clocked, ratio, take_turns, wait, write_figures
 from dmaelab.corruptions import Corruption, Gaussian
 from dmaelab.data import Samples, make_batch
 from dmaelab.engine import Trainer
 from dmaelab.engine.hooks import NaNGuard, ScheduleHook
 from dmaelab.losses import CR, MSEAllPatches
-from dmaelab.modeling import Classifier, DenoisingMAE, MAEDecoder, NoisyClassifier, attention_rule, build_backbone
+from dmaelab.modeling import Classifier, DenoisingMAE, MAEDecoder, NoisyClassifier, build_backbone
+from dmaelab.rules.attention import attention_rule
+from dmaelab.rules.compilation import compile_blocks
+from dmaelab.rules.precision import precision_rule
 from dmaelab.solver import build_adamw, param_groups, warmup_cosine
-from dmaelab.utils.env import environment
-from dmaelab.utils.files import write_json
-from dmaelab.utils.precision import precision_rule
 from dmaelab.utils.random import Draw
 
 PIXELS = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -56,21 +52,23 @@ class PlainGaussian(Gaussian):
         return images + sigma.view(-1, 1, 1, 1) * torch.randn_like(images)
 
 
-def pretraining(corruption: Corruption, attention: str) -> nn.Module:
-    """Return DMAE's autoencoder: ViT-B, the decoder of 8 blocks, 75 % hidden."""
-    encoder = build_backbone("vit_base", pool=None, attention=attention)
-    return DenoisingMAE(encoder, MAEDecoder, corruption, MSEAllPatches(), *PIXELS)
+def pretraining(corruption: Corruption, attention: str, decoder: Any = MAEDecoder, **backbone: Any) -> nn.Module:
+    """Return DMAE's autoencoder: the encoder that ``backbone`` names, by default the decoder of 8 blocks, 75 % hidden."""
+    encoder = build_backbone(**backbone, pool=None, attention=attention)
+    return DenoisingMAE(encoder, decoder, corruption, MSEAllPatches(), *PIXELS)
 
 
-def finetuning(corruption: Corruption, attention: str) -> nn.Module:
-    """Return a ViT-B classifier of 1000 classes under CR with two copies."""
-    backbone = build_backbone("vit_base", drop_path=0.1, attention=attention)
-    return NoisyClassifier(Classifier(backbone, 1000, *PIXELS), corruption, CR(copies=2))
+def finetuning(corruption: Corruption, attention: str, **backbone: Any) -> nn.Module:
+    """Return a classifier of 1000 classes under CR with two copies."""
+    network = build_backbone(**backbone, drop_path=0.1, attention=attention)
+    return NoisyClassifier(Classifier(network, 1000, *PIXELS), corruption, CR(copies=2))
 
 
-TASKS = {"DMAE pre-training": pretraining, "CR fine-tuning": finetuning}
 Build = Callable[[Corruption, str], nn.Module]
-Run = Callable[[], None]
+TASKS: dict[str, Build] = {
+    "DMAE pre-training": partial(pretraining, name="vit_base"),
+    "CR fine-tuning": partial(finetuning, name="vit_base"),
+}
 
 
 @dataclass(frozen=True)
@@ -99,10 +97,10 @@ def variants(ours: Variant, device: torch.device) -> dict[str, Variant]:
 def our_loop(build: Build, variant: Variant, samples: Samples, steps: int, device: torch.device) -> Run:
     """Return a function that runs the next ``steps`` steps of our Trainer."""
     torch.manual_seed(0)
-    model = build(Gaussian(0.25), variant.attention).to(device)
+    with device:  # large models take seconds to initialise on one core
+        model = build(Gaussian(0.25), variant.attention).to(device)
     if variant.compiled:
-        for block in (module for name, module in model.named_modules() if name.rpartition(".")[0].endswith("blocks")):
-            block.compile()
+        compile_blocks(model)
     optimizer = build_adamw(model, LR) if variant.fused else torch.optim.AdamW(param_groups(model, 0.05), lr=LR)
     trainer = Trainer(model, optimizer, itertools.repeat(samples), max_iter=0, device=device, precision=variant.precision)
     trainer.register_hooks([ScheduleHook(warmup_cosine()), NaNGuard(50)])
@@ -118,7 +116,8 @@ def our_loop(build: Build, variant: Variant, samples: Samples, steps: int, devic
 def plain_loop(build: Build, samples: Samples, steps: int, device: torch.device) -> Run:
     """Return a function that runs the next ``steps`` steps of a plain loop."""
     torch.manual_seed(0)
-    model = build(PlainGaussian(0.25), "matmul").to(device).train()
+    with device:
+        model = build(PlainGaussian(0.25), "matmul").to(device).train()
     optimizer = torch.optim.AdamW(param_groups(model, 0.05), lr=LR)
     on_gpu = device.type == "cuda"
     scaler = torch.amp.GradScaler("cuda", enabled=on_gpu)
@@ -140,26 +139,22 @@ def plain_loop(build: Build, samples: Samples, steps: int, device: torch.device)
     return run
 
 
-def wait(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def pictures(count: int, side: int, device: torch.device) -> Samples:
+    """Return random images of that side, labelled with 1000 classes, in pinned memory for a GPU, as loaders give them."""
+    images = torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    samples = Samples(images, torch.arange(count) % 1000, torch.arange(count))
+    return Samples(*(tensor.pin_memory() for tensor in samples)) if device.type == "cuda" else samples
 
 
 def measure(build: Build, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Return rates and ratios of one task."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (args.batch, 3, 224, 224), dtype=torch.uint8, generator=generator)
-    samples = Samples(images, torch.arange(args.batch) % 1000, torch.arange(args.batch))
-    ours = Variant(precision_rule(device.type), attention_rule(device.type))
-    spent = take_turns(
-        {
-            "plain loop": plain_loop(build, samples, args.steps, device),
-            "ours": our_loop(build, ours, samples, args.steps, device),
-        },
-        args.rounds,
-        args.clock,
-    )
+    samples = pictures(args.batch, 224, device)
+    ours = Variant(precision_rule(device.type), attention_rule(device.type, training=True))
+    loops = {
+        "plain loop": plain_loop(build, samples, args.steps, device),
+        "ours": our_loop(build, ours, samples, args.steps, device),
+    }
+    spent = take_turns(clocked(loops, args.clock), args.rounds)
     record: dict[str, Any] = {
         "precision": ours.precision,
         "attention": ours.attention,
@@ -169,20 +164,17 @@ def measure(build: Build, args: argparse.Namespace, device: torch.device) -> dic
     }
     for name, variant in variants(ours, device).items() if args.variants else ():
         work = {"ours": our_loop(build, ours, samples, args.steps, device), name: our_loop(build, variant, samples, args.steps, device)}
-        record[f"{name}, over ours"] = round(ratio(take_turns(work, args.rounds, args.clock), "ours", name), 3)
+        record[f"{name}, over ours"] = round(ratio(take_turns(clocked(work, args.clock), args.rounds), "ours", name), 3)
     return record
 
 
 def main() -> None:
     """Measure both tasks and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("--batch", type=int, help="images of a step (default: 8 on a CPU, 128 on a GPU)")
     parser.add_argument("--steps", type=int, help="steps of a turn (default: 1 on a CPU, 20 on a GPU)")
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="of torch on a CPU (default: torch's)")
     parser.add_argument("--variants", action="store_true", help="also measure ours with one thing changed at a time")
-    parser.add_argument("--output", help="also write the figures as JSON")
     args = parser.parse_args()
     device = torch.device(args.device)
     on_gpu = device.type == "cuda"
@@ -195,9 +187,7 @@ def main() -> None:
     for task, figures in record.items():
         print(f"{task}, ViT-B, 224x224 (above 1: faster)")
         print(tabulate([[key, value] for key, value in figures.items()], tablefmt="plain"), end="\n\n")
-    if args.output:
-        context = {"environment": environment(), "device": name, "threads": torch.get_num_threads(), "clock": args.clock.__name__}
-        write_json(args.output, {**context, "record": record})
+    write_figures(args.output, name, clock=args.clock.__name__, record=record)
 
 
 if __name__ == "__main__":

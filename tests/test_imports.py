@@ -18,14 +18,15 @@ PLUG_INS = {"corruptions", "losses", "data", "solver"}
 
 # Room -> the rooms that it may import, itself apart. A new room must be put here.
 KNOWS: dict[str, set[str]] = {
-    "utils": set(),
+    "rules": set(),
+    "utils": {"rules"},
     "registry": {"utils"},
     "config": {"utils", "registry"},
     "stats": {"utils", "registry", "config"},
     "records": {"utils", "registry", "config", "stats"},
-    **{room: {"utils", "registry", "config", "stats", "records"} for room in PLUG_INS},
-    "modeling": {"utils", "registry", "config", "stats", "records", "corruptions", "losses"},
-    "smoothing": {"utils", "registry", "stats", "records", "corruptions"},
+    **{room: {"rules", "utils", "registry", "config", "stats", "records"} for room in PLUG_INS},
+    "modeling": {"rules", "utils", "registry", "config", "stats", "records", "corruptions", "losses"},
+    "smoothing": {"rules", "utils", "registry", "stats", "records", "corruptions"},
     "analysis": {"utils", "stats", "records"},
 }
 KNOWS["engine"] = set(KNOWS)

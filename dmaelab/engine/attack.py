@@ -16,7 +16,6 @@ from dmaelab.records.folders import HEADER
 from dmaelab.records.merge import differences
 from dmaelab.records.readers import Log, read_log
 from dmaelab.smoothing.attack import OUTCOMES, AttackReport, attack_certified
-from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.smoothing.identity import make_context, make_identity
 from dmaelab.smoothing.pgd import PGD
 from dmaelab.utils.distributed import pick_device
@@ -71,7 +70,7 @@ def run_attack(
         raise UserError(f"{folder} holds no certification log: certify first")
     attack, log, device = attack or PGD(), read_log(folder), pick_device(settings.device)
     classifier, corruption, dataset = load_classifier(cfg, device), instantiate(cfg.corruption), instantiate(cfg.dataset)
-    evaluation, load = Evaluation(settings.precision, settings.channels_last, settings.compile), images_of(dataset)
+    evaluation, load = settings.evaluation, images_of(dataset)
     facts = make_identity(
         classifier, instantiate(cfg.certifier), corruption, indices=[], num_classes=dataset.num_classes,
         first=load(int(log.index.min())), batch_size=settings.batch_size, evaluation=evaluation.resolved(device), seed=seed,

@@ -15,7 +15,6 @@ from dmaelab.engine import run_dir
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.modeling import attention_rule
 from dmaelab.smoothing import Case, certify_images
-from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.smoothing.noise import smoothing_noise
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import ConfigError, UserError, did_you_mean
@@ -130,7 +129,7 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
         },
         shard=shard,
         batch_size=settings.batch_size,
-        evaluation=Evaluation(settings.precision, settings.channels_last, settings.compile),
+        evaluation=settings.evaluation,
         on_invalid=settings.on_invalid,
         seed=settings.seed,
         progress=progress,
@@ -166,7 +165,7 @@ def load_classifier(cfg: DictConfig, device: torch.device) -> nn.Module:
         UserError: the run trained no classifier, or the section builds no module.
     """
     if _OWN in cfg:
-        run_dir.set_attention(cfg.classifier, device, only_auto=False)
+        run_dir.set_attention(cfg.classifier, device, training=False)
         classifier = instantiate(cfg.classifier)
         if not isinstance(classifier, nn.Module):
             raise UserError(f"classifier: builds a {type(classifier).__name__}, not a torch.nn.Module that maps [0,1] images to logits")
@@ -184,10 +183,10 @@ def certification_identity(cfg: DictConfig, device: torch.device) -> dict[str, A
     The model's config stands for what no tensor shows (heads, input size); where the data lie does not matter.
     """
     model = cfg.classifier if _OWN in cfg else run_dir.load_run(cfg.certify.run).model
-    run_dir.set_attention(model, device, only_auto=False)
+    run_dir.set_attention(model, device, training=False)
     places = ("root", "in_memory", "download")
     return {
-        **({} if _OWN in cfg else {"attention": attention_rule(device.type)}),
+        **({} if _OWN in cfg else {"attention": attention_rule(device.type, training=False)}),
         "model": _plain(model.get("classifier", model)),
         "dataset": {key: value for key, value in _plain(cfg.dataset).items() if key not in places},
         "plugins": _plain(cfg.get("plugins", [])),

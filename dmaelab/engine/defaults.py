@@ -22,6 +22,7 @@ from dmaelab.engine.writers import ConsoleWriter, JSONWriter, TensorBoardWriter,
 from dmaelab.modeling import load_pretrained
 from dmaelab.modeling.architecture import facts_of
 from dmaelab.modeling.weights import FACTS
+from dmaelab.rules.compilation import compile_blocks
 from dmaelab.utils.distributed import is_main, pick_device, rank, world_size
 from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.random import Draw
@@ -114,7 +115,9 @@ class DefaultTrainer(Trainer):
         )
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Wrap the model for distributed training where there are several processes."""
+        """Compile the blocks if that is asked for, and wrap the model for distributed training where there are several processes."""
+        if self.settings.compile and not compile_blocks(model):
+            raise ConfigError(f"train.compile: {type(model).__name__} has no repeated blocks to compile, leave it out")
         if world_size() == 1:
             return model
         return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)

@@ -18,11 +18,11 @@ from dmaelab.engine.settings import TrainSettings
 from dmaelab.modeling import attention_rule, load_exact, load_file
 from dmaelab.modeling.architecture import check_heads
 from dmaelab.modeling.weights import FACTS, WeightsError
+from dmaelab.rules.precision import precision_rule
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import file_hash, write_json
-from dmaelab.utils.precision import precision_rule
 
 logger = logging.getLogger("dmaelab")
 
@@ -116,16 +116,16 @@ def resolve(cfg: DictConfig, device: torch.device) -> None:
             cfg.train[field.name] = field.default_factory() if field.default_factory is not MISSING else field.default
     if cfg.train.precision == "auto":
         cfg.train.precision = precision_rule(device.type)
-    set_attention(cfg.model, device, only_auto=True)
+    set_attention(cfg.model, device, training=True)
 
 
-def set_attention(node: DictConfig, device: torch.device, only_auto: bool) -> None:
-    """Write the rule of the device over each ``attention`` below ``node``, in place, or only where it says ``auto``."""
+def set_attention(node: DictConfig, device: torch.device, training: bool) -> None:
+    """Write the rule of the device over each ``attention`` below ``node``, in place; for a training only where it says ``auto``."""
     for key, value in node.items_ex(resolve=False):
         if isinstance(value, DictConfig):
-            set_attention(value, device, only_auto)
-        elif key == "attention" and (value == "auto" or not only_auto):
-            node[key] = attention_rule(device.type)
+            set_attention(value, device, training)
+        elif key == "attention" and (value == "auto" or not training):
+            node[key] = attention_rule(device.type, training)
 
 
 def load_run(run: str | Path) -> DictConfig:
@@ -165,7 +165,7 @@ def load_model(run: str | Path, weights: str, device: torch.device) -> Any:
     rule says for this device, whatever it was trained on.
     """
     cfg = load_run(run)
-    set_attention(cfg.model, device, only_auto=False)
+    set_attention(cfg.model, device, training=False)
     model = instantiate(cfg.model)
     path = weights_file(run, weights)
     content = load_file(path)

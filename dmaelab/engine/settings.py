@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dmaelab.rules.compilation import Compile
+from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.utils.errors import ConfigError
 from dmaelab.utils.precision import PRECISIONS, Precision
 
@@ -21,6 +23,7 @@ class TrainSettings:
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (autocast, fp16 with loss scaling), or ``"auto"``: bf16 where the
             device has it, else fp32.
+        compile: compile the repeated blocks of the model, which takes a compiler and up to a minute at every start.
         accum_steps: micro-batches per step and process.
         micro_batch: images of one forward and backward of one process, in place of ``accum_steps``, which then follows from it and
             the number of processes: batch statistics and memory are the same on any number of GPUs.
@@ -48,6 +51,7 @@ class TrainSettings:
     seed: int = 0
     device: str = "auto"
     precision: Precision = "fp32"
+    compile: bool = False
     accum_steps: int = 1
     micro_batch: int | None = None
     clip_grad: float | None = None
@@ -126,7 +130,8 @@ class CertifySettings:
         batch_size: rows per forward; part of the log's identity.
         precision: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"``: bf16 where the device has it; the certificate is
             for the network as evaluated.
-        channels_last, compile: how the network is evaluated; None takes the rule of the device.
+        channels_last, compile, cuda_graph: how the network is evaluated, see
+            :class:`~dmaelab.smoothing.evaluation.Evaluation`; None takes the rule of the device.
         on_invalid: ``"stop"`` at logits that are not finite, or ``"count"`` them as a class of their own.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         labels: for tables, copied to the log's header over the ``labels`` of the run; ``label`` names the row of a plain table.
@@ -141,7 +146,8 @@ class CertifySettings:
     batch_size: int = 1000
     precision: Precision = "fp32"
     channels_last: bool | None = None
-    compile: bool | None = None
+    compile: Compile | None = None
+    cuda_graph: bool | None = None
     on_invalid: Literal["stop", "count"] = "stop"
     device: str = "auto"
     labels: dict[str, Any] = field(default_factory=dict)
@@ -153,6 +159,11 @@ class CertifySettings:
             raise ConfigError(f"certify.batch_size is {self.batch_size}: it must be at least 1")
         _check_choice("certify.precision", self.precision, ("auto", *PRECISIONS))
         _check_choice("certify.on_invalid", self.on_invalid, ("stop", "count"))
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The arithmetic of the forward, with what the rules of the device have yet to fill in."""
+        return Evaluation(self.precision, self.channels_last, self.compile, self.cuda_graph)
 
 
 def label_section(

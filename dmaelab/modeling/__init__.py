@@ -1,6 +1,5 @@
 """Models: backbones by name, the denoising autoencoder, the classifier and its noisy trainer."""
 
-from dmaelab.modeling.attention import attention_rule
 from dmaelab.modeling.build import BACKBONES, Backbone, build_backbone
 from dmaelab.modeling.classifier import Classifier
 from dmaelab.modeling.decoder import MAEDecoder
@@ -14,6 +13,7 @@ from dmaelab.modeling.resnet import CifarResNet
 from dmaelab.modeling.transfer import LoadReport, load_pretrained
 from dmaelab.modeling.vit import ViT
 from dmaelab.modeling.weights import WeightsError, load_exact, load_file, read_weights
+from dmaelab.rules.attention import attention_rule
 
 __all__ = [
     "BACKBONES",

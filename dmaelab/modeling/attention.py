@@ -1,20 +1,13 @@
-"""Multi-head self-attention, and the rule that chooses how it is computed."""
+"""Multi-head self-attention."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dmaelab.rules.attention import attention_rule
 from dmaelab.utils.errors import ConfigError
 
 KERNELS = ("sdpa", "matmul")
-
-
-def attention_rule(device_type: str) -> str:
-    """Return the faster attention for a device: ``"sdpa"`` on CUDA, ``"matmul"`` on the CPU.
-
-    Never timed inside a run. Supported by ``benchmarks/attention.py``; its figures are in
-    ``docs/benchmarks.md``.
-    """
-    return "sdpa" if device_type == "cuda" else "matmul"
 
 
 class Attention(nn.Module):
@@ -24,7 +17,7 @@ class Attention(nn.Module):
         width: token width D, divisible by ``num_heads``.
         num_heads: number of heads.
         attention: ``"sdpa"`` (``scaled_dot_product_attention``), ``"matmul"`` (plain products), or
-            ``"auto"``: the rule of the device that the tokens are on.
+            ``"auto"``: the rule of the device that the tokens are on, for training where gradients are kept.
     """
 
     def __init__(self, width: int, num_heads: int, attention: str = "auto") -> None:
@@ -43,7 +36,7 @@ class Attention(nn.Module):
         count, length, width = tokens.shape
         qkv = self.qkv(tokens).view(count, length, 3, self.num_heads, width // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [N, heads, L, D/heads]
-        kernel = attention_rule(tokens.device.type) if self.attention == "auto" else self.attention
+        kernel = attention_rule(tokens.device.type, torch.is_grad_enabled()) if self.attention == "auto" else self.attention
         if kernel == "sdpa":
             mixed = F.scaled_dot_product_attention(query, key, value)
         else:

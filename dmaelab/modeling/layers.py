@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dmaelab.modeling.attention import Attention
+from dmaelab.rules.residual_stream import residual_dtype
 
 NORM_EPS = 1e-6
 
@@ -77,12 +78,8 @@ class Block(nn.Module):
 
 
 def add_positions(tokens: Tensor, positions: Tensor) -> Tensor:
-    """Return ``tokens + positions`` [N,L,D], the residual stream in its type from here on.
-
-    In bf16 that is the tokens' type, half the bytes; fp16 tokens become fp32, as in the reference, since a stream that is summed
-    over all blocks would lose their digits.
-    """
-    return tokens + (positions.to(tokens.dtype) if tokens.dtype == torch.bfloat16 else positions)
+    """Return ``tokens + positions`` [N,L,D], the residual stream in its type from here on, which a rule decides."""
+    return tokens + positions.to(residual_dtype(tokens.dtype, positions.dtype))
 
 
 def init_transformer(module: nn.Module) -> None:

@@ -5,17 +5,18 @@ A certificate is for the network as it is evaluated, so all of this is part of a
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import cast
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from dmaelab.rules.compilation import Compile, compile_blocks, compile_rule, compiled_as
+from dmaelab.rules.cuda_graphs import cuda_graph_rule
+from dmaelab.rules.memory_format import channels_last_rule
+from dmaelab.rules.precision import precision_rule
 from dmaelab.utils.errors import UserError, did_you_mean
-from dmaelab.utils.precision import PRECISIONS, autocast, precision_rule
-
-# Never timed inside a run: benchmarks/evaluation.py compares, and docs/benchmarks.md says why it is neither.
-_RULE = {"cpu": {"channels_last": False, "compile": False}, "cuda": {"channels_last": False, "compile": False}}
+from dmaelab.utils.precision import PRECISIONS, autocast
 
 
 @dataclass(frozen=True)
@@ -26,37 +27,55 @@ class Evaluation:
         precision: ``"fp32"`` (without TF32), ``"bf16"`` or ``"fp16"`` by autocast, or ``"auto"``: bf16 where the device
             has it, else fp32.
         channels_last: memory format of convolution weights and images; None takes the rule of the device.
-        compile: run the module through ``torch.compile``; None takes the rule of the device.
+        compile: ``True`` runs the module through ``torch.compile``, ``"blocks"`` each of its repeated blocks, which starts faster;
+            None takes the rule of the device.
+        cuda_graph: record the kernels of one forward and replay them for every batch, which spares the host; None takes the
+            rule of the device.
 
     Raises:
-        UserError: an unknown precision.
+        UserError: an unknown precision or way to compile; in :meth:`resolved`, a CUDA graph on another device than CUDA; in
+            :meth:`prepare`, blocks of a module that repeats none.
     """
 
     precision: str = "fp32"
     channels_last: bool | None = None
-    compile: bool | None = None
+    compile: Compile | None = None
+    cuda_graph: bool | None = None
 
     def __post_init__(self) -> None:
         known = (*PRECISIONS, "auto")
         if self.precision not in known:
             raise UserError(f"unknown precision '{self.precision}'{did_you_mean(self.precision, known)}: one of {', '.join(known)}")
+        if self.compile not in (None, True, False, "blocks"):
+            raise UserError(f"compile is {self.compile!r}: choose True, False or 'blocks'")
 
     def resolved(self, device: torch.device) -> "Evaluation":
-        """Return it with the rule of the device written in."""
-        chosen = {name: value for name, value in asdict(self).items() if value is not None}
-        if self.precision == "auto":
-            chosen["precision"] = precision_rule(device.type)
-        return Evaluation(**{**_RULE["cuda" if device.type == "cuda" else "cpu"], **chosen})
+        """Return it with the rules of the device written in."""
+        if self.cuda_graph and device.type != "cuda":
+            raise UserError(f"cuda_graph is True and the device is '{device}': a CUDA graph needs a CUDA device, leave cuda_graph open")
+        rules = {"channels_last": channels_last_rule, "compile": compile_rule, "cuda_graph": cuda_graph_rule}
+        open_fields = {name: rule(device.type) for name, rule in rules.items() if getattr(self, name) is None}
+        precision = precision_rule(device.type) if self.precision == "auto" else self.precision
+        return replace(self, precision=precision, **open_fields)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of it determines a log: all of it, but a CUDA graph only where there is one.
+
+        A graph replays the kernels that would be launched, but it has been recorded in another stream, where a library may choose others.
+        """
+        return {name: value for name, value in asdict(self).items() if name != "cuda_graph" or value}
 
     def prepare(self, classifier: nn.Module) -> nn.Module:
         """Return the module to call, in eval mode; ``channels_last`` changes the strides of its weights in place.
 
-        What has been prepared stays as it is.
+        So does compiling blocks, which then stay compiled. What has been prepared stays as it is.
         """
         classifier.eval()
         if self.channels_last:
             classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return cast(nn.Module, torch.compile(classifier)) if self.compile and not is_compiled(classifier) else classifier
+        if self.compile == "blocks" and not compile_blocks(classifier):
+            raise UserError(f"{type(classifier).__name__} has no repeated blocks to compile: set compile=True, or leave it out")
+        return cast(nn.Module, torch.compile(classifier)) if self.compile is True and not compiled_as(classifier) else classifier
 
     def images(self, count: int, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
         """Return a buffer for ``count`` images of ``shape`` [C,H,W], zeros, in the memory format."""
@@ -68,13 +87,8 @@ class Evaluation:
         return autocast(self.precision, device.type)
 
 
-def is_compiled(module: nn.Module) -> bool:
-    """Whether a module has been through ``torch.compile``."""
-    return hasattr(module, "_orig_mod")
-
-
 FP32 = Evaluation()
-"""Full precision, the rest by the rule of the device."""
+"""Full precision, the rest by the rules of the device."""
 
 
 @contextmanager

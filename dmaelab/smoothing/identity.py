@@ -4,7 +4,6 @@ import hashlib
 import math
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from dmaelab.records.indices import subset
 from dmaelab.registry import Registry
 from dmaelab.smoothing.build import CERTIFIERS, Certifier
 from dmaelab.smoothing.evaluation import Evaluation
-from dmaelab.smoothing.noise import NOISE_VERSION, smoothing_noise
+from dmaelab.smoothing.noise import noise_version, smoothing_noise
 from dmaelab.stats.geometry import geometry_name
 from dmaelab.utils.env import environment
 
@@ -88,9 +87,9 @@ def make_identity(
         "classes": num_classes,
         "network": type(getattr(classifier, "_orig_mod", classifier)).__qualname__,
         "weights": weights_hash(classifier),
-        **asdict(evaluation),
+        **evaluation.identity(),
         "batch_shape": [batch_size, *shape],
-        "noise": f"{NOISE_VERSION}-{device.type}",
+        "noise": noise_version(device.type),
     }
 
 

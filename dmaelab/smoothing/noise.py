@@ -9,12 +9,12 @@ from torch import Tensor
 from dmaelab.corruptions import Corruption
 from dmaelab.stats.geometry import Geometry
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.random import Draw
+from dmaelab.utils.random import Draw, DrawStack, NotStackable
 
 CHUNK_NUMBERS = 2**20
 CHUNK_SAMPLES = 256
-NOISE_VERSION = 1
-"""Goes up when the same address gives other noise: logs of two versions are not to be mixed."""
+# Numbers of one call on a GPU. Fewer calls mean fewer kernels to launch; what lies between takes some 30 bytes a number.
+_CALL_NUMBERS = 2**24
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,14 @@ def chunk_size(numel: int) -> int:
     return min(CHUNK_SAMPLES, 1 << max(0, (CHUNK_NUMBERS // numel).bit_length() - 1))
 
 
+def noise_version(device_type: str) -> str:
+    """Return which noise an address gives on a device, such as ``"1-cpu"``: logs of two versions are not to be mixed.
+
+    The number goes up when the noise of that kind of device changes.
+    """
+    return f"{1 if device_type == 'cpu' else 2}-{device_type}"
+
+
 def smoothing_noise(corruption: Corruption) -> tuple[Geometry, float]:
     """Return the geometry and the one sigma of a corruption; ``UserError`` if it certifies nothing."""
     geometry, sigma = corruption.geometry, corruption.sigma
@@ -110,21 +118,39 @@ class NoisyImage:
     def __init__(self, image: Tensor, corruption: Corruption, address: Address, device: torch.device) -> None:
         self.shape, self.name = tuple(image.shape), address.name
         self._corruption, self._address, self._device = corruption, address, device
+        if device.type == "cuda" and not image.is_cuda:
+            image = image.pin_memory()  # else the host waits for the batches that run
+        self._image = image.to(device, non_blocking=True)
+        self._sigma = smoothing_noise(corruption)[1]
         self._chunk = chunk_size(image.numel())
-        self._images = image.to(device).expand(self._chunk, -1, -1, -1)
-        self._sigma = torch.full((self._chunk,), smoothing_noise(corruption)[1], device=device)
-        self._cached: tuple[str, int] | None = None
+        self._most = max(1, _CALL_NUMBERS // (self._chunk * image.numel())) if device.type == "cuda" else 1  # chunks of a call
+        self._stream, self._first = "", 0
         self._samples = torch.empty(0)
 
     def samples(self, stream: str, start: int, limit: int) -> Tensor:
         """Return samples ``start, start + 1, ...`` of ``stream``: up to the end of a chunk, at most ``limit``.
 
-        Float tensor [M,C,H,W], 1 <= M <= limit, not clamped. A chunk is made whole and kept until
-        another one is asked for, so batches that end inside it cost nothing twice.
+        Float tensor [M,C,H,W], 1 <= M <= limit, not clamped. Chunks are made whole, on a GPU several at once, and kept until
+        others are asked for, so batches that end inside them cost nothing twice.
         """
-        chunk, offset = divmod(start, self._chunk)
-        if self._cached != (stream, chunk):
-            draw = self._address.draw(stream, chunk, self._device)
-            self._samples = self._corruption.apply(self._images, self._sigma, draw)
-            self._cached = (stream, chunk)
+        if stream != self._stream or not self._first <= start < self._first + len(self._samples):
+            chunk = start // self._chunk
+            count = min(self._most, -(-(start + limit) // self._chunk) - chunk)
+            self._stream, self._first, self._samples = stream, chunk * self._chunk, self._make(stream, chunk, count)
+        offset = start - self._first
         return self._samples[offset : offset + limit]
+
+    def _make(self, stream: str, chunk: int, count: int) -> Tensor:
+        """Return the samples of ``count`` chunks from ``chunk`` on."""
+        draws = [self._address.draw(stream, chunk + place, self._device) for place in range(count)]
+        if count == 1:
+            return self._apply(draws[0], self._chunk)
+        try:
+            return self._apply(DrawStack(draws, (count * self._chunk, *self.shape)), count * self._chunk)
+        except NotStackable:  # a corruption that asks its draw for something else than a number for each pixel or image
+            self._most = 1
+            return self._make(stream, chunk, 1)
+
+    def _apply(self, draw: Draw, count: int) -> Tensor:
+        sigma = torch.full((count,), self._sigma, device=self._device)
+        return self._corruption.apply(self._image.expand(count, -1, -1, -1), sigma, draw)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dmaelab.corruptions import build_corruption
+from dmaelab.rules.compilation import Compile
 from dmaelab.smoothing.build import ABSTAIN, Certificate, Certifier, build_certifier
 from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.smoothing.noise import Address, check_image, smoothing_noise
@@ -39,7 +40,8 @@ class SmoothedClassifier:
         precision: ``"fp32"`` (without TF32), ``"bf16"`` or ``"fp16"`` (autocast), or ``"auto"``: bf16 where the device
             has it. A certificate is for the network as it is evaluated.
         device: where to move the module; None leaves it.
-        compile: run the module through ``torch.compile``.
+        compile: run the module through ``torch.compile``, or only its repeated ``"blocks"``, which starts faster.
+        cuda_graph: record the forward once and replay it, on a GPU, where a small network waits for the host.
         channels_last: evaluate in this memory format, which convolutions may prefer.
         on_invalid: ``"stop"`` with an error at logits that are not finite, or ``"count"`` them as a class
             of their own, which is never the prediction and never dropped.
@@ -65,7 +67,8 @@ class SmoothedClassifier:
         corruption: str | Mapping[str, Any] = "gaussian",
         precision: str = "fp32",
         device: torch.device | str | None = None,
-        compile: bool = False,
+        compile: Compile = False,
+        cuda_graph: bool = False,
         channels_last: bool = False,
         on_invalid: str = "stop",
     ) -> None:
@@ -78,7 +81,7 @@ class SmoothedClassifier:
         self.base_classifier = base_classifier if device is None else base_classifier.to(device)
         self.num_classes, self.seed, self.on_invalid = num_classes, seed, on_invalid
         self.device = device_of(base_classifier)
-        self.evaluation = Evaluation(precision, channels_last, compile).resolved(self.device)
+        self.evaluation = Evaluation(precision, channels_last, compile, cuda_graph).resolved(self.device)
         self._forward = self.evaluation.prepare(base_classifier)
         self._certifier = _options(certifier)
         build_certifier(**self._certifier)  # a wrong name or option shows here, not in the first call

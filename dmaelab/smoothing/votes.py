@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dmaelab.rules.compilation import compiled_as
 from dmaelab.smoothing.build import Certificate, Votes
-from dmaelab.smoothing.evaluation import FP32, Evaluation, fixed_kernels, is_compiled
+from dmaelab.smoothing.evaluation import FP32, Evaluation, fixed_kernels
+from dmaelab.smoothing.forward import Forward
 from dmaelab.smoothing.noise import NoisyImage
 from dmaelab.utils.errors import UserError, did_you_mean
 
@@ -117,7 +119,7 @@ class VotePool:
         if on_invalid not in INVALID:
             raise UserError(f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}")
         self.classifier = evaluation.resolved(device).prepare(classifier)
-        self.evaluation = replace(evaluation.resolved(device), compile=is_compiled(self.classifier))  # its owner may have compiled it
+        self.evaluation = replace(evaluation.resolved(device), compile=compiled_as(self.classifier))  # its owner may have compiled it
         self.num_classes, self.batch_size = num_classes, batch_size
         self.shape, self.device, self.on_invalid = shape, device, on_invalid
         self._images = self.evaluation.images(batch_size, shape, device)
@@ -136,8 +138,9 @@ class VotePool:
         self._last: _Sent | None = None
         # Not inference_mode, which would poison tensors that a module caches in its first forward.
         with torch.no_grad(), fixed_kernels(self.device):
+            forward = Forward(self.classifier, self._images, self.evaluation)
             while parts := self._fill():
-                sent = self._send(parts)
+                sent = self._send(forward(), parts)
                 self._read()  # the batch before, while this one runs
                 self._last = sent
 
@@ -163,10 +166,8 @@ class VotePool:
                 heapq.heappop(self._open)
         return parts
 
-    def _send(self, parts: list[tuple[Flight, int]]) -> _Sent:
-        """Queue the forward, the counting and the copy to the host, without waiting for any of them."""
-        with self.evaluation.autocast(self.device):
-            logits = self.classifier(self._images)
+    def _send(self, logits: object, parts: list[tuple[Flight, int]]) -> _Sent:
+        """Queue the counting of the votes and their copy to the host, without waiting for it or for the forward."""
         if not isinstance(logits, Tensor):
             raise UserError(f"the classifier returns a {type(logits).__name__}: wrap it in a module that returns the logits alone")
         if logits.shape != (self.batch_size, self.num_classes):

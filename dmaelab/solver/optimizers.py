@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from dmaelab.rules.optimizer import fused_rule
 from dmaelab.solver.param_groups import param_groups
 
 
@@ -18,7 +19,7 @@ def build_adamw(
 ) -> torch.optim.AdamW:
     """Return AdamW over :func:`param_groups`; ``lr`` is the peak rate, before schedule and layer decay.
 
-    The fused kernel is used: one pass over the parameters on CPU and CUDA alike.
+    Which kernel it runs in is a rule of the device.
     """
     groups = param_groups(model, weight_decay, no_decay, layer_decay)
-    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=fused_rule(next(model.parameters()).device.type))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from dmaelab.rules.process import tune_process
 from dmaelab.utils.errors import Preempted, UserError
 
 PREEMPTED = 75  # EX_TEMPFAIL: try again
@@ -20,6 +21,7 @@ def run_main(main: Callable[[], None]) -> None:
     signal stopped a run that can be resumed; 130 after Ctrl-C.
     Warnings are one line as well. Other exceptions keep their traceback: they are defects.
     """
+    tune_process()
     sys.path.append(os.getcwd())  # plug-ins and modules of one's own, from the folder where the tool is started
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # type: ignore[assignment]
     try:

@@ -2,14 +2,18 @@
 
 A :class:`Draw` names one array of random numbers by a key such as ``(seed, "train", step, micro)``.
 The same key gives the same numbers in any process, in any order, at any time, so resuming,
-sharding and re-ordering need no generator state.
+sharding and re-ordering need no generator state. A :class:`DrawStack` makes the arrays of several draws at once.
 """
 
 import hashlib
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from dmaelab.utils.philox import philox_words
 
 PURPOSES = ("init", "train", "data", "eval", "certify", "call")
 
@@ -17,10 +21,6 @@ PURPOSES = ("init", "train", "data", "eval", "certify", "call")
 # give the angle, which is all that a float32 angle can hold. 40 bits reach 7.5 standard deviations.
 _RADIUS_BITS = 40
 _ANGLE_BITS = 64 - _RADIUS_BITS
-
-# Words of one call of a CUDA generator. Above some size the layout of a call depends on the number of
-# multiprocessors, and one address would give other numbers on another GPU; this is below it for any with 16.
-_CUDA_CALL = 2**16
 
 
 def _encode(part: int | str) -> bytes:
@@ -36,9 +36,8 @@ class Draw:
 
     Args:
         key: ``(seed, purpose, ...)`` with the purpose one of :data:`PURPOSES`; integers and text.
-        device: where the numbers are made. Values on the CPU (numpy's Philox with the full 128-bit
-            key, because torch's CPU generator keeps 32 bits of a seed) differ from those on CUDA
-            (torch.Generator with a 64-bit hash of the key).
+        device: where the numbers are made. Values on the CPU (numpy's Philox4x64) differ from those on CUDA
+            (:mod:`dmaelab.utils.philox`); both take 128 bits of the key's hash.
 
     Asking for a second array raises ``RuntimeError``: equal bits would correlate. Take children.
     """
@@ -74,41 +73,90 @@ class Draw:
     def _philox(self) -> np.random.Philox:
         return np.random.Philox(key=np.frombuffer(self._digest(), dtype="<u8").astype(np.uint64))
 
-    def bits(self, n: int) -> torch.Tensor:
+    def bits(self, n: int) -> Tensor:
         """Return ``n`` uniform 64-bit words as an int64 tensor ``[n]`` on the device."""
-        if self.device.type == "cpu":
-            return torch.from_numpy(self._philox().random_raw(n).view(np.int64))
-        generator = torch.Generator(self.device).manual_seed(self.seed())
-        words = torch.empty(n, dtype=torch.int64, device=self.device)
-        for part in words.split(_CUDA_CALL):
-            part.random_(-(2**63), None, generator=generator)
-        return words
+        return self._words(n).view(-1)
 
-    def normal(self, shape: tuple[int, ...] | torch.Size, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    def _words(self, n: int) -> Tensor:
+        """Return ``n`` words of each array that this draw stands for, int64 ``[arrays, n]``."""
+        if self.device.type == "cpu":
+            return torch.from_numpy(self._philox().random_raw(n).view(np.int64)).view(1, n)
+        return philox_words([self._digest()], n, self.device)
+
+    def _rows(self, shape: Sequence[int]) -> int:
+        """Return how many arrays an answer of ``shape`` is made of, one above the other."""
+        return 1
+
+    def normal(self, shape: tuple[int, ...] | torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return standard normal numbers of ``shape``, made by Box-Muller from the words.
 
         Ours rather than a library's, whose streams change between releases. float32 uses one word
         for two numbers (40 bits of radius, 24 of angle), float64 two words (53 bits each).
         """
-        count = math.prod(shape)
+        count = math.prod(shape) // self._rows(shape)
         pairs = (count + 1) // 2
         if dtype == torch.float64:
-            words = self.bits(2 * pairs)
-            radius_bits = (words[:pairs] >> 11) & (2**53 - 1)
-            angle_bits = (words[pairs:] >> 11) & (2**53 - 1)
+            words = self._words(2 * pairs)
+            radius_bits = (words[:, :pairs] >> 11) & (2**53 - 1)
+            angle_bits = (words[:, pairs:] >> 11) & (2**53 - 1)
             radius, angle = _polar(radius_bits, 53, angle_bits, 53, torch.float64)
         else:
-            words = self.bits(pairs)
+            words = self._words(pairs)
             radius_bits = (words >> _ANGLE_BITS) & (2**_RADIUS_BITS - 1)
             angle_bits = words & (2**_ANGLE_BITS - 1)
             radius, angle = _polar(radius_bits, _RADIUS_BITS, angle_bits, _ANGLE_BITS, torch.float32)
-        numbers = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)])[:count]
-        return numbers.view(shape).to(dtype)
+        numbers = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)[:, :count]
+        return numbers.reshape(shape).to(dtype)
 
-    def uniform(self, shape: tuple[int, ...] | torch.Size) -> torch.Tensor:
+    def uniform(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
         """Return float32 numbers of ``shape``, uniform on the multiples of 2^-24 in [0, 1)."""
-        words = (self.bits(math.prod(shape)) >> 40) & (2**24 - 1)
+        words = (self._words(math.prod(shape) // self._rows(shape)) >> 40) & (2**24 - 1)
         return (words.to(torch.float32) * 2.0**-24).view(shape)
+
+
+class NotStackable(TypeError):
+    """What is asked of a :class:`DrawStack` has no meaning for several arrays at once: ask its draws one by one."""
+
+
+class DrawStack(Draw):
+    """Several draws as one: its arrays are theirs, one above the other, with few kernels for all of them.
+
+    Only arrays with a row for each image can be stacked, for only there is it clear which rows belong to which draw.
+
+    Args:
+        draws: of one device, none of them used.
+        shape: ``[N,C,H,W]`` of the images of all draws together, N / len(draws) for each.
+    """
+
+    def __init__(self, draws: Sequence[Draw], shape: Sequence[int]) -> None:
+        super().__init__(*draws[0].key, device=draws[0].device)
+        self.draws, self.shape = list(draws), tuple(shape)
+
+    def __repr__(self) -> str:
+        return f"DrawStack({self.draws})"
+
+    def child(self, *key: int | str) -> "DrawStack":
+        """Return the stack of the draws at longer addresses."""
+        return DrawStack([draw.child(*key) for draw in self.draws], self.shape)
+
+    def bits(self, n: int) -> Tensor:
+        """Return one word for each number of the images, int64 ``[n]``; ``NotStackable`` for another ``n``."""
+        if n != math.prod(self.shape):
+            raise NotStackable(f"{n} words for images of {list(self.shape)}")
+        return self._words(n // len(self.draws)).view(-1)
+
+    def _words(self, n: int) -> Tensor:
+        if self.device.type == "cuda":
+            return philox_words([draw._digest() for draw in self.draws], n, self.device)
+        return torch.cat([draw._words(n) for draw in self.draws])
+
+    def _rows(self, shape: Sequence[int]) -> int:
+        if tuple(shape) != self.shape and tuple(shape) != self.shape[:1]:
+            raise NotStackable(f"numbers of shape {list(shape)} for images of {list(self.shape)}")
+        return len(self.draws)
+
+    def _digest(self) -> bytes:
+        raise NotStackable("one seed or host generator for several draws")
 
 
 def _polar(radius_bits, num_radius_bits, angle_bits, num_angle_bits, dtype):

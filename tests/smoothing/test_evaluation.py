@@ -18,13 +18,28 @@ def network():
 @pytest.mark.parametrize("device", [CPU, CUDA])
 def test_the_rule_of_the_device_fills_in_what_is_left_open(device):
     rule = Evaluation().resolved(device)
-    assert None not in (rule.channels_last, rule.compile)
-    assert Evaluation("bf16", channels_last=True, compile=True).resolved(device) == Evaluation("bf16", True, True)
+    assert None not in (rule.channels_last, rule.compile, rule.cuda_graph)
+    assert Evaluation("bf16", channels_last=True, compile="blocks").resolved(device) == Evaluation("bf16", True, "blocks", rule.cuda_graph)
 
 
 def test_unknown_precision_is_one_line():
     with pytest.raises(UserError, match=r"unknown precision 'fp61' .did you mean 'fp16'.*: one of fp32, bf16, fp16"):
         Evaluation("fp61")
+
+
+def test_what_cannot_be_evaluated_so_is_one_line():
+    with pytest.raises(UserError, match=r"compile is 'block': choose True, False or 'blocks'"):
+        Evaluation(compile="block")
+    with pytest.raises(UserError, match=r"cuda_graph is True and the device is 'cpu': a CUDA graph needs a CUDA device"):
+        Evaluation(cuda_graph=True).resolved(CPU)
+    with pytest.raises(UserError, match=r"Sequential has no repeated blocks to compile: set compile=True"):
+        Evaluation(compile="blocks").prepare(network())
+
+
+def test_a_log_without_a_cuda_graph_keeps_the_identity_that_it_had_before_there_were_any():
+    plain = Evaluation("fp16").resolved(CUDA)
+    assert plain.identity() == {"precision": "fp16", "channels_last": False, "compile": False}
+    assert Evaluation("fp16", cuda_graph=True).resolved(CUDA).identity() == {**plain.identity(), "cuda_graph": True}
 
 
 def test_channels_last_changes_strides_and_neither_values_nor_weights():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dmaelab.corruptions import Corruption, Gaussian
+from dmaelab.corruptions import CORRUPTIONS, Corruption, Gaussian
 from dmaelab.smoothing.noise import Address, NoisyImage, check_image, chunk_size, smoothing_noise
 from dmaelab.utils.errors import UserError
 
@@ -43,6 +43,28 @@ def test_samples_do_not_depend_on_how_they_are_asked_for():
         pieces = stream(NoisyImage(image, corruption, Address(3, "certify", 7), CPU), "estimation", 700, step)
         assert torch.equal(pieces, whole)
         assert corruption.keys == [(3, "certify", "estimation", 7, chunk) for chunk in range(3)]  # each chunk made once
+
+
+class OnePattern(Gaussian):
+    """Draws one pattern and moves it from image to image: several draws at once would give another one."""
+
+    def apply(self, images, sigma, draw):
+        pattern = draw.normal(images.shape[1:])
+        return images + sigma.view(-1, 1, 1, 1) * torch.stack([pattern.roll(place) for place in range(len(images))])
+
+
+@pytest.mark.parametrize("name", [*CORRUPTIONS.names(), "one pattern"])
+@pytest.mark.parametrize("step", [100, 600])
+def test_several_chunks_at_once_are_those_one_by_one(name, step):
+    """As on a GPU, where fewer kernels are launched for them."""
+
+    def noise(most):
+        corruption = OnePattern(0.5) if name == "one pattern" else CORRUPTIONS.build(name, sigma=0.5)
+        made = NoisyImage(torch.arange(32).view(2, 4, 4) / 255, corruption, Address(3, "certify", 7), CPU)
+        made._most = most
+        return made
+
+    torch.testing.assert_close(stream(noise(2), "estimation", 900, step), stream(noise(1), "estimation", 900, step))
 
 
 def test_every_part_of_the_address_changes_the_noise():

@@ -145,7 +145,7 @@ def test_the_two_numbers_of_a_pair_are_independent(normals, dtype):
 @pytest.mark.parametrize(("dtype", "bits"), [(torch.float32, 40), (torch.float64, 53)])
 @pytest.mark.parametrize("word", [0, -1, 2**63 - 1, -(2**63)])
 def test_normal_is_finite_for_every_word(monkeypatch, dtype, bits, word):
-    monkeypatch.setattr(Draw, "bits", lambda self, n: torch.full((n,), word, dtype=torch.int64))
+    monkeypatch.setattr(Draw, "_words", lambda self, n: torch.full((1, n), word, dtype=torch.int64))
     x = draw().normal((2,), dtype)
     assert x.isfinite().all()
     assert x.norm() <= (2 * (bits + 1) * np.log(2)) ** 0.5 + 1e-6
@@ -153,7 +153,7 @@ def test_normal_is_finite_for_every_word(monkeypatch, dtype, bits, word):
 
 def test_normal_reaches_seven_deviations(monkeypatch):
     """The smallest fraction of the radius is 2^-41, so its largest value is sqrt(2 * 41 * ln 2)."""
-    monkeypatch.setattr(Draw, "bits", lambda self, n: torch.zeros(n, dtype=torch.int64))
+    monkeypatch.setattr(Draw, "_words", lambda self, n: torch.zeros(1, n, dtype=torch.int64))
     torch.testing.assert_close(draw().normal((2,)), torch.tensor([7.5388, 0.0]), atol=1e-3, rtol=0)
 
 
@@ -180,7 +180,7 @@ def test_uniform():
 
 
 def test_uniform_ends(monkeypatch):
-    monkeypatch.setattr(Draw, "bits", lambda self, n: torch.tensor([0, -1]))
+    monkeypatch.setattr(Draw, "_words", lambda self, n: torch.tensor([[0, -1]]))
     assert draw().uniform((2,)).tolist() == [0.0, 1 - 2**-24]
 
 

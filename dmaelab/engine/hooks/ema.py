@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dmaelab.engine.trainer import Hook
@@ -17,16 +18,26 @@ class EMAHook(Hook):
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        self.average, self._mix = AveragedModel(model), get_ema_multi_avg_fn(decay)
 
     @property
     def model(self) -> nn.Module:
         """The averaged module."""
         return self.average.module
 
+    @torch.no_grad()
     def after_step(self) -> None:
-        """Take the new weights into the average."""
-        self.average.update_parameters(self.trainer.inner)
+        """Take the new weights into the average, which begins with the first ones.
+
+        ``AveragedModel.update_parameters`` does the same, but copies its count to the device in each step, and waits for that.
+        """
+        averages, weights = _by_type(self.model), _by_type(self.trainer.inner)
+        for kind, own in averages.items():
+            if self.average.n_averaged == 0:
+                torch._foreach_copy_(own, weights[kind])
+            else:
+                self._mix(own, weights[kind], None)
+        self.average.n_averaged += 1
 
     def state_dict(self) -> dict[str, Any]:
         """Return the averaged weights."""
@@ -35,3 +46,11 @@ class EMAHook(Hook):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the averaged weights."""
         self.average.load_state_dict(state)
+
+
+def _by_type(module: nn.Module) -> dict[torch.dtype, list[Tensor]]:
+    """Return parameters and buffers of a module by their type."""
+    groups: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        groups.setdefault(tensor.dtype, []).append(tensor)
+    return groups

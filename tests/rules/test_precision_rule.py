@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from dmaelab.utils.precision import precision_rule
+from dmaelab.rules.precision import precision_rule
 
 
 @pytest.mark.parametrize(

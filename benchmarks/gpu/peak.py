@@ -1,0 +1,36 @@
+"""What a device could do at most, and what a forward asks of it."""
+
+import statistics
+from collections.abc import Callable
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.gpu.record import Figures, Record
+from benchmarks.timing import clocked, matmul, take_turns
+
+
+def matmul_peaks(record: Record) -> Figures:
+    """Measure the rates of a large matmul; return operations a second by precision, nothing where that fails."""
+    size = 256 if record.tiny else 8192
+    found: Figures = {}
+
+    def measure() -> Figures:
+        work = {precision: matmul(record.device, precision, size) for precision in ("bf16", "fp16")}
+        spent = take_turns(clocked(work), 3 if record.tiny else 20)
+        found.update({precision: 2 * size**3 / statistics.median(times) for precision, times in spent.items()})
+        return {f"{precision}, TFLOP/s": rate / 1e12 for precision, rate in found.items()} | {"size": size}
+
+    record.measure("matmul peak", measure)
+    return found
+
+
+def forward_flops(forward: Callable[[], object]) -> int:
+    """Return the operations of a forward: two for each multiply-add of its products and convolutions.
+
+    As ``dmaelab.engine.model_analysis`` counts them: the plain products stand for every kernel of attention.
+    """
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        forward()
+    return counter.get_total_flops()

@@ -1,0 +1,71 @@
+"""What the benchmarks share: work that takes turns, ratios, the rate of a large matmul, and the file of figures."""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from dmaelab.utils.env import environment
+from dmaelab.utils.files import write_json
+from dmaelab.utils.precision import PRECISIONS
+
+Run = Callable[[], None]
+Seconds = Callable[[], float]
+
+
+def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """Return a parser with what most benchmarks take: ``--device``, ``--rounds`` and ``--output``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--output", help="also write the figures as JSON")
+    return parser
+
+
+def wait(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def clocked(work: Mapping[str, Run], clock: Callable[[], float] = time.perf_counter) -> dict[str, Seconds]:
+    """Return each piece of work as a function that returns the seconds it took. It must wait for its device itself."""
+
+    def seconds(run: Run) -> float:
+        started = clock()
+        run()
+        return clock() - started
+
+    return {name: lambda run=run: seconds(run) for name, run in work.items()}  # type: ignore[misc]
+
+
+def take_turns(work: Mapping[str, Seconds], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """Return the seconds of each piece of work in each round, after so many rounds to warm up."""
+    turns = [{name: run() for name, run in work.items()} for _ in range(warm_up + rounds)]
+    return {name: [turn[name] for turn in turns[warm_up:]] for name in work}
+
+
+def ratio(spent: Mapping[str, list[float]], over: str, under: str) -> float:
+    """Return the median over rounds of one time over another."""
+    return statistics.median(a / b for a, b in zip(spent[over], spent[under], strict=True))
+
+
+def matmul(device: torch.device, precision: str, size: int) -> Run:
+    """Return a function that multiplies two random square matrices, 2 * size^3 operations, and waits."""
+    left, right = (torch.randn(size, size, device=device).to(PRECISIONS[precision] or torch.float32) for _ in range(2))
+
+    def multiply() -> None:
+        torch.mm(left, right)
+        wait(device)
+
+    return multiply
+
+
+def write_figures(path: str | None, device: torch.device | str, **figures: Any) -> None:
+    """Write figures as JSON, with what they were measured on; without a path write nothing."""
+    if path:
+        context = {"environment": environment(), "device": str(device), "threads": torch.get_num_threads()}
+        write_json(path, {**context, **figures})

@@ -1,0 +1,53 @@
+"""Whether to compile, and how the repeated blocks of a network are compiled."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from torch import nn
+
+Compile = bool | Literal["blocks"]
+"""What a config may say: nothing, the whole module, or its repeated blocks."""
+
+
+def compile_rule(device_type: str) -> Compile:
+    """Return whether certification compiles the network by default: no, on either device.
+
+    CPU: it gains 3 to 26 %, takes a C++ compiler and up to half a minute at the start of every shard. CUDA: not measured yet.
+    Measured by ``python -m benchmarks.evaluation``.
+    """
+    return False
+
+
+def compile_blocks(module: nn.Module) -> int:
+    """Compile the repeated blocks of a network in place; return how many there are, 0 where it repeats nothing.
+
+    Blocks are the children of a ``ModuleList`` or ``Sequential`` that are of one class and have parts of their own: the blocks
+    of a ViT, the stages of a ResNet. All blocks of one shape share one compilation, so that a deep network starts as fast as a
+    shallow one. Names and weights stay as they are.
+    """
+    blocks = [block for block in _blocks(module) if not is_compiled_block(block)]
+    for block in blocks:
+        block.compile()
+    return sum(1 for _ in _blocks(module))
+
+
+def compiled_as(module: nn.Module) -> Compile:
+    """Return how a module has been compiled: ``True`` as a whole, ``"blocks"``, or ``False``."""
+    if hasattr(module, "_orig_mod") or is_compiled_block(module):
+        return True
+    return "blocks" if any(map(is_compiled_block, module.modules())) else False
+
+
+def is_compiled_block(module: nn.Module) -> bool:
+    """Return whether ``module.compile()`` has been called."""
+    return getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+    children = list(module.children())
+    alike = len({type(child) for child in children}) == 1 and all(next(child.children(), None) is not None for child in children)
+    if alike and (isinstance(module, nn.ModuleList) or (isinstance(module, nn.Sequential) and len(children) > 1)):
+        yield from children
+    else:
+        for child in children:
+            yield from _blocks(child)

@@ -1,0 +1,25 @@
+"""What ``precision: auto`` means on a device."""
+
+from functools import lru_cache
+from pathlib import Path
+
+# What Linux calls the instructions: Intel's and AMD's vectors, Intel's tiles, Arm's extension.
+_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+@lru_cache
+def precision_rule(device_type: str) -> str:
+    """Return ``"bf16"`` where the device has instructions for it, else ``"fp32"``.
+
+    A processor without them emulates bf16: certification of ViT-B then ran at 0.09 of its fp32 rate. With AMX, bf16 is faster
+    than fp32 by the ratio in ``docs/benchmarks.md``. Where it cannot be told, ``"fp32"``. Measured by ``python -m benchmarks.certify``.
+    """
+    if device_type == "cuda":
+        import torch
+
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    try:
+        words = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return "fp32"
+    return "bf16" if _FLAGS & set(words) else "fp32"

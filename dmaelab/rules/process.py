@@ -1,0 +1,40 @@
+"""How a process keeps memory and waits for its threads on a CPU."""
+
+import ctypes
+import os
+
+# The names under which glibc and libgomp read their settings when a process starts.
+_KEEP = {"MALLOC_MMAP_THRESHOLD_": str(2**31 - 1), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+_WAIT = {"GOMP_SPINCOUNT": "1000"}
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+
+
+def tune_process() -> None:
+    """Keep freed memory, and let threads without work sleep soon: in this process, and in all that it starts.
+
+    Call it before torch is imported, which loads libgomp. What the user has set in the environment stays. Where there
+    is no glibc, the environment changes and nothing else happens.
+
+    *Memory.* glibc gives large buffers back to the system after every operation and takes them again for the next
+    one, and each of their pages then costs a fault. With memory kept, the forwards of small networks ran 1.2 to 1.5
+    times as fast, trainings 1.06 times; the peak of memory rose by up to 40 % (bf16), and by less than 15 % otherwise.
+
+    *Waiting.* An OpenMP thread without work spins for milliseconds and takes the core from a process that has some.
+    Beside two busy processes on two cores, forwards ran 1.15 to 1.3 times and digits pre-training 1.4 times as fast
+    when threads spin shortly. On an idle machine that costs nothing in forwards and up to 16 % in tiny trainings.
+
+    Measured by ``python -m benchmarks.processor``; all figures are in ``docs/benchmarks.md``.
+    """
+    if not os.environ.keys() & {*_WAIT, "OMP_WAIT_POLICY"}:
+        os.environ.update(_WAIT)
+    if not os.environ.keys() & _KEEP.keys():
+        os.environ.update(_KEEP)
+        _keep_memory()
+
+
+def _keep_memory() -> None:
+    """Tell glibc in this process what the environment tells it in the processes to come."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 2**31 - 1)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -1,0 +1,67 @@
+"""One forward of fixed shape, again and again: launched by the host each time, or recorded once as a CUDA graph."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmaelab.smoothing.evaluation import Evaluation
+from dmaelab.utils.errors import UserError
+
+# Forwards before the recording: libraries choose their kernels in the first, compilers compile in the first two.
+_WARM_UP = 3
+
+
+class Forward:
+    """The classifier on one buffer of images, which its owner fills anew before every call.
+
+    Make it and call it inside ``torch.no_grad()`` and :func:`~dmaelab.smoothing.evaluation.fixed_kernels`. A graph reads the copies of the
+    weights that autocast has made, and these live as long as that context.
+
+    Args:
+        classifier: as :meth:`Evaluation.prepare` returned it.
+        images: the buffer [N,C,H,W]; a graph is recorded at the first call, so it must hold images by then.
+        evaluation: the arithmetic, resolved for the device.
+    """
+
+    def __init__(self, classifier: nn.Module, images: Tensor, evaluation: Evaluation) -> None:
+        self.classifier, self.images, self.evaluation = classifier, images, evaluation
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._output: Any = None
+
+    def __call__(self) -> Any:
+        """Return what the classifier returns; of a graph, a tensor that the next call overwrites.
+
+        Raises:
+            UserError: the classifier does what a graph cannot record, such as waiting for the device.
+        """
+        if not self.evaluation.cuda_graph:
+            return self._run()
+        if self._graph is None:
+            self._record()
+        assert self._graph is not None
+        self._graph.replay()
+        return self._output
+
+    def _run(self) -> Any:
+        with self.evaluation.autocast(self.images.device):
+            return self.classifier(self.images)
+
+    def _record(self) -> None:
+        device = self.images.device
+        side = torch.cuda.Stream(device)
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP):
+                self._run()
+        torch.cuda.current_stream(device).wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._output = self._run()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"the forward cannot be recorded as a CUDA graph ({reason}): set cuda_graph=False") from None
+        self._graph = graph
