@@ -13,6 +13,7 @@ from tabulate import tabulate
 
 from benchmarks.timing import arguments, ratio, take_turns, wait, write_figures
 from dmaelab.modeling import ViT
+from dmaelab.utils.cli import run_main
 from dmaelab.utils.precision import autocast
 
 # name: image size, patch, channels, width, depth, heads, rows of a forward on a CPU and on a GPU
@@ -66,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

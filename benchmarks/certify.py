@@ -30,6 +30,7 @@ from dmaelab.rules.attention import attention_rule
 from dmaelab.smoothing import Certifier, Cohen, certify_images
 from dmaelab.smoothing.evaluation import FP32, Evaluation, fixed_kernels
 from dmaelab.smoothing.noise import Address, NoisyImage
+from dmaelab.utils.cli import run_main
 
 SIGMA, N0, ALPHA = 0.25, 8, 0.001
 # name: image size, patch, channels, width, depth, heads
@@ -210,4 +211,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -17,6 +17,7 @@ from benchmarks.timing import arguments, ratio, take_turns, wait, write_figures
 from dmaelab.modeling import ViT
 from dmaelab.rules.precision import precision_rule
 from dmaelab.smoothing.evaluation import Evaluation, fixed_kernels
+from dmaelab.utils.cli import run_main
 
 VARIANTS = {"channels_last": {"channels_last": True}, "compile": {"compile": True}}
 
@@ -77,4 +78,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -32,6 +32,7 @@ from dmaelab.data import Dataset, build_train_loader
 from dmaelab.data.decode import read_pil, read_rgb, to_tensor
 from dmaelab.data.image_folder import ImageFiles
 from dmaelab.data.transforms import random_horizontal_flip, random_resized_crop
+from dmaelab.utils.cli import run_main
 
 SIZE, SCALE, BATCH = 224, (0.2, 1.0), 32
 BICUBIC = v2.InterpolationMode.BICUBIC
@@ -225,4 +226,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -21,6 +21,7 @@ from torchvision import transforms as v1
 from benchmarks.timing import arguments, ratio, take_turns, wait, write_figures
 from dmaelab.data import Dataset, Samples, build_dataset, build_train_loader, make_batch
 from dmaelab.data.transforms import HorizontalFlip, RandomCrop
+from dmaelab.utils.cli import run_main
 from dmaelab.utils.random import Draw
 
 COUNT, BATCH, STEPS = 50_000, 512, 10
@@ -87,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -17,7 +17,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -109,13 +108,9 @@ def matmuls(precision: str) -> Seconds:
 
 def clocked(run: Callable[[], None]) -> Seconds:
     """Return the work as a function that returns the seconds it took."""
+    from benchmarks import timing
 
-    def seconds() -> float:
-        started = time.perf_counter()
-        run()
-        return time.perf_counter() - started
-
-    return seconds
+    return timing.clocked({"it": run})["it"]
 
 
 def training(config: str, repeats: int, *overrides: str) -> Seconds:

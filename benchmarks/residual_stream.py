@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.timing import arguments, ratio, take_turns, wait, write_figures
 from dmaelab.modeling import ViT
+from dmaelab.utils.cli import run_main
 from dmaelab.utils.precision import autocast
 
 DIGITS = {"width": 64, "depth": 3, "num_heads": 2, "mlp_ratio": 2.0, "image_size": 8, "patch_size": 2, "in_channels": 1}
@@ -61,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -38,6 +38,7 @@ from dmaelab.rules.attention import attention_rule
 from dmaelab.rules.compilation import compile_blocks
 from dmaelab.rules.precision import precision_rule
 from dmaelab.solver import build_adamw, param_groups, warmup_cosine
+from dmaelab.utils.cli import run_main
 from dmaelab.utils.random import Draw
 
 PIXELS = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -191,4 +192,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -47,12 +47,12 @@ class Phase:
 
 # In order of worth: what is correct comes before what is fast.
 PHASES = (
-    Phase("tests", weight=15, least=20),
+    Phase("tests", weight=20, least=20),
     Phase("certification", weight=30, least=30),
     Phase("training", weight=18, least=30),
     Phase("rules", weight=7, least=15),
     Phase("loaders", weight=5, least=15),
-    Phase("evidence", weight=25, least=90),
+    Phase("evidence", weight=20, least=90),
 )
 
 

@@ -13,7 +13,6 @@ from dmaelab.config import LazyConfig, check, instantiate, list_configs, load_pl
 from dmaelab.data import Dataset, select_indices, to_float
 from dmaelab.engine import run_dir
 from dmaelab.engine.settings import CertifySettings
-from dmaelab.modeling import attention_rule
 from dmaelab.smoothing import Case, certify_images
 from dmaelab.smoothing.noise import smoothing_noise
 from dmaelab.utils.distributed import pick_device
@@ -186,7 +185,6 @@ def certification_identity(cfg: DictConfig, device: torch.device) -> dict[str, A
     run_dir.set_attention(model, device, training=False)
     places = ("root", "in_memory", "download")
     return {
-        **({} if _OWN in cfg else {"attention": attention_rule(device.type, training=False)}),
         "model": _plain(model.get("classifier", model)),
         "dataset": {key: value for key, value in _plain(cfg.dataset).items() if key not in places},
         "plugins": _plain(cfg.get("plugins", [])),

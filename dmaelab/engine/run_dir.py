@@ -95,6 +95,7 @@ def changes(run: Path, cfg: DictConfig) -> list[str]:
     the directory lies), nor the device and what its rules choose.
     """
     frozen, asked = LazyConfig.load(run / CONFIG), cfg.copy()
+    _write_defaults(frozen)  # of options that there were none of when it was frozen
     resolve(asked, pick_device(asked.train.get("device", "auto")))
     neutral = [f"train.{name}" for name in _NEUTRAL]
     if cfg.train.get("precision", "fp32") == "auto":
@@ -111,12 +112,16 @@ def changes(run: Path, cfg: DictConfig) -> list[str]:
 
 def resolve(cfg: DictConfig, device: torch.device) -> None:
     """Write into a training config, in place, what it leaves to defaults and rules, so that the frozen one tells."""
-    for field in fields(TrainSettings):
-        if field.name not in cfg.train:
-            cfg.train[field.name] = field.default_factory() if field.default_factory is not MISSING else field.default
+    _write_defaults(cfg)
     if cfg.train.precision == "auto":
         cfg.train.precision = precision_rule(device.type)
     set_attention(cfg.model, device, training=True)
+
+
+def _write_defaults(cfg: DictConfig) -> None:
+    for field in fields(TrainSettings):
+        if field.name not in cfg.train:
+            cfg.train[field.name] = field.default_factory() if field.default_factory is not MISSING else field.default
 
 
 def set_attention(node: DictConfig, device: torch.device, training: bool) -> None:

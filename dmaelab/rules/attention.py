@@ -1,5 +1,7 @@
 """Which attention kernel: SDPA, but plain products where a CPU trains."""
 
+from typing import Any
+
 
 def attention_rule(device_type: str, training: bool) -> str:
     """Return the faster attention, ``"sdpa"`` or ``"matmul"``, for a device that trains or only evaluates.
@@ -9,3 +11,11 @@ def attention_rule(device_type: str, training: bool) -> str:
     memory; not measured yet. Measured by ``python -m benchmarks.attention``.
     """
     return "matmul" if device_type == "cpu" and training else "sdpa"
+
+
+def attention_of(network: Any, device_type: str) -> dict[str, str]:
+    """Return ``{"attention": kernel}`` of a network that evaluates on a device; nothing where it has no attention of ours."""
+    asked = [getattr(module, "attention", None) for module in network.modules()]
+    known = {kernel for kernel in asked if isinstance(kernel, str) and kernel in ("auto", "sdpa", "matmul")}
+    kernels = {attention_rule(device_type, training=False) if kernel == "auto" else kernel for kernel in known}
+    return {"attention": "+".join(sorted(kernels))} if kernels else {}

@@ -22,7 +22,7 @@ def compile_blocks(module: nn.Module) -> int:
     """Compile the repeated blocks of a network in place; return how many there are, 0 where it repeats nothing.
 
     Blocks are the children of a ``ModuleList`` or ``Sequential`` that are of one class and have parts of their own: the blocks
-    of a ViT, the stages of a ResNet. All blocks of one shape share one compilation, so that a deep network starts as fast as a
+    of a ViT or a ResNet. All blocks of one shape share one compilation, so that a deep network starts as fast as a
     shallow one. Names and weights stay as they are.
     """
     blocks = [block for block in _blocks(module) if not is_compiled_block(block)]

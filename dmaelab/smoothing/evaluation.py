@@ -54,7 +54,7 @@ class Evaluation:
         if self.cuda_graph and device.type != "cuda":
             raise UserError(f"cuda_graph is True and the device is '{device}': a CUDA graph needs a CUDA device, leave cuda_graph open")
         rules = {"channels_last": channels_last_rule, "compile": compile_rule, "cuda_graph": cuda_graph_rule}
-        open_fields = {name: rule(device.type) for name, rule in rules.items() if getattr(self, name) is None}
+        open_fields: dict[str, Any] = {name: rule(device.type) for name, rule in rules.items() if getattr(self, name) is None}
         precision = precision_rule(device.type) if self.precision == "auto" else self.precision
         return replace(self, precision=precision, **open_fields)
 
@@ -68,7 +68,7 @@ class Evaluation:
     def prepare(self, classifier: nn.Module) -> nn.Module:
         """Return the module to call, in eval mode; ``channels_last`` changes the strides of its weights in place.
 
-        So does compiling blocks, which then stay compiled. What has been prepared stays as it is.
+        Blocks are compiled in place, too. What has been prepared stays as it is.
         """
         classifier.eval()
         if self.channels_last:

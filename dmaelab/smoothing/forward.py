@@ -56,12 +56,14 @@ class Forward:
                 self._run()
         torch.cuda.current_stream(device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                self._output = self._run()
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
-            raise UserError(f"the forward cannot be recorded as a CUDA graph ({reason}): set cuda_graph=False") from None
+        with torch.cuda.stream(torch.cuda.current_stream(device)):  # a recording that fails would stay in its own
+            try:
+                with torch.cuda.graph(graph, stream=side):
+                    self._output = self._run()
+            except RuntimeError as error:
+                cause = error.__context__ if isinstance(error.__context__, RuntimeError) else error
+                if isinstance(cause, torch.OutOfMemoryError):
+                    raise cause from None
+                reason = str(cause).partition("\n")[0]
+                raise UserError(f"the forward cannot be recorded as a CUDA graph ({reason}): set cuda_graph=False") from None
         self._graph = graph

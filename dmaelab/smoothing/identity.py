@@ -12,6 +12,7 @@ from torch import nn
 from dmaelab.corruptions import CORRUPTIONS, Corruption
 from dmaelab.records.indices import subset
 from dmaelab.registry import Registry
+from dmaelab.rules.attention import attention_of
 from dmaelab.smoothing.build import CERTIFIERS, Certifier
 from dmaelab.smoothing.evaluation import Evaluation
 from dmaelab.smoothing.noise import noise_version, smoothing_noise
@@ -88,6 +89,7 @@ def make_identity(
         "network": type(getattr(classifier, "_orig_mod", classifier)).__qualname__,
         "weights": weights_hash(classifier),
         **evaluation.identity(),
+        **attention_of(classifier, device.type),
         "batch_shape": [batch_size, *shape],
         "noise": noise_version(device.type),
     }

@@ -3,6 +3,7 @@
 import heapq
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -137,7 +138,8 @@ class VotePool:
         self._admitted = 0
         self._last: _Sent | None = None
         # Not inference_mode, which would poison tensors that a module caches in its first forward.
-        with torch.no_grad(), fixed_kernels(self.device):
+        here = torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()  # events belong to it
+        with here, torch.no_grad(), fixed_kernels(self.device):
             forward = Forward(self.classifier, self._images, self.evaluation)
             while parts := self._fill():
                 sent = self._send(forward(), parts)

@@ -129,8 +129,12 @@ class DrawStack(Draw):
     """
 
     def __init__(self, draws: Sequence[Draw], shape: Sequence[int]) -> None:
-        super().__init__(*draws[0].key, device=draws[0].device)
-        self.draws, self.shape = list(draws), tuple(shape)
+        self.draws, self.shape, self.device = list(draws), tuple(shape), draws[0].device
+
+    @property
+    def key(self) -> tuple[int | str, ...]:  # type: ignore[override]
+        """A stack has no key."""
+        raise NotStackable("one key for several draws")
 
     def __repr__(self) -> str:
         return f"DrawStack({self.draws})"

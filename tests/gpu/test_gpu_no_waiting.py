@@ -20,7 +20,7 @@ from dmaelab.smoothing.noise import Address
 from dmaelab.smoothing.runner import make_flight
 from dmaelab.smoothing.votes import VotePool
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:Synchronization debug mode")]
 
 
 @contextmanager

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from dmaelab.modeling import attention_rule
+from dmaelab.modeling import ViT, attention_rule
 from dmaelab.modeling.attention import Attention
+from dmaelab.rules.attention import attention_of
 from dmaelab.utils.errors import ConfigError
 from dmaelab.utils.random import Draw
 
@@ -44,3 +45,13 @@ def test_bad_options():
         Attention(30, 4)
     with pytest.raises(ConfigError, match="attention is 'flash': choose"):
         Attention(24, 3, "flash")
+
+
+def test_a_network_says_which_attention_it_evaluates_with():
+    network = ViT(16, 1, 2, image_size=8, patch_size=4, attention="auto")
+    assert attention_of(network, "cpu") == {"attention": attention_rule("cpu", training=False)}
+    network.blocks[0].attn.attention = "matmul"
+    assert attention_of(network, "cpu") == {"attention": "matmul+sdpa"}
+    other = nn.Linear(2, 2)
+    other.attention = ["not", "ours"]
+    assert attention_of(other, "cpu") == {}

@@ -41,6 +41,7 @@ def test_words_and_uniform_numbers_are_equal():
         lambda draw: draw.bits(900),
         lambda draw: draw.normal((12, 3, 5, 5)),
         lambda draw: draw.seed(),
+        lambda draw: draw.key,
         lambda draw: draw.host(),
         lambda draw: draw.child("x").host(),
     ],
