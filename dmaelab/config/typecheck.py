@@ -54,8 +54,11 @@ def _items_fit(items: list[Any], inner: tuple[Any, ...]) -> bool:
 
 
 def describe(annotation: Any) -> str:
-    """Return an annotation as it is written in code."""
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "").replace("NoneType", "None")
+    """Return an annotation as it is written in code, unions as ``A | B``."""
+    if get_origin(annotation) is Union:
+        return " | ".join(map(describe, get_args(annotation)))
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return text.replace("typing.", "").replace("NoneType", "None")
 
 
 def kind_of(value: Any) -> str:

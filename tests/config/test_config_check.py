@@ -57,7 +57,7 @@ CASES = [
     ({"m": L(toolbox.Model)(depth=None)}, "m.depth: Model expects int, got None (None)"),
     ({"m": L(toolbox.Model)(depth=1, pool="max")}, "m.pool: Model expects Literal['gap', 'cls'], got 'max' (text)"),
     ({"m": L(toolbox.Model)(depth=1, sizes=["a"])}, "m.sizes: Model expects collections.abc.Sequence[int], got ['a'] (list)"),
-    ({"m": L(toolbox.Model)(depth=1, name=3)}, "m.name: Model expects Optional[str], got 3 (int)"),
+    ({"m": L(toolbox.Model)(depth=1, name=3)}, "m.name: Model expects str | None, got 3 (int)"),
     ({"x": {"lr": 3}, "m": L(toolbox.Model)(depth=1, flag="${x.lr}")}, "m.flag: Model expects bool, got 3 (int)"),
     ({"m": {"_target_": "config_toolbox.Modle"}}, "m._target_: 'config_toolbox' has no 'Modle' (did you mean 'Model'?)"),
     ({"m": {"_target_": "dmaelab.registy.builder"}}, "m._target_: 'dmaelab' has no 'registy' (did you mean 'registry'?)"),
