@@ -24,7 +24,7 @@ def tune_process() -> None:
 
     *Waiting.* An OpenMP thread without work spins for milliseconds and takes the core from a process that has some.
     Beside two busy processes on two cores, forwards ran 1.15 to 1.3 times and digits pre-training 1.4 times as fast
-    when threads spin shortly. On an idle machine that costs nothing in forwards and up to 16 % in tiny trainings.
+    when threads spin shortly. On an idle machine it costs up to 18 %, most in small networks.
 
     Measured by ``python -m benchmarks.processor``; all figures are in ``docs/benchmarks.md``.
     """
