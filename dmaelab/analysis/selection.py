@@ -95,13 +95,18 @@ def _check_row(number: int, a: Measurement, b: Measurement) -> None:
             f"{paths} are two logs for one cell of table {number} ({labels}, evaluated at sigma {a.labels['eval_sigma']:g}): check their "
             f"eval_sigma and sigma; where they are right, leave one out, or give each its seed, such as --label {b.log.path} seed=1"
         )
-    if all("attention" in one.log.identity for one in (a, b)):  # of runs: another config of the model is another network
+    if _is_of_run(a.log) and _is_of_run(b.log):  # another config of the model is another network
         models = [{"model": one.log.identity["model"]} for one in (a, b)]
         apart = differences(models[0], models[1], (f"in {a.log.path}", f"in {b.log.path}"))
         if apart := [line for line in apart if not _KERNEL.match(line)]:
             raise UserError(f"{paths} are labelled as two seeds of one model, but {'; '.join(apart)}")
     if weights[0] is not None and weights[0] == weights[1]:
         raise UserError(f"{paths} are labelled as two seeds, but are of one model (same weights): leave one out")
+
+
+def _is_of_run(log: Log) -> bool:
+    """Whether a log is of a trained run, and not of a module of one's own, whose config may name its weights."""
+    return log.header is not None and log.header["context"].get("run") is not None and "model" in log.identity
 
 
 def _equal(a: Log, b: Log) -> bool:

@@ -58,12 +58,14 @@ def test_one_log_is_not_two_seeds_nor_two_sigmas(measured):
 def test_seeds_are_of_one_network(measured):
     def seeds(**other):
         backbones = {"width": 4, "attention": "sdpa"}, {"width": 4, **other}
-        identities = [{"attention": "sdpa", "model": {"backbone": backbone}} for backbone in backbones]
-        return [measured(f"s{seed}", [5 + seed], seed=seed, identity=identity, **RUN) for seed, identity in enumerate(identities)]
+        models = [{"model": {"backbone": backbone}} for backbone in backbones]
+        return [measured(f"s{seed}", [5 + seed], seed=seed, identity=model, run=f"r{seed}", **RUN) for seed, model in enumerate(models)]
 
     paper_table(2, seeds(attention="matmul"))
-    own = [measured(f"s{seed}", [5 + seed], seed=seed, identity={"model": {"weights": f"{seed}.pth"}}, **RUN) for seed in (0, 1)]
-    paper_table(2, own)  # a module of anyone's, whose config may name its weights
+    for identity in ({"attention": "sdpa"}, {}):  # a module of anyone's, whose config may name its weights, or which has none
+        for model in (["model"], []):
+            own = [{**identity, **{key: {"weights": f"{seed}.pth"} for key in model}} for seed in (0, 1)]
+            paper_table(2, [measured(f"s{seed}", [5 + seed], seed=seed, identity=one, **RUN) for seed, one in enumerate(own)])
     with pytest.raises(UserError, match=r"labelled as two seeds of one model, but model\.backbone\.width is 4 in s0, 8 in s1"):
         paper_table(2, seeds(attention="matmul", width=8))
 
