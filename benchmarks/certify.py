@@ -2,12 +2,12 @@
 
     python -m benchmarks.certify [--device cpu] [--precision auto] [--output docs/benchmarks/certify_cpu.json]
 
-1. ViT-B at 224x224, fixed n: rows/s of the engine over those of a plain loop (one image at a time, ``randn_like``, counts
-   read after every batch; fp32 eager on a CPU, fp16 autocast eager on a GPU), same weights, batch and attention. Beside it the
-   machine's own ratio of matmul rates in the two precisions.
-2. Overhead: what the engine costs beside forwards and noise, over the time of the same forwards with the same noise; and the
-   share of the noise in them. It is measured with a network that costs nothing, where it is not lost in the jitter of the
-   forwards; the direct ratio of the two times is printed as well.
+1. ViT-B at 224x224, fixed n: rows/s of the engine over those of a plain loop (one image at a time, ``randn_like``,
+   counts read after every batch; fp32 eager on a CPU, fp16 autocast eager on a GPU), same weights, batch and
+   attention. Beside it the machine's own ratio of matmul rates in the two precisions.
+2. Overhead: what the engine costs beside forwards and noise, over the time of the same forwards with the same noise;
+   and the share of the noise in them. It is measured with a network that costs nothing, where it is not lost in the
+   jitter of the forwards; the direct ratio of the two times is printed as well.
 3. Small models: rows/s of the engine over bare forwards of a batch that lies ready.
 
 What is compared takes turns, and ratios are medians over rounds.

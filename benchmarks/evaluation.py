@@ -2,8 +2,9 @@
 
     python -m benchmarks.evaluation [--device cpu] [--output docs/benchmarks/evaluation_cpu.json]
 
-Prints, per model and precision, the median over rounds of (time of the default) / (time of the variant) for one forward of
-a fixed batch; above 1 the variant is faster. They take turns. Compilation itself (seconds to minutes) is not counted.
+Prints, per model and precision, the median over rounds of (time of the default) / (time of the variant) for one
+forward of a fixed batch; above 1 the variant is faster. They take turns. Compilation itself (seconds to minutes) is
+not counted.
 """
 
 import time

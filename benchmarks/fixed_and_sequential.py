@@ -2,8 +2,8 @@
 
     python -m benchmarks.fixed_and_sequential runs/demo/rs dataset.split=test certify.subset='{"count": 50}' certifier.n=100000
 
-SOURCE and overrides are those of tools/certify.py. Every certification sees the same votes (the same addresses of noise),
-sequential ones a prefix of them. Logs are written below the run, under names that begin with ``bench_``.
+SOURCE and overrides are those of tools/certify.py. Every certification sees the same votes (the same addresses of
+noise), sequential ones a prefix of them. Logs are written below the run, under names that begin with ``bench_``.
 """
 
 import argparse

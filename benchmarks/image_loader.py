@@ -2,12 +2,12 @@
 
     python -m benchmarks.image_loader [--images FOLDER] [--output docs/benchmarks/image_loader_cpu.json]
 
-FOLDER holds ``*.jpg`` or ``*.JPEG`` at any depth; without it 64 pictures of ImageNet's sizes are made. Behind every way are
-a random crop of 20 to 100 % of the area, resized bicubically to 224x224, and a flip, as in the pre-training recipe. The plain
-way is the common one: PIL and torchvision's first transforms, up to ``ToTensor``. Ways take turns; a ratio is the median over
-rounds of the plain way's time over that of another: above 1, the other is faster. Time is processor time, but for loaders with
-workers, where it is the clock's. The script also says how far the pixels of each way are from the plain one's, in grey levels
-of 255, at the same boxes.
+FOLDER holds ``*.jpg`` or ``*.JPEG`` at any depth; without it 64 pictures of ImageNet's sizes are made. Behind every
+way are a random crop of 20 to 100 % of the area, resized bicubically to 224x224, and a flip, as in the pre-training
+recipe. The plain way is the common one: PIL and torchvision's first transforms, up to ``ToTensor``. Ways take turns;
+a ratio is the median over rounds of the plain way's time over that of another: above 1, the other is faster. Time is
+processor time, but for loaders with workers, where it is the clock's. The script also says how far the pixels of each
+way are from the plain one's, in grey levels of 255, at the same boxes.
 """
 
 import argparse

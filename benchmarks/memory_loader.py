@@ -2,10 +2,11 @@
 
     python -m benchmarks.memory_loader [--device cpu] [--output docs/benchmarks/memory_loader_cpu.json]
 
-Each makes float32 images [512,3,32,32] on the device, randomly cropped (4 pixels of padding) and flipped: "plain" image by image
-with PIL and torchvision's first transforms, "host" by the batched augmentations on the host, then copied, "resident" by the same
-augmentations where the images live on the device. No workers. Ways take turns; a ratio is the median over rounds of the plain
-way's time over that of another, and the pixels of "host" and "resident" are compared.
+Each makes float32 images [512,3,32,32] on the device, randomly cropped (4 pixels of padding) and flipped: "plain"
+image by image with PIL and torchvision's first transforms, "host" by the batched augmentations on the host, then
+copied, "resident" by the same augmentations where the images live on the device. No workers. Ways take turns; a ratio
+is the median over rounds of the plain way's time over that of another, and the pixels of "host" and "resident" are
+compared.
 """
 
 import statistics

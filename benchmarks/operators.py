@@ -2,8 +2,8 @@
 
     python -m benchmarks.operators [--precision fp32]
 
-Everything but the products of matrices reads and writes whole activations for a few operations on each number, so it is bound by
-memory; its share is what a network loses to the rate of a large matmul.
+Everything but the products of matrices reads and writes whole activations for a few operations on each number, so it
+is bound by memory; its share is what a network loses to the rate of a large matmul.
 """
 
 import argparse

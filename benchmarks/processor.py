@@ -2,13 +2,14 @@
 
     python -m benchmarks.processor [--load 2] [--only settings|certification] [--output docs/benchmarks/processor_cpu.json]
 
-1. ``settings``: what the rules in dmaelab/rules/process.py rest on. A ratio is the median over rounds of the time "as it comes" over
-   that under a setting: above 1, the setting is faster. MiB is the peak of memory.
-2. ``certification``: rows/s of what ``tools/certify.py`` runs, over the plain loop of Cohen et al. as it comes (``randn_like``, counts read
-   after every batch, attention by plain products, fp32); and the share of the rate of a large square matmul that it reaches.
+1. ``settings``: what the rules in dmaelab/rules/process.py rest on. A ratio is the median over rounds of the time "as
+   it comes" over that under a setting: above 1, the setting is faster. MiB is the peak of memory.
+2. ``certification``: rows/s of what ``tools/certify.py`` runs, over the plain loop of Cohen et al. as it comes
+   (``randn_like``, counts read after every batch, attention by plain products, fp32); and the share of the rate of a
+   large square matmul that it reaches.
 
-Each setting is an environment of a process of its own, since libgomp and glibc read theirs at the start. Processes take turns, so that
-they see the same machine. ``--load N`` keeps N other processes busy meanwhile, one thread each.
+Each setting is an environment of a process of its own, since libgomp and glibc read theirs at the start. Processes
+take turns, so that they see the same machine. ``--load N`` keeps N other processes busy meanwhile, one thread each.
 """
 
 import argparse

@@ -2,15 +2,16 @@
 
     python -m benchmarks.training [--device cpu] [--variants] [--output docs/benchmarks/training_cpu_fp32.json]
 
-DMAE pre-training (75 % of the patches hidden) and CR fine-tuning (two noisy copies of each image), random images from memory:
-the loader is not measured. The plain loop is the common one: ``randn_like`` noise, plain products for attention, AdamW as
-torch builds it by default, the loss read with ``.item()`` at every step; fp32 on a CPU; on a GPU as the reference does it, fp16
-autocast with a GradScaler and a synchronisation at every step. Ours is what ``tools/train_net.py`` runs: addressed noise,
-precision and attention of the device's rules, fused AdamW, schedule and NaN guard.
+DMAE pre-training (75 % of the patches hidden) and CR fine-tuning (two noisy copies of each image), random images from
+memory: the loader is not measured. The plain loop is the common one: ``randn_like`` noise, plain products for
+attention, AdamW as torch builds it by default, the loss read with ``.item()`` at every step; fp32 on a CPU; on a GPU
+as the reference does it, fp16 autocast with a GradScaler and a synchronisation at every step. Ours is what
+``tools/train_net.py`` runs: addressed noise, precision and attention of the device's rules, fused AdamW, schedule and
+NaN guard.
 
 ``--variants`` also measures ours with one thing changed at a time: precision, attention, optimizer, compiled blocks.
-What is compared takes turns; ratios are medians over rounds. With ``--threads 1`` on a CPU the processor's time is taken, which
-other processes disturb little; else the clock's.
+What is compared takes turns; ratios are medians over rounds. With ``--threads 1`` on a CPU the processor's time is
+taken, which other processes disturb little; else the clock's.
 """
 
 import argparse

@@ -66,8 +66,8 @@ class Corruption:
     def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
         """Return one corrupted copy of ``images`` [N,C,H,W] with the levels ``sigma`` [N]; no clamp.
 
-        Must be differentiable in ``images`` and use no randomness but ``draw``'s. A row depends neither on the other rows nor on how
-        many there are: certification makes a few rows at once on a CPU, and many on a GPU.
+        Must be differentiable in ``images`` and use no randomness but ``draw``'s. A row depends neither on the other
+        rows nor on how many there are: certification makes a few rows at once on a CPU, and many on a GPU.
         """
         raise NotImplementedError(f"{type(self).__name__} must define apply(images, sigma, draw)")
 

@@ -91,8 +91,8 @@ def _starts(run: Path) -> list[dict[str, Any]]:
 def changes(run: Path, cfg: DictConfig) -> list[str]:
     """Return what in ``cfg`` makes it another training than the one in a run directory, a line each.
 
-    Not what changes no weight (labels, how often it logs, saves and, unless that selects ``best``, evaluates; workers; where
-    the directory lies), nor the device and what its rules choose.
+    Not what changes no weight (labels, how often it logs, saves and, unless that selects ``best``, evaluates;
+    workers; where the directory lies), nor the device and what its rules choose.
     """
     frozen, asked = LazyConfig.load(run / CONFIG), cfg.copy()
     _write_defaults(frozen)  # of options that there were none of when it was frozen

@@ -181,8 +181,8 @@ def label_section(
 ) -> None:
     """Describe the section ``labels`` of a training: what tables group its logs by, see docs/analysis.md.
 
-    ``pretrain``, ``epochs`` (of the pre-training) and ``continued`` come from the run that ``train.init_from`` names; where that
-    is a file they must be given.
+    ``pretrain``, ``epochs`` (of the pre-training) and ``continued`` come from the run that ``train.init_from`` names;
+    where that is a file they must be given.
     """
 
 

@@ -12,8 +12,8 @@ Compile = bool | Literal["blocks"]
 def compile_rule(device_type: str) -> Compile:
     """Return whether certification compiles the network by default: no, on either device.
 
-    CPU: it gains 3 to 26 %, takes a C++ compiler and up to half a minute at the start of every shard. CUDA: not measured yet.
-    Measured by ``python -m benchmarks.evaluation``.
+    CPU: it gains 3 to 26 %, takes a C++ compiler and up to half a minute at the start of every shard. CUDA: not
+    measured yet. Measured by ``python -m benchmarks.evaluation``.
     """
     return False
 
@@ -21,9 +21,9 @@ def compile_rule(device_type: str) -> Compile:
 def compile_blocks(module: nn.Module) -> int:
     """Compile the repeated blocks of a network in place; return how many there are, 0 where it repeats nothing.
 
-    Blocks are the children of a ``ModuleList`` or ``Sequential`` that are of one class and have parts of their own: the blocks
-    of a ViT or a ResNet. All blocks of one shape share one compilation, so that a deep network starts as fast as a
-    shallow one. Names and weights stay as they are.
+    Blocks are the children of a ``ModuleList`` or ``Sequential`` that are of one class and have parts of their own:
+    the blocks of a ViT or a ResNet. All blocks of one shape share one compilation, so that a deep network starts as
+    fast as a shallow one. Names and weights stay as they are.
     """
     blocks = [block for block in _blocks(module) if not is_compiled_block(block)]
     for block in blocks:

@@ -11,8 +11,8 @@ _FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 def precision_rule(device_type: str) -> str:
     """Return ``"bf16"`` where the device has instructions for it, else ``"fp32"``.
 
-    A processor without them emulates bf16: certification of ViT-B then ran at 0.09 of its fp32 rate. With AMX it ran 2.7
-    times as fast as in fp32. Where it cannot be told, ``"fp32"``. Measured by ``python -m benchmarks.processor``.
+    A processor without them emulates bf16: certification of ViT-B then ran at 0.09 of its fp32 rate. With AMX it ran
+    2.6 times as fast as in fp32. Where it cannot be told, ``"fp32"``. Measured by ``python -m benchmarks.processor``.
     """
     if device_type == "cuda":
         import torch

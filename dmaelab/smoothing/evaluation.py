@@ -61,7 +61,8 @@ class Evaluation:
     def identity(self) -> dict[str, Any]:
         """Return what of it determines a log: all of it, but a CUDA graph only where there is one.
 
-        A graph replays the kernels that would be launched, but it has been recorded in another stream, where a library may choose others.
+        A graph replays the kernels that would be launched, but it has been recorded in another stream, where a
+        library may choose others.
         """
         return {name: value for name, value in asdict(self).items() if name != "cuda_graph" or value}
 

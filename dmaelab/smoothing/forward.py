@@ -15,8 +15,8 @@ _WARM_UP = 3
 class Forward:
     """The classifier on one buffer of images, which its owner fills anew before every call.
 
-    Make it and call it inside ``torch.no_grad()`` and :func:`~dmaelab.smoothing.evaluation.fixed_kernels`. A graph reads the copies of the
-    weights that autocast has made, and these live as long as that context.
+    Make it and call it inside ``torch.no_grad()`` and :func:`~dmaelab.smoothing.evaluation.fixed_kernels`. A graph
+    reads the copies of the weights that autocast has made, and these live as long as that context.
 
     Args:
         classifier: as :meth:`Evaluation.prepare` returned it.

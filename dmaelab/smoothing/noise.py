@@ -130,8 +130,8 @@ class NoisyImage:
     def samples(self, stream: str, start: int, limit: int) -> Tensor:
         """Return samples ``start, start + 1, ...`` of ``stream``: up to the end of a chunk, at most ``limit``.
 
-        Float tensor [M,C,H,W], 1 <= M <= limit, not clamped. Chunks are made whole, on a GPU several at once, and kept until
-        others are asked for, so batches that end inside them cost nothing twice.
+        Float tensor [M,C,H,W], 1 <= M <= limit, not clamped. Chunks are made whole, on a GPU several at once, and
+        kept until others are asked for, so batches that end inside them cost nothing twice.
         """
         if stream != self._stream or not self._first <= start < self._first + len(self._samples):
             chunk = start // self._chunk

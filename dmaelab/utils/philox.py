@@ -1,8 +1,8 @@
 """Random words as a function of a key and a place: Philox4x32-10 (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3").
 
-Word j of a key is half of the block that the cipher makes of the counter j // 2. So a word depends on nothing else: not on
-how many are asked for at once, and not on the GPU. (torch's own generators lay a call out over the multiprocessors: a GPU
-with fewer of them would give other numbers.)
+Word j of a key is half of the block that the cipher makes of the counter j // 2. So a word depends on nothing else:
+not on how many are asked for at once, and not on the GPU. (torch's own generators lay a call out over the
+multiprocessors: a GPU with fewer of them would give other numbers.)
 """
 
 import warnings
@@ -58,7 +58,8 @@ def philox_words(keys: Sequence[bytes], count: int, device: torch.device) -> Ten
 def plain_words(places: Tensor, key: Tensor, more: Tensor) -> Tensor:
     """Return the words at ``places`` [N] of keys [K,1], int64 ``[K,N]``, by torch's integer arithmetic on any device.
 
-    ``key`` and ``more`` are the two halves of each key, int64 [K,1]. Every 32-bit number lies in an int64, so that products are exact.
+    ``key`` and ``more`` are the two halves of each key, int64 [K,1]. Every 32-bit number lies in an int64, so that
+    products are exact.
     """
     shape = torch.broadcast_shapes(places.shape, key.shape)
     block = places // 2

@@ -29,7 +29,8 @@ class EMAHook(Hook):
     def after_step(self) -> None:
         """Take the new weights into the average, which begins with the first ones.
 
-        ``AveragedModel.update_parameters`` does the same, but copies its count to the device in each step, and waits for that.
+        ``AveragedModel.update_parameters`` does the same, but copies its count to the device in each step, and waits
+        for that.
         """
         averages, weights = _by_type(self.model), _by_type(self.trainer.inner)
         for kind, own in averages.items():
