@@ -82,7 +82,8 @@ def check_time(phases: Sequence[Phase], setting: Setting, seconds: float) -> Non
     enough = min(setting.least(phase) * weights / setting.weight(phase) for phase in phases)
     if seconds < enough:
         minutes = f"--minutes {seconds / 60:g} is too short for any phase"
-        raise UserError(f"{minutes}: give at least {enough / 60:.2g}, or fewer --phases")
+        fewer = ", or fewer --phases" if len(phases) > 1 else ""
+        raise UserError(f"{minutes}: give at least {enough / 60:.2g}{fewer}")
 
 
 def run_all(phases: Sequence[Phase], setting: Setting, seconds: float) -> None:
