@@ -63,7 +63,9 @@ class Votes:
         return np.array([first, total - first, 0])
 
 
-def simulate(log: Log, sigma: float, abstained: float, radii: tuple[float, ...], repeats: int, seed: int = 0) -> dict[str, Any]:
+def simulate(
+    log: Log, sigma: float, abstained: float, radii: tuple[float, ...], repeats: int, seed: int = 0
+) -> dict[str, Any]:
     """Return the mean samples per image of a sequential run for ``radii``, and what it changes of certified accuracy.
 
     Accuracy counts any certified class, as if each were right; differences are in points, the mean over repeats.
@@ -111,8 +113,21 @@ def main() -> None:
             log = log.take(np.unique(np.linspace(0, len(log) - 1, min(len(log), args.images)).astype(int)))
             for name, radii in wanted(sigma).items():
                 result = simulate(log, sigma, abstained, radii, args.repeats)
-                records.append({"log": label(path), "sigma": sigma, "p of abstained": abstained, "images": len(log), "for": name, **result})
-                print(f"{label(path):60.60} {abstained} {name:22} {result['saving']:6.1f}x  change {result['change']:.3f}", file=sys.stderr)
+                records.append(
+                    {
+                        "log": label(path),
+                        "sigma": sigma,
+                        "p of abstained": abstained,
+                        "images": len(log),
+                        "for": name,
+                        **result,
+                    }
+                )
+                print(
+                    f"{label(path):60.60} {abstained} {name:22} {result['saving']:6.1f}x  change"
+                    f" {result['change']:.3f}",
+                    file=sys.stderr,
+                )
     print(_table(records))
     if args.output:
         settings = {"n": N, "n0": N0, "alpha": ALPHA, "repeats": args.repeats}
@@ -123,7 +138,9 @@ def _table(records: list[dict[str, Any]]) -> str:
     columns = [f"{multiple:g} sigma" for multiple in MULTIPLES] + list(GRIDS)
     rows: dict[tuple, list] = {}
     for record in records:
-        rows.setdefault((record["log"], record["sigma"], record["p of abstained"]), []).append(f"{record['saving']:.1f}")
+        rows.setdefault((record["log"], record["sigma"], record["p of abstained"]), []).append(
+            f"{record['saving']:.1f}"
+        )
     worst = max(record["change"] for record in records)
     headers = ["log", "sigma", "p of abstained", *columns]
     table = tabulate([[*key, *values] for key, values in rows.items()], headers, tablefmt="pipe", disable_numparse=True)

@@ -42,7 +42,9 @@ def compare(shape: tuple[int, ...], precision: str, backward: bool, device: torc
     """Return the median ratio matmul / SDPA."""
     size, patch, channels, width, depth, heads, *rows = shape
     models = {
-        kernel: ViT(width, depth, heads, image_size=size, patch_size=patch, in_channels=channels, attention=kernel).to(device)
+        kernel: ViT(width, depth, heads, image_size=size, patch_size=patch, in_channels=channels, attention=kernel).to(
+            device
+        )
         for kernel in ("matmul", "sdpa")
     }
     images = torch.randn(rows[device.type == "cuda"], channels, size, size, device=device)

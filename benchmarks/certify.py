@@ -35,7 +35,10 @@ from dmaelab.utils.cli import run_main
 SIGMA, N0, ALPHA = 0.25, 8, 0.001
 # name: image size, patch, channels, width, depth, heads
 BASE = (224, 16, 3, 768, 12, 12)
-SMALL = {"digits ViT (17 tokens, 64 wide, 3 deep)": (8, 2, 1, 64, 3, 2), "CIFAR ViT (65 tokens, 128 wide, 4 deep)": (32, 4, 3, 128, 4, 4)}
+SMALL = {
+    "digits ViT (17 tokens, 64 wide, 3 deep)": (8, 2, 1, 64, 3, 2),
+    "CIFAR ViT (65 tokens, 128 wide, 4 deep)": (32, 4, 3, 128, 4, 4),
+}
 
 
 def build(shape: tuple[int, ...], device: torch.device) -> Classifier:
@@ -43,7 +46,9 @@ def build(shape: tuple[int, ...], device: torch.device) -> Classifier:
     size, patch, channels, width, depth, heads = shape
     torch.manual_seed(0)
     with device:  # large models take seconds to initialise on one core
-        backbone = ViT(width, depth, heads, size, patch, channels, attention=attention_rule(device.type, training=False))
+        backbone = ViT(
+            width, depth, heads, size, patch, channels, attention=attention_rule(device.type, training=False)
+        )
         return Classifier(backbone, 10, [0.5] * channels, [0.25] * channels).eval().to(device)
 
 
@@ -53,7 +58,7 @@ def pictures(shape: tuple[int, ...], count: int) -> Tensor:
 
 
 def plain_loop(model: nn.Module, images: Iterable[Tensor], n: int, batch: int, device: torch.device) -> None:
-    """CERTIFY as it is commonly written: for each image n0 and then n noisy copies, batch by batch, counts on the host."""
+    """CERTIFY as it is commonly written: for each image n0 and then n noisy copies in batches, counts on the host."""
     evaluation = Evaluation("fp16") if device.type == "cuda" else FP32
     with torch.no_grad(), fixed_kernels(device):
         for image in images:
@@ -70,12 +75,15 @@ def engine(model: nn.Module, images: Tensor, certifier: Certifier, batch: int, e
     """The same work by the package, with a log in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         certify_images(
-            model, lambda index: (images[index], 0), range(len(images)), certifier, Gaussian(SIGMA), num_classes=10, out=folder,
+            model, lambda index: (images[index], 0), range(len(images)), certifier, Gaussian(SIGMA), num_classes=10,
+            out=folder,
             batch_size=batch, evaluation=evaluation, progress=False,
         )  # fmt: skip
 
 
-def forwards(model: nn.Module, images: Tensor, n: int, batch: int, evaluation: Evaluation, device: torch.device, noise: bool) -> None:
+def forwards(
+    model: nn.Module, images: Tensor, n: int, batch: int, evaluation: Evaluation, device: torch.device, noise: bool
+) -> None:
     """As many full batches as the engine sends, with its noise or on a batch that lies ready; nothing is counted."""
     rows, buffer = len(images) * (n + N0), torch.rand(batch, *images.shape[1:], device=device)
     corruption = Gaussian(SIGMA)
@@ -148,12 +156,18 @@ def measure_base(args: argparse.Namespace, device: torch.device) -> dict[str, An
     work = {
         "plain loop": lambda: plain_loop(model, images, args.n, args.batch, device),
         "engine": lambda: engine(forward, images, Cohen(N0, args.n, ALPHA), args.batch, evaluation),
-        "forwards with the noise": lambda: forwards(forward, images, args.n, args.batch, evaluation, device, noise=True),
+        "forwards with the noise": lambda: forwards(
+            forward, images, args.n, args.batch, evaluation, device, noise=True
+        ),
         "noise": lambda: noise_alone(images, args.n, args.batch, device),
     }
     spent = take_turns(clocked(work), args.rounds)
     rows = args.images * (args.n + N0)
-    own = own_cost(BASE, args.batch, 50 * args.batch, device, 5) * rows / statistics.median(spent["forwards with the noise"])
+    own = (
+        own_cost(BASE, args.batch, 50 * args.batch, device, 5)
+        * rows
+        / statistics.median(spent["forwards with the noise"])
+    )
     return {
         "precision": args.precision,
         "rows": rows,
@@ -163,7 +177,9 @@ def measure_base(args: argparse.Namespace, device: torch.device) -> dict[str, An
         "engine over plain loop": round(ratio(spent, "plain loop", "engine"), 3),
         f"matmul rate, {args.precision} over the plain loop's": round(matmul_ratio(device, args.precision, 5), 3),
         "overhead": round(own, 5),
-        "engine over the same forwards with the same noise": round(ratio(spent, "engine", "forwards with the noise"), 3),
+        "engine over the same forwards with the same noise": round(
+            ratio(spent, "engine", "forwards with the noise"), 3
+        ),
         "share of the noise": round(ratio(spent, "noise", "forwards with the noise"), 4),
     }
 
@@ -179,7 +195,11 @@ def measure_small(shape: tuple[int, ...], args: argparse.Namespace, device: torc
     spent = take_turns(clocked(work), args.rounds)
     rows = 4 * (n + N0)
     return {
-        **{f"{name}, rows/s": round(rows / statistics.median(times)) for name, times in spent.items() if name != "noise"},
+        **{
+            f"{name}, rows/s": round(rows / statistics.median(times))
+            for name, times in spent.items()
+            if name != "noise"
+        },
         "engine over bare forwards": round(ratio(spent, "bare forwards", "engine"), 3),
         "noise over bare forwards": round(ratio(spent, "noise", "bare forwards"), 3),
     }
@@ -188,10 +208,14 @@ def measure_small(shape: tuple[int, ...], args: argparse.Namespace, device: torc
 def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__, rounds=3)
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the engine in parts 1 and 2")
+    parser.add_argument(
+        "--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the engine in parts 1 and 2"
+    )
     parser.add_argument("--batch", type=int, help="rows of a batch (default: 16 on a CPU, 512 on a GPU)")
     parser.add_argument("--images", type=int, default=2)
-    parser.add_argument("--n", type=int, help="samples per image in parts 1 and 2 (default: 56 on a CPU, 20,000 on a GPU)")
+    parser.add_argument(
+        "--n", type=int, help="samples per image in parts 1 and 2 (default: 56 on a CPU, 20,000 on a GPU)"
+    )
     args = parser.parse_args()
     device = torch.device(args.device)
     on_gpu = device.type == "cuda"

@@ -1,4 +1,5 @@
-"""Memory format and compilation in certification, side by side: what rules/memory_format.py and rules/compilation.py rest on.
+"""Memory format and compilation in certification, side by side: what rules/memory_format.py and rules/compilation.py
+rest on.
 
     python -m benchmarks.evaluation [--device cpu] [--output docs/benchmarks/evaluation_cpu.json]
 

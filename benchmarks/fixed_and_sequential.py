@@ -1,6 +1,7 @@
 """A fixed n and sequential sampling on the same images of a real model: forwards, time and certified accuracy.
 
-    python -m benchmarks.fixed_and_sequential runs/demo/rs dataset.split=test certify.subset='{"count": 50}' certifier.n=100000
+    python -m benchmarks.fixed_and_sequential runs/demo/rs dataset.split=test certify.subset='{"count": 50}' \\
+        certifier.n=100000
 
 SOURCE and overrides are those of tools/certify.py. Every certification sees the same votes (the same addresses of
 noise), sequential ones a prefix of them. Logs are written below the run, under names that begin with ``bench_``.
@@ -26,7 +27,10 @@ from dmaelab.utils.files import write_json
 def certifiers(targets: list[float]) -> dict[str, list[str]]:
     """Return name -> overrides: the fixed n first, which the others are held against."""
     sequential = ["certifier.name=sequential"]
-    modes = {f"target {radius:g}": [*sequential, "certifier.mode=target", f"certifier.radii=[{radius}]"] for radius in targets}
+    modes = {
+        f"target {radius:g}": [*sequential, "certifier.mode=target", f"certifier.radii=[{radius}]"]
+        for radius in targets
+    }
     return {"fixed n": [], **modes, "grid": sequential}
 
 
@@ -38,7 +42,9 @@ def certify(source: str, name: str, overrides: list[str], radii: list[float]) ->
     log = read_log(run_certification(cfg, progress=False))
     seconds = time.perf_counter() - started
     summary = summarize(log, radii)
-    shares = {f"r={radius:g}": round(100 * count / len(log), 1) for radius, count in zip(radii, summary.counts, strict=True)}
+    shares = {
+        f"r={radius:g}": round(100 * count / len(log), 1) for radius, count in zip(radii, summary.counts, strict=True)
+    }
     return {"certifier": name, "forwards": int(log.extra["samples"].sum()), "seconds": round(seconds, 1), **shares}
 
 
@@ -46,8 +52,12 @@ def main() -> None:
     """Certify with each, print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SOURCE")
-    parser.add_argument("--targets", nargs="+", type=float, default=[0.25, 0.5], metavar="R", help="radii to sample for, one at a time")
-    parser.add_argument("--radii", nargs="+", type=float, default=[0.0, 0.25, 0.5, 0.75], metavar="R", help="columns of the table")
+    parser.add_argument(
+        "--targets", nargs="+", type=float, default=[0.25, 0.5], metavar="R", help="radii to sample for, one at a time"
+    )
+    parser.add_argument(
+        "--radii", nargs="+", type=float, default=[0.0, 0.25, 0.5, 0.75], metavar="R", help="columns of the table"
+    )
     parser.add_argument("--output", help="also write the figures as JSON")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()

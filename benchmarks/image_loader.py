@@ -76,7 +76,9 @@ def pil_draft(file: str) -> Tensor:
             image.draft("RGB", (int(width * share), int(height * share)))
         small = image.convert("RGB")
     x, y = small.width / width, small.height / height
-    return flip(to_tensor(small.resize((SIZE, SIZE), Image.Resampling.BICUBIC, (left * x, top * y, right * x, bottom * y))))
+    return flip(
+        to_tensor(small.resize((SIZE, SIZE), Image.Resampling.BICUBIC, (left * x, top * y, right * x, bottom * y)))
+    )
 
 
 def ours(file: str) -> Tensor:
@@ -135,7 +137,7 @@ class PlainSet(torch.utils.data.Dataset):
 
 
 def loaders(dataset: Dataset, files: list[str], workers: int, images: int) -> dict[str, Callable[[], None]]:
-    """Return measurements of ``images`` images by the plain loader and by ours; workers start in the warm-up and stay."""
+    """Return measurements of ``images`` images by the plain loader and by ours, with warm workers."""
     repeated = PlainSet(files * 1000)
     common: Any = DataLoader(repeated, BATCH, shuffle=True, drop_last=True, num_workers=workers)
     streams = {
@@ -216,7 +218,12 @@ def main() -> None:
             parser.error(f"no .jpg or .jpeg in {place}")
         record = measure(files, args)
     ways = [
-        [name, rate, record["plain over this way, seconds"].get(name), *record["grey levels from plain"].get(name, {}).values()]
+        [
+            name,
+            rate,
+            record["plain over this way, seconds"].get(name),
+            *record["grey levels from plain"].get(name, {}).values(),
+        ]
         for name, rate in record["images/s of one core"].items()
     ]
     print(tabulate(ways, headers=["one core", "images/s", "ratio", "largest distance", "mean", "unequal"]), end="\n\n")

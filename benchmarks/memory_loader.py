@@ -1,4 +1,5 @@
-"""A step's data where the images fit into memory (CIFAR-10: 50,000 of 32x32, batch 512): milliseconds by three ways, in one run.
+"""A step's data where the images fit into memory (CIFAR-10: 50,000 of 32x32, batch 512): milliseconds by three ways, in
+one run.
 
     python -m benchmarks.memory_loader [--device cpu] [--output docs/benchmarks/memory_loader_cpu.json]
 
@@ -58,7 +59,11 @@ def measure(device: torch.device, rounds: int, count: int = COUNT, batch: int = 
     data, pin = build_dataset("generated", count=count), device.type == "cuda"
 
     def stream(resident: torch.device | None) -> Any:
-        return iter(build_train_loader(data, batch, 0, augment=[RandomCrop(4), HorizontalFlip()], pin_memory=pin, resident=resident))
+        return iter(
+            build_train_loader(
+                data, batch, 0, augment=[RandomCrop(4), HorizontalFlip()], pin_memory=pin, resident=resident
+            )
+        )
 
     host, resident = next(stream(None)), next(stream(device))
     equal = all(torch.equal(one, other.cpu()) for one, other in zip(host, resident, strict=True))
@@ -71,7 +76,9 @@ def measure(device: torch.device, rounds: int, count: int = COUNT, batch: int = 
     work = {name: lambda batches=batches: seconds(batches, device) for name, batches in streams.items()}
     spent = take_turns(work, min(rounds, most))
     return {
-        "milliseconds a step": {name: round(statistics.median(times) / STEPS * 1e3, 3) for name, times in spent.items()},
+        "milliseconds a step": {
+            name: round(statistics.median(times) / STEPS * 1e3, 3) for name, times in spent.items()
+        },
         "plain over this way": {name: round(ratio(spent, "plain", name), 2) for name in spent},
         "host and resident have equal pixels": equal,
     }
@@ -83,7 +90,9 @@ def main() -> None:
     torch.set_num_threads(1)
     record = measure(torch.device(args.device), args.rounds)
     milliseconds, ratios, equal = record.values()
-    print(tabulate([[name, milliseconds[name], ratios[name]] for name in ratios], headers=["way", "ms a step", "ratio"]))
+    print(
+        tabulate([[name, milliseconds[name], ratios[name]] for name in ratios], headers=["way", "ms a step", "ratio"])
+    )
     print(f"host and resident have equal pixels: {equal}")
     write_figures(args.output, args.device, record=record)
 

@@ -1,6 +1,8 @@
-"""A CPU's allocator, wait policy and threads, and certification beside a plain loop and the rate of a matmul, side by side.
+"""A CPU's allocator, wait policy and threads, and certification beside a plain loop and the rate of a matmul, side by
+side.
 
-    python -m benchmarks.processor [--load 2] [--only settings|certification] [--output docs/benchmarks/processor_cpu.json]
+    python -m benchmarks.processor [--load 2] [--only settings|certification] [--output \\
+        docs/benchmarks/processor_cpu.json]
 
 1. ``settings``: what the rules in dmaelab/rules/process.py rest on. A ratio is the median over rounds of the time "as
    it comes" over that under a setting: above 1, the setting is faster. MiB is the peak of memory.
@@ -129,8 +131,18 @@ def training(config: str, repeats: int, *overrides: str) -> Seconds:
     model = instantiate(cfg.model)
     side, channels = {"digits": (8, 1), "cifar10": (32, 3), "imagenet": (224, 3)}[config.split("/")[0]]
     count = cfg.train.batch_size
-    samples = Samples(torch.randint(256, (count, channels, side, side), dtype=torch.uint8), torch.arange(count) % 10, torch.arange(count))
-    trainer = Trainer(model, instantiate(cfg.optimizer, model=model), itertools.repeat(samples), max_iter=0, device=torch.device("cpu"))
+    samples = Samples(
+        torch.randint(256, (count, channels, side, side), dtype=torch.uint8),
+        torch.arange(count) % 10,
+        torch.arange(count),
+    )
+    trainer = Trainer(
+        model,
+        instantiate(cfg.optimizer, model=model),
+        itertools.repeat(samples),
+        max_iter=0,
+        device=torch.device("cpu"),
+    )
 
     def run() -> None:
         trainer.max_iter = trainer.step + repeats
@@ -157,7 +169,9 @@ BATCHES = {"digits ViT": (1000, 10), "CIFAR ViT": (1000, 2), "ViT-B": (8, 4)}
 for _name, _size in BATCHES.items():
     WORK[f"{_name}, plain loop"] = lambda name=_name, size=_size: plain_loop(name, *size)
     for _precision in ("fp32", "bf16"):
-        WORK[f"{_name}, package, {_precision}"] = lambda name=_name, size=_size, kind=_precision: package(name, *size, kind)
+        WORK[f"{_name}, package, {_precision}"] = lambda name=_name, size=_size, kind=_precision: package(
+            name, *size, kind
+        )
 for _precision in ("fp32", "bf16"):
     WORK[f"matmul, {_precision}"] = lambda kind=_precision: matmuls(kind)
 
@@ -168,7 +182,9 @@ class Worker:
     def __init__(self, work: str, setting: dict[str, str]) -> None:
         kept = {name: value for name, value in os.environ.items() if name not in _OURS}
         command = [sys.executable, "-m", "benchmarks.processor", "--worker", work]
-        self.process = subprocess.Popen(command, env={**kept, **setting}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, env={**kept, **setting}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         self.turn()  # warms up
 
     def turn(self) -> tuple[float, int]:
@@ -194,7 +210,9 @@ def serve(work: str) -> None:
 
 
 def measure(tasks: dict[str, tuple[str, dict[str, str]]], rounds: int) -> dict[str, dict[str, float]]:
-    """Return for each task (work, setting) the median seconds of a turn, the ratio of the first task's over it, and MiB."""
+    """Return for each task (work, setting) the median seconds of a turn, the ratio of the first task's over it, and
+    MiB.
+    """
     workers = {name: Worker(*task) for name, task in tasks.items()}
     turns = [{name: worker.turn() for name, worker in workers.items()} for _ in range(rounds)]
     for worker in workers.values():
@@ -216,7 +234,12 @@ def settings(rounds: int, wanted: str) -> Figures:
     for work in [name for name in WORK if "batch" in name and wanted in name]:
         record[work] = measure({name: (work, setting) for name, setting in SETTINGS.items()}, rounds)
         print(work, record[work], file=sys.stderr)
-    print(tabulate([[work, *(figures["ratio"] for figures in row.values())] for work, row in record.items()], ["work", *SETTINGS]))
+    print(
+        tabulate(
+            [[work, *(figures["ratio"] for figures in row.values())] for work, row in record.items()],
+            ["work", *SETTINGS],
+        )
+    )
     return record
 
 
@@ -270,9 +293,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--load", type=int, default=0, metavar="N", help="other processes, busy with one core each (default: 0)")
+    parser.add_argument(
+        "--load", type=int, default=0, metavar="N", help="other processes, busy with one core each (default: 0)"
+    )
     parser.add_argument("--only", choices=list(PARTS), help="one of the two parts (default: both)")
-    parser.add_argument("--work", default="", metavar="TEXT", help="only work whose name contains this, such as 'digits'")
+    parser.add_argument(
+        "--work", default="", metavar="TEXT", help="only work whose name contains this, such as 'digits'"
+    )
     parser.add_argument("--output", help="also write the figures as JSON")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()

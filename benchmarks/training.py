@@ -55,7 +55,7 @@ class PlainGaussian(Gaussian):
 
 
 def pretraining(corruption: Corruption, attention: str, decoder: Any = MAEDecoder, **backbone: Any) -> nn.Module:
-    """Return DMAE's autoencoder: the encoder that ``backbone`` names, by default the decoder of 8 blocks, 75 % hidden."""
+    """Return DMAE's autoencoder with the encoder that ``backbone`` names, 8 decoder blocks and 75 % hidden."""
     encoder = build_backbone(**backbone, pool=None, attention=attention)
     return DenoisingMAE(encoder, decoder, corruption, MSEAllPatches(), *PIXELS)
 
@@ -104,7 +104,9 @@ def our_loop(build: Build, variant: Variant, samples: Samples, steps: int, devic
     if variant.compiled:
         compile_blocks(model)
     optimizer = build_adamw(model, LR) if variant.fused else torch.optim.AdamW(param_groups(model, 0.05), lr=LR)
-    trainer = Trainer(model, optimizer, itertools.repeat(samples), max_iter=0, device=device, precision=variant.precision)
+    trainer = Trainer(
+        model, optimizer, itertools.repeat(samples), max_iter=0, device=device, precision=variant.precision
+    )
     trainer.register_hooks([ScheduleHook(warmup_cosine()), NaNGuard(50)])
 
     def run() -> None:
@@ -142,7 +144,7 @@ def plain_loop(build: Build, samples: Samples, steps: int, device: torch.device)
 
 
 def pictures(count: int, side: int, device: torch.device) -> Samples:
-    """Return random images of that side, labelled with 1000 classes, in pinned memory for a GPU, as loaders give them."""
+    """Return random images of that side with labels of 1000 classes; for a GPU in pinned memory, as loaders do."""
     images = torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     samples = Samples(images, torch.arange(count) % 1000, torch.arange(count))
     return Samples(*(tensor.pin_memory() for tensor in samples)) if device.type == "cuda" else samples
@@ -165,7 +167,10 @@ def measure(build: Build, args: argparse.Namespace, device: torch.device) -> dic
         "ours over plain loop": round(ratio(spent, "plain loop", "ours"), 3),
     }
     for name, variant in variants(ours, device).items() if args.variants else ():
-        work = {"ours": our_loop(build, ours, samples, args.steps, device), name: our_loop(build, variant, samples, args.steps, device)}
+        work = {
+            "ours": our_loop(build, ours, samples, args.steps, device),
+            name: our_loop(build, variant, samples, args.steps, device),
+        }
         record[f"{name}, over ours"] = round(ratio(take_turns(clocked(work, args.clock), args.rounds), "ours", name), 3)
     return record
 

@@ -34,7 +34,8 @@ _TRAIN = ["train.log_period=4", "train.num_workers=0"]
 _FINETUNE = ["train.init_from=runs/pretrain", "train.max_iter=12", "train.batch_size=64", "train.eval_period=6"]
 _PROBE = [
     "model.classifier.backbone.pool=cls", "model.classifier.head=bn_linear", "model.train_backbone=False",
-    "optimizer._target_=dmaelab.solver.build_lars", "~optimizer.betas", "~optimizer.no_decay", "~optimizer.weight_decay",
+    "optimizer._target_=dmaelab.solver.build_lars", "~optimizer.betas", "~optimizer.no_decay",
+    "~optimizer.weight_decay",
 ]  # fmt: skip
 
 # Name of the run directory -> config, processes, overrides; each may start from those above it.
@@ -230,7 +231,10 @@ def main() -> None:
             run_all(list(trees))
             values = [tree.values() for tree in trees]
     lines = differences(*values)
-    print("\n".join(lines) or f"equal: {sum(map(len, values[0].values()))} tensors, records and rows in {len(values[0])} files")
+    print(
+        "\n".join(lines)
+        or f"equal: {sum(map(len, values[0].values()))} tensors, records and rows in {len(values[0])} files"
+    )
     raise SystemExit(1 if lines else 0)
 
 

@@ -32,7 +32,9 @@ class Registry(_Registry):
         object under a taken name raises ``ConfigError``.
         """
         if not isinstance(name, str):
-            raise ConfigError(f"a {self.kind} is registered under a name, as in .register('my_{self.kind}'), not under {name!r}")
+            raise ConfigError(
+                f"a {self.kind} is registered under a name, as in .register('my_{self.kind}'), not under {name!r}"
+            )
 
         def add(entry: Any) -> Any:
             known = self._obj_map.get(name)

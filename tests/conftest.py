@@ -1,4 +1,6 @@
-"""One thread of torch in every test and in what tests start: machines are shared, and results do not depend on their size."""
+"""One thread of torch in every test and in what tests start: machines are shared, and results do not depend on their
+size.
+"""
 
 import os
 

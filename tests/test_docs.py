@@ -18,7 +18,13 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("
 README = (ROOT / "README.md").read_text()
 BUDGET = {
     "tools/train_net.py": ["train.max_iter=3", "train.batch_size=32", "train.device=cpu", "train.eval_images=20"],
-    "tools/certify.py": ["certifier.n=50", "certifier.n0=10", "certify.batch_size=64", "certify.device=cpu", 'certify.subset={"count": 4}'],
+    "tools/certify.py": [
+        "certifier.n=50",
+        "certifier.n0=10",
+        "certify.batch_size=64",
+        "certify.device=cpu",
+        'certify.subset={"count": 4}',
+    ],
 }
 
 
@@ -41,7 +47,9 @@ def run(command, folder, *extra):
     words = shlex.split(command)[1:]
     words = [str(ROOT / word) if word.startswith("tools/") else word for word in words]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, *words, *extra], cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, *words, *extra], cwd=folder, env=env, capture_output=True, text=True, timeout=300
+    )
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -58,7 +66,9 @@ def test_the_readme_step_by_step_with_a_small_budget(tmp_path):
     for command in steps:
         tool = command.split()[1]
         result = run(
-            command, tmp_path, *([] if any(flag in command for flag in ("--dry-run", "--debug", "--verify")) else BUDGET.get(tool, []))
+            command,
+            tmp_path,
+            *([] if any(flag in command for flag in ("--dry-run", "--debug", "--verify")) else BUDGET.get(tool, [])),
         )
         assert result.returncode == 0, f"{command}\n{result.stderr}"
     assert (tmp_path / "runs/digits/pretrain/reconstruction.png").exists()
@@ -89,11 +99,15 @@ def test_the_example_of_a_torchvision_model(tmp_path, monkeypatch):
     for name in ("a", "b"):
         (tmp_path / "imagenet/val" / name).mkdir(parents=True)
         Image.new("RGB", (40, 50), (90, 120, 200)).save(tmp_path / "imagenet/val" / name / "1.png")
-    example = next(block for block in blocks((ROOT / "docs/certification.md").read_text(), "python") if "torchvision" in block)
+    example = next(
+        block for block in blocks((ROOT / "docs/certification.md").read_text(), "python") if "torchvision" in block
+    )
     assert len([line for line in example.splitlines() if line and "import" not in line]) <= 10
     for old, new in (
-        ('resnet50(weights="DEFAULT")', "resnet18()"), ("Resize(256)", "Resize(40)"), ("CenterCrop(224)", "CenterCrop(32)"),
-        ("100, 10_000, 0.001, 256", "10, 50, 0.001, 16"), ("len(dataset), 50", "len(dataset), 1"), (', device="cuda"', ""),
+        ('resnet50(weights="DEFAULT")', "resnet18()"), ("Resize(256)", "Resize(40)"),
+        ("CenterCrop(224)", "CenterCrop(32)"),
+        ("100, 10_000, 0.001, 256", "10, 50, 0.001, 16"), ("len(dataset), 50", "len(dataset), 1"),
+        (', device="cuda"', ""),
     ):  # fmt: skip
         assert old in example
         example = example.replace(old, new)
@@ -109,7 +123,10 @@ def test_the_example_of_released_weights():
     example, _ = blocks((ROOT / "docs/weights.md").read_text(), "python")
     tiny = ROOT / "tests/data/dmae_tiny"
     for old, new in (
-        ('"dmae_base_sigma_0.25_mask_0.75_1100e.pth", ', f'"{tiny / "pretrain.pth"}", num_heads=3, decoder_num_heads=4, '),
+        (
+            '"dmae_base_sigma_0.25_mask_0.75_1100e.pth", ',
+            f'"{tiny / "pretrain.pth"}", num_heads=3, decoder_num_heads=4, ',
+        ),
         ('"checkpoint-49.pth", ', f'"{tiny / "classifier_gap.pth"}", num_heads=3, '),
     ):
         assert old in example
@@ -121,8 +138,13 @@ def test_the_example_of_released_weights():
 
 
 def test_the_example_of_a_config_for_a_module(tmp_path, monkeypatch):
-    example = next(block for block in blocks((ROOT / "docs/certification.md").read_text(), "python") if "MyNetwork" in block)
-    network = "from torch import nn\nclass MyNetwork(nn.Linear):\n    def __init__(self, weights):\n        super().__init__(3072, 10)\n"
+    example = next(
+        block for block in blocks((ROOT / "docs/certification.md").read_text(), "python") if "MyNetwork" in block
+    )
+    network = (
+        "from torch import nn\nclass MyNetwork(nn.Linear):\n    def __init__(self, weights):\n       "
+        " super().__init__(3072, 10)\n"
+    )
     (tmp_path / "my_package.py").write_text(network)
     (tmp_path / "my_certification.py").write_text(example)
     monkeypatch.syspath_prepend(tmp_path)

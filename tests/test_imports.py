@@ -66,19 +66,26 @@ def loaded_by(*modules: str) -> set[str]:
     """Return the top-level packages that a fresh interpreter has loaded after importing ``modules``."""
     code = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
     code += "print(*{name.split('.')[0] for name in sys.modules})"
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=ROOT.parent, check=False)
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=ROOT.parent, check=False
+    )
     assert result.returncode == 0, result.stderr
     return set(result.stdout.split())
 
 
 def test_reader_of_imports():
-    source = "import torch, dmaelab\nfrom dmaelab.stats import bounds\ndef f():\n from dmaelab import engine\n import dmaelab.data.batch"
+    source = (
+        "import torch, dmaelab\nfrom dmaelab.stats import bounds\ndef f():\n from dmaelab import engine\n import"
+        " dmaelab.data.batch"
+    )
     assert imported_rooms(source) == {"stats", "engine", "data", "dmaelab"}
     with pytest.raises(AssertionError, match="relative"):
         imported_rooms("from . import x")
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parent != ROOT or p.stem in KNOWS], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.parent != ROOT or p.stem in KNOWS], ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_a_room_imports_only_rooms_above_it(path):
     room = room_of(path)
     assert imported_rooms(path.read_text()) <= KNOWS[room] | {room}
@@ -92,7 +99,11 @@ def test_every_room_exists():
 def test_nothing_imports_projects(folder):
     for path in (ROOT.parent / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", None) or ""]
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [getattr(node, "module", None) or ""]
+            )
             assert not [name for name in names if name.split(".")[0] == "projects"], path
 
 
@@ -136,12 +147,16 @@ def test_files_are_short_and_explain_themselves(path):
             assert ast.get_docstring(node), f"{node.name} has no docstring"
 
 
-@pytest.mark.parametrize("package", sorted({path.parent.relative_to(ROOT.parent) for path in FILES if path.stem == "__init__"}), ids=str)
+@pytest.mark.parametrize(
+    "package", sorted({path.parent.relative_to(ROOT.parent) for path in FILES if path.stem == "__init__"}), ids=str
+)
 def test_exported_classes_explain_their_methods(package):
     module = importlib.import_module(".".join(package.parts))
     for name in getattr(module, "__all__", []):
         entry = getattr(module, name)
         if inspect.isclass(entry) and entry.__module__.startswith("dmaelab"):
             public = {key: value for key, value in vars(entry).items() if not key.startswith("_")}
-            methods = {key: value for key, value in public.items() if inspect.isfunction(value) or isinstance(value, property)}
+            methods = {
+                key: value for key, value in public.items() if inspect.isfunction(value) or isinstance(value, property)
+            }
             assert not [key for key, method in methods.items() if not method.__doc__], name

@@ -1,4 +1,6 @@
-"""What the paper's configs say, value by value, and what they build (dmae_reference: sections 1 and 3 to 7; Tables 7 and 8)."""
+"""What the paper's configs say, value by value, and what they build (dmae_reference: sections 1 and 3 to 7; Tables 7
+and 8).
+"""
 
 import inspect
 
@@ -52,7 +54,11 @@ def test_pre_training(name):
     assert "drop_path" not in model.encoder
     optimizer = section(name, "optimizer")
     assert optimizer.pop("lr")["_target_"] == "scaled_lr"
-    assert optimizer == {"_target_": "build_adamw", "weight_decay": 0.05, "betas": [0.9, 0.95]}  # class and mask token are decayed
+    assert optimizer == {
+        "_target_": "build_adamw",
+        "weight_decay": 0.05,
+        "betas": [0.9, 0.95],
+    }  # class and mask token are decayed
 
 
 @pytest.mark.parametrize(
@@ -121,7 +127,11 @@ def test_fine_tuning_decays_neither_positions_nor_class_token(name):
 
 def test_the_probe_trains_a_head_on_the_class_token_with_lars():
     cfg = get_config("imagenet/probe_base")
-    assert (cfg.model.classifier.head, cfg.model.classifier.backbone.pool, cfg.model.train_backbone) == ("bn_linear", "cls", False)
+    assert (cfg.model.classifier.head, cfg.model.classifier.backbone.pool, cfg.model.train_backbone) == (
+        "bn_linear",
+        "cls",
+        False,
+    )
     assert "drop_path" not in cfg.model.classifier.backbone
     assert "mixing" not in cfg.model
     assert instantiate(cfg.model.corruption).sigma == 0.25
@@ -142,7 +152,12 @@ def test_cifar_images_are_only_mirrored(name):
 def test_cifar_keeps_what_vit_base_was_tuned_with(name):
     cfg = get_config(name)
     backbone = cfg.model.classifier.backbone
-    assert (backbone.name, backbone.pool, backbone.drop_path, cfg.optimizer.layer_decay) == ("vit_base", "gap", 0.1, 0.65)
+    assert (backbone.name, backbone.pool, backbone.drop_path, cfg.optimizer.layer_decay) == (
+        "vit_base",
+        "gap",
+        0.1,
+        0.65,
+    )
     assert (cfg.optimizer.weight_decay, list(cfg.optimizer.betas)) == (0.05, [0.9, 0.999])
 
 
@@ -164,7 +179,12 @@ def test_imagenet_is_evaluated_at_256_and_224(name):
 
 @pytest.mark.parametrize(
     ("name", "n", "subset"),
-    [("imagenet", 10_000, {"stride": 50}), ("cifar10", 100_000, None), ("cifar10_1000", 10_000, {"stride": 10}), ("default", 10_000, None)],
+    [
+        ("imagenet", 10_000, {"stride": 50}),
+        ("cifar10", 100_000, None),
+        ("cifar10_1000", 10_000, {"stride": 10}),
+        ("default", 10_000, None),
+    ],
 )
 def test_certification(name, n, subset):
     cfg = get_config(f"certify/{name}")
@@ -172,7 +192,11 @@ def test_certification(name, n, subset):
     assert (certifier.n0, certifier.n, certifier.alpha) == (100, n, 0.001)
     assert cfg.certify.subset == subset
     assert cfg.certify.precision == ("fp32" if name == "default" else "fp16")
-    assert section(f"certify/{name}", "corruption") == {"_target_": "build_corruption", "name": "gaussian", "sigma": None}
+    assert section(f"certify/{name}", "corruption") == {
+        "_target_": "build_corruption",
+        "name": "gaussian",
+        "sigma": None,
+    }
 
 
 # config: parameters with the fixed positions, trained ones, parameters of each group
@@ -201,7 +225,9 @@ def test_rates_of_the_layers_of_vit_base():
     model = model_of("imagenet/finetune_base_cr")
     groups = instantiate(get_config("imagenet/finetune_base_cr").optimizer, model=model).param_groups
     assert len(groups) == 28
-    assert [group["lr_scale"] for group in groups] == pytest.approx([0.65 ** (13 - layer) for layer in range(14) for _ in range(2)])
+    assert [group["lr_scale"] for group in groups] == pytest.approx(
+        [0.65 ** (13 - layer) for layer in range(14) for _ in range(2)]
+    )
     assert groups[0]["lr_scale"] == pytest.approx(0.003697, abs=1e-6)
     assert [group["weight_decay"] for group in groups] == [0.0, 0.05] * 14
     assert {(group["lr"], tuple(group["betas"]), group["eps"]) for group in groups} == {(2e-3, (0.9, 0.999), 1e-8)}

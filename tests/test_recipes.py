@@ -18,7 +18,8 @@ PAPER = [name for name in list_configs() if name.startswith(("imagenet/", "cifar
 TABLES = [name for name in list_configs() if name.startswith("pipelines/table")]
 IMAGENET, CIFAR = 1281167, 50000
 
-# config: base rate -> rate, images, batch, epochs, warm-up, steps, final rate (dmae_reference: sections 3, 4 and 5; Tables 7, 8)
+# config: base rate -> rate, images, batch, epochs, warm-up, steps, final rate (dmae_reference: sections 3, 4 and 5;
+# Tables 7, 8)
 SCHEDULES = {
     "imagenet/pretrain_base": (1.5e-4, 2.4e-3, IMAGENET, 4096, 1100, 40, 312 * 1100, 0),
     "imagenet/pretrain_large": (1.5e-4, 2.4e-3, IMAGENET, 4096, 1600, 40, 312 * 1600, 0),
@@ -44,7 +45,12 @@ def test_every_recipe_is_checked_here():
 def test_rates_and_lengths(name):
     cfg = get_config(name)
     base, rate, images, batch, epochs, warmup, steps, final = SCHEDULES[name]
-    assert (cfg.optimizer.lr.base_lr, cfg.train.batch_size, cfg.train.epochs, cfg.schedule.warmup_epochs) == (base, batch, epochs, warmup)
+    assert (cfg.optimizer.lr.base_lr, cfg.train.batch_size, cfg.train.epochs, cfg.schedule.warmup_epochs) == (
+        base,
+        batch,
+        epochs,
+        warmup,
+    )
     peak = instantiate(cfg.optimizer.lr)
     assert peak == pytest.approx(rate, rel=1e-12)
     assert TrainSettings(**instantiate(cfg.train)).steps(images)[0] == steps
@@ -72,7 +78,11 @@ def test_table_8(config, depth, drop_path, decay):
         cfg = get_config(f"imagenet/finetune_{config}_{method}")
         backbone = cfg.model.classifier.backbone
         assert (backbone.drop_path, backbone.pool, cfg.optimizer.layer_decay) == (drop_path, "gap", decay)
-        assert (cfg.optimizer.weight_decay, list(cfg.optimizer.betas), cfg.model.loss.label_smoothing) == (0.05, [0.9, 0.999], 0.1)
+        assert (cfg.optimizer.weight_decay, list(cfg.optimizer.betas), cfg.model.loss.label_smoothing) == (
+            0.05,
+            [0.9, 0.999],
+            0.1,
+        )
         assert (cfg.model.mixing.mixup, cfg.model.mixing.cutmix, cfg.model.mixing.after_noise) == (0.8, 1.0, True)
         assert backbone.name == f"vit_{config}"
 
@@ -119,7 +129,9 @@ def test_a_trial_of_two_steps(name, tmp_path):
 
 
 def pipeline(name, out, *overrides):
-    return Pipeline(open_config(name, [f"pipeline.out_dir={out}", *overrides], {"pipeline": PipelineSettings}), debug=True)
+    return Pipeline(
+        open_config(name, [f"pipeline.out_dir={out}", *overrides], {"pipeline": PipelineSettings}), debug=True
+    )
 
 
 @pytest.mark.slow

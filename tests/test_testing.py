@@ -349,7 +349,9 @@ def test_a_coin_flip_and_a_low_bar():
 
 
 def test_drive_returns_the_certificate():
-    certificate = drive(Cohen(10, 100, 0.05), Case(3, GaussianL2(), 0.5), lambda stream, total: np.array([0, total, 0, 0]))
+    certificate = drive(
+        Cohen(10, 100, 0.05), Case(3, GaussianL2(), 0.5), lambda stream, total: np.array([0, total, 0, 0])
+    )
     assert (certificate.prediction, certificate.count_a, certificate.look_a) == (1, 100, "100/100")
 
 
@@ -541,7 +543,9 @@ class Squares(Dataset):
     """Six grey squares; the subclasses break one promise each."""
 
     def __init__(self, targets=(0, 1, 0, 1, 0, 1), classes=("dark", "bright"), images=None):
-        super().__init__(targets, classes, torch.arange(6 * 16, dtype=torch.uint8).view(6, 1, 4, 4) if images is None else images)
+        super().__init__(
+            targets, classes, torch.arange(6 * 16, dtype=torch.uint8).view(6, 1, 4, 4) if images is None else images
+        )
 
 
 class Shares(Squares):

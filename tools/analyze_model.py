@@ -1,5 +1,6 @@
 #!/usr/bin/env python
-"""What a model costs: parameters, multiply-adds of a forward, memory of a training step. Nothing is run, no data is read.
+"""What a model costs: parameters, multiply-adds of a forward, memory of a training step. Nothing is run, no data is
+read.
 
     python tools/analyze_model.py digits/pretrain
     python tools/analyze_model.py runs/digits/cr --batch-size 256
@@ -30,7 +31,12 @@ def main() -> None:
     """Read the config, analyse, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", metavar="CONFIG", help="a file, a name below configs/, or a run directory")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="images at once in a training step (default: the config's micro-batch)")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="images at once in a training step (default: the config's micro-batch)",
+    )
     parser.add_argument("--shape", metavar="CxHxW", help="of an image, for networks that take any size")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="also +new.key=value and ~key")
@@ -49,9 +55,13 @@ def main() -> None:
         batch_size, _ = TrainSettings(**instantiate(cfg.train)).split(processes=1)
     if args.format == "json":
         record = {"config": args.config, "overrides": args.overrides, **asdict(result)}
-        print(json.dumps({**record, "batch_size": batch_size, "step_bytes": result.step_bytes(batch_size or 1)}, indent=2))
+        print(
+            json.dumps({**record, "batch_size": batch_size, "step_bytes": result.step_bytes(batch_size or 1)}, indent=2)
+        )
     else:
-        print(tabulate(_rows(result, batch_size or 1), tablefmt="plain", disable_numparse=True, preserve_whitespace=True))
+        print(
+            tabulate(_rows(result, batch_size or 1), tablefmt="plain", disable_numparse=True, preserve_whitespace=True)
+        )
 
 
 def _rows(result: "ModelAnalysis", batch_size: int) -> list[tuple[str, str]]:
@@ -65,7 +75,10 @@ def _rows(result: "ModelAnalysis", batch_size: int) -> list[tuple[str, str]]:
         rows += [
             ("gradients", _size(result.gradient_bytes)),
             ("optimizer state", _size(result.optimizer_bytes)),
-            ("activations", f"{_size(result.activation_bytes)} per image, kept for the backward pass in {result.precision}"),
+            (
+                "activations",
+                f"{_size(result.activation_bytes)} per image, kept for the backward pass in {result.precision}",
+            ),
             (f"step of {batch_size:,}", f"{_size(step)}, the four above together"),
         ]
     return rows

@@ -22,12 +22,18 @@ def main() -> None:
     """Read the config and its log, attack, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SOURCE", help="run directory, or certification config")
-    parser.add_argument("--images", type=int, default=20, metavar="N", help="certified images, drawn at random (default: 20)")
+    parser.add_argument(
+        "--images", type=int, default=20, metavar="N", help="certified images, drawn at random (default: 20)"
+    )
     parser.add_argument("--scale", type=float, default=1.0, metavar="S", help="factor of their radii (default: 1)")
     parser.add_argument("--steps", type=int, default=20, metavar="N", help="gradient steps of an attempt (default: 20)")
     parser.add_argument("--restarts", type=int, default=2, metavar="N", help="attempts at each image (default: 2)")
-    parser.add_argument("--samples", type=int, default=32, metavar="N", help="noisy samples of a gradient (default: 32)")
-    parser.add_argument("--n", type=int, default=1000, metavar="N", help="samples of PREDICT at what was found (default: 1000)")
+    parser.add_argument(
+        "--samples", type=int, default=32, metavar="N", help="noisy samples of a gradient (default: 32)"
+    )
+    parser.add_argument(
+        "--n", type=int, default=1000, metavar="N", help="samples of PREDICT at what was found (default: 1000)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the attack (default: 0)")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()

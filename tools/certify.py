@@ -26,14 +26,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", metavar="SOURCE", help="run directory, or certification config")
     work = parser.add_mutually_exclusive_group()
-    work.add_argument("--shard", type=_shard, default=(0, 1), metavar="i/N", help="take every N-th image, from the i-th on (i from 0)")
-    work.add_argument("--processes", metavar="N|auto", help="certify in N processes, each with a GPU of its own; auto: one per GPU")
+    work.add_argument(
+        "--shard", type=_shard, default=(0, 1), metavar="i/N", help="take every N-th image, from the i-th on (i from 0)"
+    )
+    work.add_argument(
+        "--processes", metavar="N|auto", help="certify in N processes, each with a GPU of its own; auto: one per GPU"
+    )
     work.add_argument("--verify", metavar="LOG", help="recompute every radius of a log's folder from its counts")
     work.add_argument(
-        "--merge", nargs="+", metavar="FOLDER", help="write the rows of the second and further folders to the first, a new one"
+        "--merge",
+        nargs="+",
+        metavar="FOLDER",
+        help="write the rows of the second and further folders to the first, a new one",
     )
     parser.add_argument("--dry-run", action="store_true", help="check the whole config, certify nothing")
-    parser.add_argument("--radii", nargs="+", type=float, metavar="R", help="columns of the table (default: 0 0.25 ... 3)")
+    parser.add_argument(
+        "--radii", nargs="+", type=float, metavar="R", help="columns of the table (default: 0 0.25 ... 3)"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
     if (args.verify or args.merge) and args.source is not None:
@@ -93,7 +102,11 @@ def _verify_one(folder: Path) -> int:
         print(f"error: {error}" if str(folder) in str(error) else f"error: {folder}: {error}", file=sys.stderr)
         return 2
     shown = problems[:20] + [f"... and {len(problems) - 20} more"] * (len(problems) > 20)
-    verdict = f"{len(problems)} claims do not follow from their counts" if problems else f"all {rows} rows follow from their counts"
+    verdict = (
+        f"{len(problems)} claims do not follow from their counts"
+        if problems
+        else f"all {rows} rows follow from their counts"
+    )
     print("\n".join([*shown, f"{folder}: {verdict}"]))
     return 1 if problems else 0
 
@@ -105,7 +118,10 @@ def _merge(folders: list[str]) -> None:
     if not parts:
         raise UserError("--merge needs a new folder, and then the folders to merge")
     table = merge_folders(parts, out)
-    print(f"{out}: {len(table.rows)} images" + (f", {table.repeated} of them recorded twice with equal rows" if table.repeated else ""))
+    print(
+        f"{out}: {len(table.rows)} images"
+        + (f", {table.repeated} of them recorded twice with equal rows" if table.repeated else "")
+    )
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -30,11 +30,17 @@ def main() -> None:
     parser.add_argument("a", metavar="A", help="run directory, certify folder or TSV file")
     parser.add_argument("b", metavar="B", help="likewise")
     parser.add_argument("--common", action="store_true", help="leave out images that only one of them has")
-    parser.add_argument("--radii", nargs="+", type=float, metavar="R", help="in [0,1] pixel units (default: 0 0.25 ... 3)")
-    parser.add_argument("--images", type=int, default=0, metavar="K", help="list the K images that gain most, and that lose most")
+    parser.add_argument(
+        "--radii", nargs="+", type=float, metavar="R", help="in [0,1] pixel units (default: 0 0.25 ... 3)"
+    )
+    parser.add_argument(
+        "--images", type=int, default=0, metavar="K", help="list the K images that gain most, and that lose most"
+    )
     parser.add_argument("--two-sided", action="store_true", help="compare the two-sided radii")
     parser.add_argument("--norm", choices=NORMS, help="convert the radii to this norm")
-    parser.add_argument("--shape", metavar="CxHxW", help="of the images, for --norm with logs that have no header: 3x32x32")
+    parser.add_argument(
+        "--shape", metavar="CxHxW", help="of the images, for --norm with logs that have no header: 3x32x32"
+    )
     parser.add_argument("--output", metavar="FILE.tsv", help="write all images there, the largest gain first")
     args = parser.parse_args()
 

@@ -22,16 +22,25 @@ from dmaelab.utils.errors import UserError
 def main() -> None:
     """Read, check, write, and say what became of the names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="file of weights, or run directory (its model_final.pth)")
+    parser.add_argument(
+        "source", type=Path, metavar="SOURCE", help="file of weights, or run directory (its model_final.pth)"
+    )
     parser.add_argument("output", type=Path, metavar="FILE", help="what to write; .pth or .safetensors")
-    parser.add_argument("--to", choices=("dmaelab", "official", "timm"), required=True, help="whose names; timm's have no decoder")
+    parser.add_argument(
+        "--to", choices=("dmaelab", "official", "timm"), required=True, help="whose names; timm's have no decoder"
+    )
     parser.add_argument("--heads", type=int, metavar="N", help="attention heads, where the file does not tell them")
     parser.add_argument("--decoder-heads", type=int, metavar="N", help="likewise, of the decoder")
     parser.add_argument(
-        "--stats", nargs="+", metavar="S", help="pixel statistics, where the file stores none: imagenet, cifar10, or means and deviations"
+        "--stats",
+        nargs="+",
+        metavar="S",
+        help="pixel statistics, where the file stores none: imagenet, cifar10, or means and deviations",
     )
     parser.add_argument(
-        "--pixel-targets", action="store_true", help="the autoencoder predicts pixels, not patches normalised each (files called visualize)"
+        "--pixel-targets",
+        action="store_true",
+        help="the autoencoder predicts pixels, not patches normalised each (files called visualize)",
     )
     args = parser.parse_args()
 
@@ -44,7 +53,9 @@ def main() -> None:
     after = own_layout(written)
     mean, std = ([round(value, 4) for value in buffer.flatten().tolist()] for buffer in model.preprocess.buffers())
     kept = LoadReport(
-        [name for name in after if name in before], [n for n in after if n not in before], [n for n in before if n not in after]
+        [name for name in after if name in before],
+        [n for n in after if n not in before],
+        [n for n in before if n not in after],
     )
     print(f"{args.source}: {describe(model)}; pixel mean {mean}, deviation {std}")
     print(f"{args.output}: {len(written)} tensors with the names of {args.to}: {kept}")
@@ -73,7 +84,9 @@ def _from_file(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     for name, given in needed.items():
         if given is None and name not in known_heads(weights) and weights.kind != "unknown":
             option = "--heads" if name == "num_heads" else "--decoder-heads"
-            raise UserError(f"{args.source}: no tensor shows {name}, and what is written would tell a guess as known: give {option}")
+            raise UserError(
+                f"{args.source}: no tensor shows {name}, and what is written would tell a guess as known: give {option}"
+            )
     mean, std = _statistics(args.stats)
     options: dict[str, Any] = {"num_heads": args.heads, "pixel_mean": mean, "pixel_std": std}
     if weights.kind == "classifier":
@@ -89,14 +102,17 @@ def _from_file(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
 
 
 def _statistics(words: list[str] | None) -> tuple[Any, Any]:
-    """Return pixel_mean and pixel_std as the loaders take them: a name, or the first and the second half of the numbers."""
+    """Return pixel_mean and pixel_std as the loaders take them: a name, or the first and the second half of the
+    numbers.
+    """
     if words is None or len(words) == 1:
         return (words[0] if words else None), None
     try:
         numbers = [float(word) for word in words]
     except ValueError:
         raise UserError(
-            f"--stats {' '.join(words)}: give imagenet, cifar10, or one mean per channel and then one deviation per channel"
+            f"--stats {' '.join(words)}: give imagenet, cifar10, or one mean per channel and then one deviation per"
+            " channel"
         ) from None
     return numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]
 

@@ -22,8 +22,15 @@ def main() -> None:
     """Read the config, run the stages, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="CONFIG", help="a file, or a name below configs/")
-    parser.add_argument("--from", dest="restart_at", metavar="STAGE", help="redo this stage and those that need it, their results removed")
-    parser.add_argument("--debug", action="store_true", help="a trial: tiny models, generated images, two steps a training")
+    parser.add_argument(
+        "--from",
+        dest="restart_at",
+        metavar="STAGE",
+        help="redo this stage and those that need it, their results removed",
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="a trial: tiny models, generated images, two steps a training"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check all stages, run none")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()

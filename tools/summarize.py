@@ -32,26 +32,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logs", nargs="*", metavar="LOG", help="run directory, certify folder or TSV file")
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the table (default: text)")
-    parser.add_argument("--radii", nargs="+", type=float, metavar="R", help="in [0,1] pixel units (default: 0 0.25 ... 3)")
+    parser.add_argument(
+        "--radii", nargs="+", type=float, metavar="R", help="in [0,1] pixel units (default: 0 0.25 ... 3)"
+    )
     parser.add_argument("--labels", nargs="+", metavar="TEXT", help="one name for each log, in their order")
     parser.add_argument(
         "--intervals", nargs="?", type=_method, const=METHODS[0], metavar="METHOD",
         help=f"add 95%% confidence intervals: {' (default) or '.join(METHODS)}; without METHOD write it after the logs",
     )  # fmt: skip
     parser.add_argument(
-        "--bound", type=float, metavar="RHO", help="add a lower bound of the population's robust accuracy, false with probability RHO"
+        "--bound",
+        type=float,
+        metavar="RHO",
+        help="add a lower bound of the population's robust accuracy, false with probability RHO",
     )
     parser.add_argument("--alpha", type=float, help="of the certificates, for --bound with logs that have no header")
     parser.add_argument("--two-sided", action="store_true", help="take the two-sided radii")
-    parser.add_argument("--norm", choices=NORMS, help="convert the radii to this norm, [0,1] pixel units; l0 counts values")
-    parser.add_argument("--norms", nargs="+", choices=NORMS, default=(), metavar="NORM", help="add the ACR in these norms as columns")
-    parser.add_argument("--shape", metavar="CxHxW", help="of the images, for --norm(s) with logs that have no header: 3x32x32")
+    parser.add_argument(
+        "--norm", choices=NORMS, help="convert the radii to this norm, [0,1] pixel units; l0 counts values"
+    )
+    parser.add_argument(
+        "--norms", nargs="+", choices=NORMS, default=(), metavar="NORM", help="add the ACR in these norms as columns"
+    )
+    parser.add_argument(
+        "--shape", metavar="CxHxW", help="of the images, for --norm(s) with logs that have no header: 3x32x32"
+    )
     parser.add_argument("--output", metavar="FILE", help="write the table there instead of printing it")
     papers = parser.add_argument_group("tables of the paper")
-    papers.add_argument("--table", type=int, choices=NUMBERS, metavar="N", help=f"its table N, one of {', '.join(map(str, NUMBERS))}")
+    papers.add_argument(
+        "--table", type=int, choices=NUMBERS, metavar="N", help=f"its table N, one of {', '.join(map(str, NUMBERS))}"
+    )
     papers.add_argument(
         "--label", nargs="+", action="append", default=[], metavar=("LOG", "KEY=VALUE"),
-        help="give a log labels, such as method=RS sigma=0.25; for one without a header also eval_sigma, n, n0, alpha (repeatable)",
+        help="give a log labels, such as method=RS sigma=0.25; for one without a header also eval_sigma, n, n0, alpha"
+             " (repeatable)",
     )  # fmt: skip
     papers.add_argument("--partial", action="store_true", help="print what there is of a table that lacks rows")
     papers.add_argument("--paper", action="store_true", help="add what the paper prints; without LOG that alone")
@@ -96,7 +110,9 @@ def _refuse(args: argparse.Namespace, why: str, *names: str) -> None:
 
 def _method(text: str) -> str:
     if text not in METHODS:
-        raise argparse.ArgumentTypeError(f"'{text}' is none of {', '.join(METHODS)}; to take the default, write --intervals after the logs")
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is none of {', '.join(METHODS)}; to take the default, write --intervals after the logs"
+        )
     return text
 
 

@@ -28,10 +28,16 @@ def main() -> None:
     """Read the config, apply the overrides, start."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="CONFIG", help="a file, or a name below configs/")
-    parser.add_argument("--resume", action="store_true", help="continue the run in train.out_dir from its newest checkpoint")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in train.out_dir from its newest checkpoint"
+    )
     parser.add_argument("--eval-only", action="store_true", help="evaluate the model of train.out_dir")
-    parser.add_argument("--weights", default="final", help="with --eval-only: 'final', 'best', or a checkpoint (default: final)")
-    parser.add_argument("--debug", action="store_true", help="a trial: tiny model, generated images, two steps, in a temporary folder")
+    parser.add_argument(
+        "--weights", default="final", help="with --eval-only: 'final', 'best', or a checkpoint (default: final)"
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="a trial: tiny model, generated images, two steps, in a temporary folder"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check the whole config, build nothing")
     parser.add_argument("--print-config", action="store_true", help="print the config with the overrides applied")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="also +new.key=value and ~key")

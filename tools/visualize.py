@@ -21,7 +21,9 @@ def main() -> None:
     """Parse and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("reconstruct", help="original, noisy, masked and reconstructed test images of a pre-training run")
+    one = commands.add_parser(
+        "reconstruct", help="original, noisy, masked and reconstructed test images of a pre-training run"
+    )
     one.add_argument("run", type=Path, help="run directory")
     one.add_argument("--weights", default="final", help="'final', 'best', or a checkpoint (default: final)")
     one.add_argument("--output", type=Path, metavar="PNG", help="default: reconstruction.png in the run directory")
@@ -29,13 +31,17 @@ def main() -> None:
     many.add_argument("logs", nargs="+", metavar="LOG", help="run directory, certify folder or TSV file")
     many.add_argument("--labels", nargs="+", metavar="TEXT", help="one name for each log, in their order")
     many.add_argument("--title", default="")
-    many.add_argument("--output", type=Path, default=Path("curves.png"), metavar="FILE", help=".png or .svg (default: curves.png)")
+    many.add_argument(
+        "--output", type=Path, default=Path("curves.png"), metavar="FILE", help=".png or .svg (default: curves.png)"
+    )
     two = commands.add_parser("compare", help="the certified radius of each image in two logs, one against the other")
     two.add_argument("a", metavar="A", help="run directory, certify folder or TSV file")
     two.add_argument("b", metavar="B", help="likewise, on the same images")
     two.add_argument("--labels", nargs=2, metavar="TEXT", help="names of the two")
     two.add_argument("--common", action="store_true", help="leave out images that only one of them has")
-    two.add_argument("--output", type=Path, default=Path("compare.png"), metavar="FILE", help=".png or .svg (default: compare.png)")
+    two.add_argument(
+        "--output", type=Path, default=Path("compare.png"), metavar="FILE", help=".png or .svg (default: compare.png)"
+    )
     args = parser.parse_args()
     {"reconstruct": _reconstruct, "curves": _curves, "compare": _compare}[args.command](args)
 

@@ -65,7 +65,9 @@ def loop(name: str, task: Task, samples: Samples, device: torch.device) -> Run:
     """Return the loop of that name, built: a function that runs the next steps."""
     if name == "reference's loop":
         return plain_loop(task.build, samples, task.steps, device)
-    ours = Variant(precision_rule(device.type), attention_rule(device.type, training=True), compiled=name == "compiled blocks")
+    ours = Variant(
+        precision_rule(device.type), attention_rule(device.type, training=True), compiled=name == "compiled blocks"
+    )
     return our_loop(task.build, ours, samples, task.steps, device)
 
 

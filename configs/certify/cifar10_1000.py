@@ -1,6 +1,7 @@
 """Certification of a CIFAR-10 run as in Table 10 of the paper: 1,000 test images, n = 10,000.
 
-    python tools/certify.py certify/cifar10_1000 certify.run=runs/cifar10_224/cr_multi corruption.sigma=0.5 certify.name=at_0.5
+    python tools/certify.py certify/cifar10_1000 certify.run=runs/cifar10_224/cr_multi corruption.sigma=0.5 \\
+        certify.name=at_0.5
 
 The paper does not say which images: here every 10th.
 """

@@ -18,7 +18,15 @@ from ..common.train import optimizer, schedule, train
 
 model = L(DenoisingMAE)(
     encoder=L(build_backbone)(
-        name="vit", width=128, depth=4, num_heads=4, mlp_ratio=4.0, image_size=32, patch_size=4, pool=None, attention="auto"
+        name="vit",
+        width=128,
+        depth=4,
+        num_heads=4,
+        mlp_ratio=4.0,
+        image_size=32,
+        patch_size=4,
+        pool=None,
+        attention="auto",
     ),
     decoder=L(MAEDecoder)(_partial_=True, width=64, depth=1, num_heads=4),
     corruption=L(build_corruption)(name="gaussian", sigma=0.25),
@@ -35,4 +43,11 @@ data = dict(
 )
 labels = dict(pretrain="DMAE")
 optimizer.lr = 1.5e-3
-train.update(out_dir="runs/cifar10/pretrain", max_iter=4000, batch_size=256, log_period=100, eval_images=1000, checkpoint_period=1000)
+train.update(
+    out_dir="runs/cifar10/pretrain",
+    max_iter=4000,
+    batch_size=256,
+    log_period=100,
+    eval_images=1000,
+    checkpoint_period=1000,
+)

@@ -1,4 +1,5 @@
-"""Linear probe under noise on CIFAR-10 at 32x32: the encoder of cifar10/pretrain frozen, batch normalisation and one linear layer.
+"""Linear probe under noise on CIFAR-10 at 32x32: the encoder of cifar10/pretrain frozen, batch normalisation and one
+linear layer.
 
     python tools/train_net.py --config-file configs/cifar10/probe.py
 

@@ -5,16 +5,17 @@
 
 Without continued pre-training: train.init_from=runs/imagenet/dmae_base.
 
-Certified accuracy (%) of the paper (Table 3; all test images, n = 100,000, the best sigma) at radius 0.25, 0.5, 0.75, 1:
+Certified accuracy (%) of the paper (Table 3; all test images, n = 100,000, the best sigma) at radius 0.25, 0.5, 0.75,
+1:
     after continued pre-training    80.8 67.1 49.7 37.7
     without                         79.2 64.6 47.3 36.1
 Table 10 (1,000 images, n = 10,000) at radius 0, 0.25, 0.5, 0.75, 1, evaluated at sigma 0.25 and at 0.5:
     sigma 0.25   90.4 81.2 65.3 44.2 0     44.5 35.4 26.8 18.8 11.3
     sigma 0.5    72.2 65.2 54.1 41.6 0     74.5 66.5 57.3 46.3 34.7
 
-The last epoch is what is certified. The reference kept the epoch that was best on every 10th *test* image: to do as it did,
-train.best_metric=smoothed_accuracy model.votes=100 train.eval_images=1000 train.eval_period=195, then certify.weights=best;
-the log is marked `selected_by`.
+The last epoch is what is certified. The reference kept the epoch that was best on every 10th *test* image: to do as it
+did, train.best_metric=smoothed_accuracy model.votes=100 train.eval_images=1000 train.eval_period=195, then
+certify.weights=best; the log is marked `selected_by`.
 """
 
 from dmaelab.config import LazyCall as L
@@ -27,7 +28,9 @@ from ..common.debug import finetune as _debug
 from ..imagenet.finetune_base_cr import labels, model, optimizer, schedule, train
 
 model.classifier.update(num_classes=10, pixel_mean=_MEAN, pixel_std=_STD, input_size=224)
-model.loss = L(build_loss)(name="cr", lam=2.0, mu=L(paper_mu)(sigma="${model.corruption.sigma}"), copies=2, label_smoothing=0.1)
+model.loss = L(build_loss)(
+    name="cr", lam=2.0, mu=L(paper_mu)(sigma="${model.corruption.sigma}"), copies=2, label_smoothing=0.1
+)
 model.mixing = None
 schedule.final = 1e-6 / 5e-4
 train.update(

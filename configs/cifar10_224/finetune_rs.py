@@ -1,4 +1,5 @@
-"""RS fine-tuning of ViT-B on CIFAR-10: cross-entropy on noisy images; no row of the paper, the plain baseline beside CR.
+"""RS fine-tuning of ViT-B on CIFAR-10: cross-entropy on noisy images; no row of the paper, the plain baseline beside
+CR.
 
     python tools/train_net.py --config-file configs/cifar10_224/finetune_rs.py model.corruption.sigma=0.5
     python tools/train_net.py --config-file cifar10_224/finetune_rs --debug        # a trial without data

@@ -1,12 +1,13 @@
 """Continued DMAE pre-training of ViT-B on CIFAR-10: 50 epochs from the ImageNet weights (paper, Section 4.3).
 
     export DMAELAB_DATA=/path/to/data        # holds cifar10/
-    python tools/train_net.py --config-file configs/cifar10_224/pretrain.py train.init_from=dmae_base_sigma_0.25_mask_0.75_1100e.pth \\
+    python tools/train_net.py --config-file configs/cifar10_224/pretrain.py \\
+        train.init_from=dmae_base_sigma_0.25_mask_0.75_1100e.pth \\
         labels.pretrain=DMAE labels.epochs=1100
     python tools/train_net.py --config-file cifar10_224/pretrain --debug        # a trial without data
 
-Encoder and decoder go on; data, statistics and schedule change (10 epochs of warm-up in the reference, none named in the paper).
-What it leads to is in the header of cifar10_224/finetune_cr.
+Encoder and decoder go on; data, statistics and schedule change (10 epochs of warm-up in the reference, none named in
+the paper). What it leads to is in the header of cifar10_224/finetune_cr.
 """
 
 from ..common.cifar10_224 import MEAN as _MEAN

@@ -1,4 +1,6 @@
-"""CIFAR-10 for models at 224: images and noise at 32x32, enlarged inside the model, so that radii are those of 32x32 pixels."""
+"""CIFAR-10 for models at 224: images and noise at 32x32, enlarged inside the model, so that radii are those of 32x32
+pixels.
+"""
 
 from dmaelab.config import LazyCall as L
 from dmaelab.data import build_dataset

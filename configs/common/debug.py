@@ -3,8 +3,14 @@
 
 def _data(image_size, num_classes=10):
     """Both data sets, generated; 16 images to train on are two steps of 8."""
-    node = f"'_target_': 'dmaelab.data.build.build_dataset', 'name': 'generated', 'image_size': {image_size}, 'num_classes': {num_classes}"
-    return [f"data.{split}={{{node}, 'split': '{split}', 'count': {count}}}" for split, count in (("train", 16), ("test", 6))]
+    node = (
+        f"'_target_': 'dmaelab.data.build.build_dataset', 'name': 'generated', 'image_size': {image_size},"
+        f" 'num_classes': {num_classes}"
+    )
+    return [
+        f"data.{split}={{{node}, 'split': '{split}', 'count': {count}}}"
+        for split, count in (("train", 16), ("test", 6))
+    ]
 
 
 def _vit(path, head_width=16):

@@ -1,4 +1,6 @@
-"""Stages that the pipelines of the paper's tables share: one name is one model, so that what one table has trained the next one finds."""
+"""Stages that the pipelines of the paper's tables share: one name is one model, so that what one table has trained the
+next one finds.
+"""
 
 SIGMAS = (0.25, 0.5, 1.0)
 
@@ -16,7 +18,15 @@ _LABELS = {
 
 def pipeline(table, title, weights, radii):
     """The section `pipeline`. A stage of `weights` can be replaced by pipeline.weights.STAGE=FILE."""
-    return dict(out_dir="runs/paper", report=table, title=title, radii=radii, weights=dict.fromkeys(weights), seeds=1, processes="auto")
+    return dict(
+        out_dir="runs/paper",
+        report=table,
+        title=title,
+        radii=radii,
+        weights=dict.fromkeys(weights),
+        seeds=1,
+        processes="auto",
+    )
 
 
 def pretraining(name):
@@ -26,7 +36,9 @@ def pretraining(name):
 def continued():
     """Continued pre-training on CIFAR-10."""
     overrides = _LABELS["dmae_base"]
-    return dict(name="dmae_base_cifar10", config="cifar10_224/pretrain", init_from="dmae_base", overrides=overrides, once=True)
+    return dict(
+        name="dmae_base_cifar10", config="cifar10_224/pretrain", init_from="dmae_base", overrides=overrides, once=True
+    )
 
 
 def imagenet(config, init_from, sigma):
@@ -60,8 +72,15 @@ def evaluated(training, sigma):
 
 
 def _training(name, config, init_from, sigma):
-    return dict(name=name, config=config, init_from=init_from, overrides=[f"model.corruption.sigma={sigma}", *_LABELS[init_from]])
+    return dict(
+        name=name,
+        config=config,
+        init_from=init_from,
+        overrides=[f"model.corruption.sigma={sigma}", *_LABELS[init_from]],
+    )
 
 
 def _certification(training, config):
-    return dict(name=f"certify_{training['name']}", config=f"certify/{config}", certify=training["name"], label=training["name"])
+    return dict(
+        name=f"certify_{training['name']}", config=f"certify/{config}", certify=training["name"], label=training["name"]
+    )

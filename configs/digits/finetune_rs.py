@@ -17,7 +17,9 @@ _backbone = _pretrain.encoder
 _backbone.pool = "gap"
 
 model = L(NoisyClassifier)(
-    classifier=L(Classifier)(backbone=_backbone, num_classes=10, pixel_mean=_pretrain.pixel_mean, pixel_std=_pretrain.pixel_std),
+    classifier=L(Classifier)(
+        backbone=_backbone, num_classes=10, pixel_mean=_pretrain.pixel_mean, pixel_std=_pretrain.pixel_std
+    ),
     corruption=L(build_corruption)(name="gaussian", sigma=0.25),
     loss=L(build_loss)(name="rs"),
 )

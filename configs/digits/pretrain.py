@@ -15,7 +15,16 @@ from ..common.train import optimizer, schedule, train
 
 model = L(DenoisingMAE)(
     encoder=L(build_backbone)(
-        name="vit", width=64, depth=3, num_heads=2, mlp_ratio=2.0, image_size=8, patch_size=2, in_channels=1, pool=None, attention="auto"
+        name="vit",
+        width=64,
+        depth=3,
+        num_heads=2,
+        mlp_ratio=2.0,
+        image_size=8,
+        patch_size=2,
+        in_channels=1,
+        pool=None,
+        attention="auto",
     ),
     decoder=L(MAEDecoder)(_partial_=True, width=32, depth=1, num_heads=2),
     corruption=L(build_corruption)(name="gaussian", sigma=0.25),

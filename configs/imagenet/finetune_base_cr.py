@@ -1,11 +1,13 @@
 """CR fine-tuning of ViT-B on ImageNet (Eq. 8, Table 8): the models of Tables 1, 2, 5 and 9.
 
-    torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/finetune_base_cr.py model.corruption.sigma=0.5
+    torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/finetune_base_cr.py \\
+        model.corruption.sigma=0.5
     python tools/train_net.py --config-file imagenet/finetune_base_cr --debug        # a trial without data
 
-sigma is 0.25, 0.5 or 1.0; mu follows it. train.init_from takes a run directory, which tells how it was pre-trained, or a file, which
-does not: the released weights with labels.pretrain=DMAE labels.epochs=1100; the 700-epoch model of Table 5,
-runs/imagenet/dmae_base/checkpoints/epoch_700.pth, with labels.epochs=700; MAE of Table 9 with labels.pretrain=MAE labels.epochs=1600.
+sigma is 0.25, 0.5 or 1.0; mu follows it. train.init_from takes a run directory, which tells how it was pre-trained, or
+a file, which does not: the released weights with labels.pretrain=DMAE labels.epochs=1100; the 700-epoch model of Table
+5, runs/imagenet/dmae_base/checkpoints/epoch_700.pth, with labels.epochs=700; MAE of Table 9 with labels.pretrain=MAE
+labels.epochs=1600.
 
 Certified accuracy (%) of the paper (Table 2; 1,000 images, n = 10,000) at radius 0, 0.5, 1, 1.5, 2, 3:
     sigma 0.25   78.1 69.6
@@ -42,7 +44,9 @@ model = L(NoisyClassifier)(
         pixel_std=_STD,
     ),
     corruption=L(build_corruption)(name="gaussian", sigma=0.25),
-    loss=L(build_loss)(name="cr", lam=2.0, mu=L(paper_mu)(sigma="${model.corruption.sigma}"), copies=2, label_smoothing=0.1),
+    loss=L(build_loss)(
+        name="cr", lam=2.0, mu=L(paper_mu)(sigma="${model.corruption.sigma}"), copies=2, label_smoothing=0.1
+    ),
     mixing=L(Mixing)(mixup=0.8, cutmix=1.0, after_noise=True),
 )
 data = dict(

@@ -1,6 +1,7 @@
 """RS fine-tuning of ViT-B on ImageNet: cross-entropy on noisy images, Table 9 of the paper.
 
-    torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/finetune_base_rs.py model.corruption.sigma=0.5
+    torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/finetune_base_rs.py \\
+        model.corruption.sigma=0.5
     python tools/train_net.py --config-file imagenet/finetune_base_rs --debug        # a trial without data
 
 Certified accuracy (%) of the paper (Table 9; sigma 0.5, 1,000 images, n = 10,000) at radius 0, 0.5, 1, 1.5:

@@ -5,9 +5,9 @@
     python tools/train_net.py --config-file imagenet/pretrain_base --debug        # a trial without data
 
 The paper gives no number for pre-training itself; what it leads to is in the headers of the fine-tuning configs.
-The checkpoint `epoch_700` is that of Table 5. batch_size is global; a process takes micro_batch images at once, the 64 of the
-reference on any number of GPUs (more is faster where it fits). The reference trains in fp16; train.precision=bf16 needs no loss
-scaling.
+The checkpoint `epoch_700` is that of Table 5. batch_size is global; a process takes micro_batch images at once, the 64
+of the reference on any number of GPUs (more is faster where it fits). The reference trains in fp16;
+train.precision=bf16 needs no loss scaling.
 """
 
 from dmaelab.config import LazyCall as L
@@ -39,7 +39,9 @@ data = dict(
     transform=[L(random_resized_crop)(size=224, scale=(0.2, 1.0))],
     augment=[L(HorizontalFlip)()],
 )
-optimizer = L(build_adamw)(lr=L(scaled_lr)(base_lr=1.5e-4, batch_size="${train.batch_size}"), weight_decay=0.05, betas=(0.9, 0.95))
+optimizer = L(build_adamw)(
+    lr=L(scaled_lr)(base_lr=1.5e-4, batch_size="${train.batch_size}"), weight_decay=0.05, betas=(0.9, 0.95)
+)
 schedule = L(warmup_cosine_epochs)(warmup_epochs=40, epochs="${train.epochs}")
 train = dict(
     out_dir="runs/imagenet/dmae_base",

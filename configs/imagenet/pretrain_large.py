@@ -3,7 +3,8 @@
     torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/pretrain_large.py
     python tools/train_net.py --config-file imagenet/pretrain_large --debug        # a trial without data
 
-24 blocks, as in the released weights and the paper's 304M parameters; its text says 16. Everything else as imagenet/pretrain_base.
+24 blocks, as in the released weights and the paper's 304M parameters; its text says 16. Everything else as
+imagenet/pretrain_base.
 """
 
 from ..common.debug import pretrain as _debug

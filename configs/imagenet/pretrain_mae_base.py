@@ -4,7 +4,8 @@
     python tools/train_net.py --config-file imagenet/pretrain_mae_base --debug        # a trial without data
 
 The paper takes the weights that He et al. (2022) released, trained so for 1600 epochs; load those with
-train.init_from=mae_pretrain_vit_base.pth labels.pretrain=MAE labels.epochs=1600 in the next stage and leave this one out.
+train.init_from=mae_pretrain_vit_base.pth labels.pretrain=MAE labels.epochs=1600 in the next stage and leave this one
+out.
 """
 
 from dmaelab.config import LazyCall as L

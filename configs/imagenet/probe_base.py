@@ -1,6 +1,7 @@
 """Linear probing of a frozen ViT-B on ImageNet under noise: Table 4 of the paper, one probe for each sigma.
 
-    torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/probe_base.py model.corruption.sigma=0.5
+    torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/probe_base.py \\
+        model.corruption.sigma=0.5
     python tools/train_net.py --config-file imagenet/probe_base --debug        # a trial without data
 
 For MAE: train.init_from=mae_pretrain_vit_base.pth labels.pretrain=MAE labels.epochs=1600.

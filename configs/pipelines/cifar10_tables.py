@@ -3,8 +3,9 @@
     export DMAELAB_DATA=/path/to/data        # holds cifar10-jpeg/{train,test}/<class>/*.jpg
     python tools/pipeline.py --config-file pipelines/cifar10_tables
 
-Both encoders get the same steps, images and settings; each is probed, and fine-tuned with RS and with CR for the same steps, as the paper
-does (CR then sees twice the noisy copies); the same 500 test images are certified. The steps are what two cores bear in about two hours.
+Both encoders get the same steps, images and settings; each is probed, and fine-tuned with RS and with CR for the same
+steps, as the paper does (CR then sees twice the noisy copies); the same 500 test images are certified. The steps are
+what two cores bear in about two hours.
 """
 
 pipeline = dict(
@@ -19,7 +20,8 @@ pipeline = dict(
         ["certify_mae_cr", "certify_dmae_cr"],
         ["certify_dmae_rs", "certify_dmae_cr"],
     ],
-    note="Weights of a small budget: a comparison of the two pre-trainings under one small budget, no reproduction of the paper.",
+    note="Weights of a small budget: a comparison of the two pre-trainings under one small budget, no reproduction of"
+    " the paper.",
 )
 
 _steps = {"probe": 400, "rs": 600, "cr": 600}
@@ -33,6 +35,11 @@ for _pretrain, _config in (("MAE", "cifar10/pretrain_mae"), ("DMAE", "cifar10/pr
         _name = f"{_source}_{_method}"
         _training = "probe" if _method == "probe" else f"finetune_{_method}"
         stages += [
-            dict(name=_name, config=f"cifar10/{_training}", init_from=_source, overrides=[f"train.max_iter={_steps[_method]}"]),
+            dict(
+                name=_name,
+                config=f"cifar10/{_training}",
+                init_from=_source,
+                overrides=[f"train.max_iter={_steps[_method]}"],
+            ),
             dict(name=f"certify_{_name}", certify=_name, overrides=_certify, label=f"{_pretrain} + {_method}"),
         ]

@@ -1,9 +1,10 @@
 """Tables 1 and 2 of the paper: DMAE ViT-B and ViT-L on ImageNet, CR at sigma 0.25, 0.5 and 1.0.
 
-    python tools/pipeline.py --config-file pipelines/table2 pipeline.weights.dmae_base=dmae_base_sigma_0.25_mask_0.75_1100e.pth \\
+    python tools/pipeline.py --config-file pipelines/table2 \\
+        pipeline.weights.dmae_base=dmae_base_sigma_0.25_mask_0.75_1100e.pth \\
         pipeline.weights.dmae_large=dmae_large_sigma_0.25_mask_0.75_1600e.pth
     python tools/pipeline.py --config-file pipelines/table2 --debug        # a trial of half a minute without data
-    python tools/pipeline.py --config-file pipelines/table2 pipeline.seeds=10        # mean and standard deviation, as the paper repeats
+    python tools/pipeline.py --config-file pipelines/table2 pipeline.seeds=10  # ten seeds, as in the paper
 
 Without weights the pre-trainings are run too. The paper's numbers: tools/summarize.py --table 2 --paper.
 """

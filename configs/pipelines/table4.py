@@ -1,9 +1,10 @@
 """Table 4 of the paper: linear probes on DMAE and MAE ViT-B, ImageNet, sigma 0.25, 0.5 and 1.0.
 
-    python tools/pipeline.py --config-file pipelines/table4 pipeline.weights.dmae_base=dmae_base_sigma_0.25_mask_0.75_1100e.pth \\
+    python tools/pipeline.py --config-file pipelines/table4 \\
+        pipeline.weights.dmae_base=dmae_base_sigma_0.25_mask_0.75_1100e.pth \\
         pipeline.weights.mae_base=mae_pretrain_vit_base.pth
     python tools/pipeline.py --config-file pipelines/table4 --debug        # a trial of half a minute without data
-    python tools/pipeline.py --config-file pipelines/table4 pipeline.seeds=10        # mean and standard deviation, as the paper repeats
+    python tools/pipeline.py --config-file pipelines/table4 pipeline.seeds=10  # ten seeds, as in the paper
 
 Without weights the pre-trainings are run too. The paper's numbers: tools/summarize.py --table 4 --paper.
 """

@@ -2,7 +2,7 @@
 
     python tools/pipeline.py --config-file pipelines/table5
     python tools/pipeline.py --config-file pipelines/table5 --debug        # a trial of half a minute without data
-    python tools/pipeline.py --config-file pipelines/table5 pipeline.seeds=10        # mean and standard deviation, as the paper repeats
+    python tools/pipeline.py --config-file pipelines/table5 pipeline.seeds=10  # ten seeds, as in the paper
 
 No 700-epoch weights were released: the pre-training is run, unless pipeline.weights.dmae_base names its run directory.
 The paper's numbers: tools/summarize.py --table 5 --paper.
@@ -13,7 +13,9 @@ from ..common.paper import imagenet as _imagenet
 from ..common.paper import pipeline as _pipeline
 from ..common.paper import pretraining as _pretraining
 
-pipeline = _pipeline("table5", "Epochs of pre-training", ["dmae_base", "dmae_base:epoch_700"], [0.0, 0.5, 1.0, 1.5, 2.0, 3.0])
+pipeline = _pipeline(
+    "table5", "Epochs of pre-training", ["dmae_base", "dmae_base:epoch_700"], [0.0, 0.5, 1.0, 1.5, 2.0, 3.0]
+)
 pipeline.update(tables=[5])
 stages = [_pretraining("dmae_base")]
 for _sigma in _SIGMAS:

@@ -22,7 +22,8 @@ from dmaelab.utils.errors import UserError
 _PRINTED = 1.005
 
 _OF_THE_HEADER = ("certifier", "corruption", "geometry", "shape", "first_image")
-# Options of a certifier that a figure does not suffer from: where it did not sample for a radius is known, see Cell.exact.
+# Options of a certifier that a figure does not suffer from: where it did not sample for a radius is known, see
+# Cell.exact.
 _OPTIONS = ("skip_wrong", "mode", "radii")
 
 
@@ -40,29 +41,35 @@ class Measurement:
 
     @property
     def sigmas(self) -> tuple[Any, float]:
-        """The sigma of the training and that of the evaluation; a log that names none for its training means the same."""
+        """The sigma of the training and that of the evaluation; the second stands in for a first that is not known."""
         return self.labels.get("sigma", self.labels["eval_sigma"]), self.labels["eval_sigma"]
 
     @cached_property
     def setting(self) -> dict[str, Any]:
         """What measurements must share to be compared, as far as it is known of both.
 
-        That is n, n0, alpha, norm, and the images with their true classes; of a header also the certifier, the noise, its
-        geometry, the size at which it is added, and the first image.
+        That is n, n0, alpha, norm, and the images with their true classes; of a header also the certifier, the noise,
+        its geometry, the size at which it is added, and the first image.
         """
         order = np.argsort(self.log.index)
-        digest = hashlib.blake2b(np.stack([self.log.index, self.log.label])[:, order].tobytes(), digest_size=4).hexdigest()
+        digest = hashlib.blake2b(
+            np.stack([self.log.index, self.log.label])[:, order].tobytes(), digest_size=4
+        ).hexdigest()
         images = f"{len(self.log)} (hash {digest})"
         norm = self.log.norm if self.log.radius_column != TWO_SIDED else f"two-sided {self.log.norm}"
         known = {key: self.log.identity[key] for key in _OF_THE_HEADER if key in self.log.identity}
         if isinstance(known.get("certifier"), Mapping):
-            aside = _OPTIONS if self.log.radius_column == TWO_SIDED else (*_OPTIONS, "weight")  # of the two-sided radius
+            aside = (
+                _OPTIONS if self.log.radius_column == TWO_SIDED else (*_OPTIONS, "weight")
+            )  # of the two-sided radius
             known["certifier"] = {key: value for key, value in known["certifier"].items() if key not in aside}
         return {**{key: self.labels[key] for key in ("n", "n0", "alpha")}, "norm": norm, "images": images, **known}
 
     @cached_property
     def cap(self) -> float:
-        """The largest radius that n samples can certify: that of ``alpha^(1/n)``, sigma Phi^-1 of it for Gaussian noise."""
+        """The largest radius that n samples can certify: that of ``alpha^(1/n)``, sigma Phi^-1 of it for Gaussian
+        noise.
+        """
         p_lower = clopper_pearson_lower(self.labels["n"], self.labels["n"], self.labels["alpha"])
         tau = self.log.identity.get("tau", 0.0)
         return geometry_of(self.log).radius_as_sampled(self.labels["eval_sigma"], tau, p_lower)
@@ -104,7 +111,9 @@ def measure(log: Log, needs: Sequence[str]) -> Measurement:
         UserError: a log of PREDICT, or a label or setting of ``needs`` is missing.
     """
     if not log.claims_radii:
-        raise UserError(f"{log.path} has no radii, it answers with classes alone: the paper's tables need certified radii")
+        raise UserError(
+            f"{log.path} has no radii, it answers with classes alone: the paper's tables need certified radii"
+        )
     labels = labels_of(log)
     if missing := [key for key in (*needs, *SETTINGS) if key not in labels]:
         example = " ".join(f"{key}=..." for key in missing)
@@ -138,9 +147,14 @@ def make_cell(seeds: Sequence[Measurement], radius: float, interval: str | None 
         if zero and count:
             raise UserError(
                 f"{one.log.path} certifies {count} images at r = {radius_name(radius)}, but n = {one.labels['n']},"
-                f" alpha = {one.labels['alpha']:g} and sigma = {one.labels['eval_sigma']:g} reach {one.cap:.4g}: correct its labels"
+                f" alpha = {one.labels['alpha']:g} and sigma = {one.labels['eval_sigma']:g} reach {one.cap:.4g}:"
+                " correct its labels"
             )
-    ends = proportion_interval(counts[0], len(seeds[0].log), method=interval) if interval and len(seeds) == 1 and not zero else None
+    ends = (
+        proportion_interval(counts[0], len(seeds[0].log), method=interval)
+        if interval and len(seeds) == 1 and not zero
+        else None
+    )
     return Cell(
         share=math.fsum(shares) / len(shares),
         spread=float(np.std(shares, ddof=1)) if len(shares) > 1 else None,

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
-from dmaelab.analysis.summary import certified_radius, check_radii, decimals, default_radii, radius_name, reached, sampled_for, summarize
+from dmaelab.analysis.summary import (
+    certified_radius,
+    check_radii,
+    decimals,
+    default_radii,
+    radius_name,
+    reached,
+    sampled_for,
+    summarize,
+)
 from dmaelab.analysis.views import TWO_SIDED, norm_name
 from dmaelab.records.merge import differences
 from dmaelab.records.readers import Log
@@ -57,13 +66,15 @@ def align(a: Log, b: Log, common: bool = False) -> tuple[Log, Log]:
         common: leave out images that only one has.
 
     Raises:
-        UserError: a log of PREDICT, radii in different norms, an image with two labels, or, without ``common``, one that only
-            one log has.
+        UserError: a log of PREDICT, radii in different norms, an image with two labels, or, without ``common``, one
+            that only one log has.
     """
     for log in (a, b):
         check_radii(log)
     if a.norm != b.norm:
-        raise UserError(f"{a.path} certifies in {a.norm} and {b.path} in {b.norm}: such radii are not comparable, give --norm")
+        raise UserError(
+            f"{a.path} certifies in {a.norm} and {b.path} in {b.norm}: such radii are not comparable, give --norm"
+        )
     shared, in_a, in_b = np.intersect1d(a.index, b.index, assume_unique=True, return_indices=True)
     missing = len(a) - len(shared), len(b) - len(shared)
     if not len(shared):
@@ -116,7 +127,9 @@ def compare(a: Log, b: Log, radii: Sequence[float] | None = None) -> Comparison:
 def different_settings(a: Log, b: Log) -> list[str]:
     """Return ``"n is 1000 in A, 10000 in B"`` for each of :data:`SETTINGS` that both headers name and that differs."""
     common = [key for key in SETTINGS if key in a.identity and key in b.identity]
-    return differences({key: a.identity[key] for key in common}, {key: b.identity[key] for key in common}, ("in A", "in B"))
+    return differences(
+        {key: a.identity[key] for key in common}, {key: b.identity[key] for key in common}, ("in A", "in B")
+    )
 
 
 def describe(comparison: Comparison, images: int = 0) -> str:
@@ -133,7 +146,10 @@ def describe(comparison: Comparison, images: int = 0) -> str:
         raise UserError(f"--images is {images}: give how many to list, such as 10")
     lines = [_name("A", comparison.a), _name("B", comparison.b), "", _accuracies(comparison), "", *_radii(comparison)]
     if len(comparison.radii) > 1:
-        lines.append(f"The p-values are not corrected for their number ({len(comparison.radii)}): decide on one radius beforehand.")
+        lines.append(
+            f"The p-values are not corrected for their number ({len(comparison.radii)}): decide on one radius"
+            " beforehand."
+        )
     asked = [radii for radii in map(sampled_for, (comparison.a, comparison.b)) if radii is not None]
     if asked:
         loose = [radius_name(radius) for radius in comparison.radii if not all(radius in radii for radii in asked)]
@@ -149,7 +165,9 @@ def describe(comparison: Comparison, images: int = 0) -> str:
     return "\n".join(lines)
 
 
-def image_rows(comparison: Comparison, rows: np.ndarray | None = None, number: str = "") -> tuple[list[str], list[list[str]]]:
+def image_rows(
+    comparison: Comparison, rows: np.ndarray | None = None, number: str = ""
+) -> tuple[list[str], list[list[str]]]:
     """Return the names of the columns, and the cells of each image; without ``rows`` all, the largest gain first.
 
     Args:
@@ -160,9 +178,16 @@ def image_rows(comparison: Comparison, rows: np.ndarray | None = None, number: s
     rows = comparison.order() if rows is None else rows
     columns = {"idx": comparison.a.index, "label": comparison.a.label}
     for name, log in (("a", comparison.a), ("b", comparison.b)):
-        columns |= {f"predict_{name}": log.prediction, f"radius_{name}": log.radius, f"correct_{name}": log.correct.astype(int)}
+        columns |= {
+            f"predict_{name}": log.prediction,
+            f"radius_{name}": log.radius,
+            f"correct_{name}": log.correct.astype(int),
+        }
     columns["change"] = comparison.change
-    texts = [[format(value, number if column.dtype.kind == "f" else "") for value in column[rows].tolist()] for column in columns.values()]
+    texts = [
+        [format(value, number if column.dtype.kind == "f" else "") for value in column[rows].tolist()]
+        for column in columns.values()
+    ]
     return list(columns), [list(cells) for cells in zip(*texts, strict=True)]
 
 
@@ -179,7 +204,8 @@ def _radii(comparison: Comparison) -> list[str]:
     return [
         f"ACR: A {a:.{digits}f}, B {b:.{digits}f}, B - A {b - a:+.{digits}f} "
         f"[{low:+.{digits}f}, {high:+.{digits}f}] (95 % paired bootstrap)",
-        f"certified radius ({kind}) of {len(change)} images: {(change > 0).sum()} larger in B, {(change < 0).sum()} larger in A, "
+        f"certified radius ({kind}) of {len(change)} images: {(change > 0).sum()} larger in B, {(change < 0).sum()}"
+        " larger in A, "
         f"{(change == 0).sum()} equal",
     ]
 
@@ -188,7 +214,15 @@ def _accuracies(comparison: Comparison) -> str:
     """Return the table over the radii, shares in percent."""
     n = len(comparison.change)
     rows = [
-        [radius_name(radius), f"{100 * a / n:.1f}", f"{100 * b / n:.1f}", f"{100 * (b - a) / n:+.1f}", only_a, only_b, f"{pvalue:.2g}"]
+        [
+            radius_name(radius),
+            f"{100 * a / n:.1f}",
+            f"{100 * b / n:.1f}",
+            f"{100 * (b - a) / n:+.1f}",
+            only_a,
+            only_b,
+            f"{pvalue:.2g}",
+        ]
         for radius, (a, b), (only_a, only_b), pvalue in zip(
             comparison.radii, comparison.counts, comparison.only, comparison.pvalues, strict=True
         )

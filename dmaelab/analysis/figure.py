@@ -31,7 +31,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def named(label: str, log: Log, notes: Sequence[str] = ()) -> str:
-    """Return what a picture calls a log: its label, and in brackets the notes and whether its radii are lower bounds."""
+    """Return what a picture calls a log: its label, its notes, and whether its radii are lower bounds."""
     notes = [*notes, *["lower bound, sampled for some radii"] * (sampled_for(log) is not None)]
     return f"{label} ({', '.join(notes)})" if notes else label
 

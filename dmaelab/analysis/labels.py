@@ -91,7 +91,9 @@ def relabel(log: Log, labels: Mapping[str, Any]) -> Log:
     known = {*KEYS, *SETTINGS, "label"}
     for key, value in labels.items():
         if key not in known:
-            raise UserError(f"{log.path}: there is no label '{key}'{did_you_mean(key, known)}: use {', '.join([*KEYS, *SETTINGS])}")
+            raise UserError(
+                f"{log.path}: there is no label '{key}'{did_you_mean(key, known)}: use {', '.join([*KEYS, *SETTINGS])}"
+            )
         there = log.identity.get(_IN_IDENTITY.get(key, key)) if key in SETTINGS else None
         if there not in (None, value):
             raise UserError(f"{log.path}: its header says {key} = {there}, a label cannot make {value} of it")
@@ -118,7 +120,9 @@ def label_logs(logs: Sequence[Log], given: Sequence[Sequence[str]]) -> list[Log]
         path = Path(name).resolve()
         places = [place for place, log in enumerate(logs) if path in (log.path.resolve(), *log.path.resolve().parents)]
         if not places:
-            raise UserError(f"--label {name}: that is none of the logs given{did_you_mean(name, [str(log.path) for log in logs])}")
+            raise UserError(
+                f"--label {name}: that is none of the logs given{did_you_mean(name, [str(log.path) for log in logs])}"
+            )
         labels = _parse(name, words)
         for place in places:
             logs[place] = relabel(logs[place], labels)
@@ -131,7 +135,10 @@ def _parse(name: str, words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         key, equals, value = word.partition("=")
         if not (key.strip() and equals and value.strip()):
-            raise UserError(f"--label {name}: '{word}' is no key=value such as method=RS; write the logs of the table before --label")
+            raise UserError(
+                f"--label {name}: '{word}' is no key=value such as method=RS; write the logs of the table before"
+                " --label"
+            )
         if key.strip() in labels:
             raise UserError(f"--label {name}: '{key.strip()}' is given twice")
         labels[key.strip()] = _value(value.strip())

@@ -26,7 +26,9 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell with more than its text: its mark (``"best"``, ``"second"``, ``"bold"`` or none) and what follows in brackets."""
+    """A cell with more than its text: its mark (``"best"``, ``"second"``, ``"bold"`` or none) and what follows in
+    brackets.
+    """
 
     text: str
     mark: str = ""
@@ -66,7 +68,9 @@ def render(grid: Grid, style: str) -> str:
         for place in sorted(grid.blocks, reverse=True):
             rows.insert(place, SEPARATING_LINE)
     align = ["left"] * grid.left + ["right"] * (len(heads) - grid.left)
-    table = tabulate(rows, heads, tablefmt="simple" if style == "text" else "pipe", disable_numparse=True, colalign=align)
+    table = tabulate(
+        rows, heads, tablefmt="simple" if style == "text" else "pipe", disable_numparse=True, colalign=align
+    )
     notes = [_escape(note, style) for note in grid.notes]
     paragraphs = [_escape(grid.caption, style), table, *(notes if style == "markdown" else ["\n".join(notes)])]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)

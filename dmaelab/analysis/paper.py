@@ -1,7 +1,7 @@
 """The numbers printed in the paper's tables (Wu et al., ICLR 2023): of its authors, not measured here.
 
-A line holds what stands in the leading columns, divided by bars, and certified accuracy in percent at the table's radii;
-``0`` is printed where no radius is that large, ``-`` where there is no figure. The paper calls its own models
+A line holds what stands in the leading columns, divided by bars, and certified accuracy in percent at the table's
+radii; ``0`` is printed where no radius is that large, ``-`` where there is no figure. The paper calls its own models
 "Ours (DMAE ViT-B)". A daggered number of parameters is that of two networks.
 """
 
@@ -101,7 +101,8 @@ DMAE ViT-B                       |  87M  | yes | 79.2  64.6  47.3  36.1
 
 _IMAGENET = "1,000 images of ImageNet's validation set, n = 10,000"
 NOTES = {
-    1: f"{_IMAGENET}; rows with a reference are best results over sigma of other papers; † diffusion model of 552M and BEiT-L of 305M",
+    1: f"{_IMAGENET}; rows with a reference are best results over sigma of other papers; † diffusion model of 552M"
+    " and BEiT-L of 305M",
     2: f"{_IMAGENET}; rows with a reference are of other papers",
     3: "CIFAR-10's test set, n = 100,000; rows with a reference are best results over sigma of other papers; "
     "† diffusion model of 50M and ViT-B of 87M",
@@ -113,7 +114,9 @@ NOTES = {
 
 @dataclass(frozen=True)
 class Printed:
-    """A row of the paper: the text of its leading columns, and shares at the table's radii; None where it has no figure."""
+    """A row of the paper: the text of its leading columns, and shares at the table's radii; None where it has no
+    figure.
+    """
 
     lead: tuple[str, ...]
     shares: tuple[float | None, ...]

@@ -28,7 +28,8 @@ def gaps(rows: Section, row: Row) -> list[float | None]:
 
 
 def for_the_eye(spec: Spec, radii: Sequence[float], sections: Sequence[Section], named: bool) -> Grid:
-    """Return the grid of text, Markdown and LaTeX, without caption and notes; ``named`` says of each row where it is from.
+    """Return the grid of text, Markdown and LaTeX, without caption and notes; ``named`` says of each row where it is
+    from.
 
     What a block repeats is left out, and marks and gaps stand with their entries.
     """
@@ -45,19 +46,27 @@ def for_the_eye(spec: Spec, radii: Sequence[float], sections: Sequence[Section],
             elif first.startswith(f"{before} + "):
                 first = first.removeprefix(f"{before} ")
             before = row.lead[0]
-            entries = [Entry(_text(cell), mark, _signed(more)) for cell, mark, more in zip(row.cells, marks, gaps(rows, row), strict=True)]
+            entries = [
+                Entry(_text(cell), mark, _signed(more))
+                for cell, mark, more in zip(row.cells, marks, gaps(rows, row), strict=True)
+            ]
             lines.append([*([_source(row)] if named else []), first, *rest, *entries])
     heads = _heads(spec, named)
     return Grid([*heads, *(f"r={float(radius)}" for radius in radii)], lines, left=len(heads), blocks=blocks[1:])
 
 
 def for_a_spreadsheet(spec: Spec, radii: Sequence[float], sections: Sequence[Section], named: bool) -> Grid:
-    """Return the grid of CSV: in percent, a column for every kind of figure that any row has; empty where there is none."""
+    """Return the grid of CSV: in percent, a column for every kind of figure that any row has; empty where there is
+    none.
+    """
     rows = [(row, dict(_figures(radii, rows, row))) for rows in sections for row in rows]
     used = {name.partition(" ")[2] for _, figures in rows for name in figures}
     kinds = ["", *(f" {kind}" for kind in ("beyond cap", "lower bound", "gap", "sd", "low", "high") if kind in used)]
     columns = [f"r={float(radius)}{kind}" for radius in radii for kind in kinds]
-    lines = [[*([_source(row)] if named else []), *row.lead, *(figures.get(name, "") for name in columns)] for row, figures in rows]
+    lines = [
+        [*([_source(row)] if named else []), *row.lead, *(figures.get(name, "") for name in columns)]
+        for row, figures in rows
+    ]
     return Grid([*_heads(spec, named), *columns], lines)
 
 

@@ -17,7 +17,10 @@ def notes_on(spec: Spec, rows: Sequence[Row], left: Sequence[Log]) -> Iterator[s
     measured = [one for row in rows for one in row.measured]
     yield from _settings(spec, rows)
     if spec.envelope and rows:
-        yield "Each entry is the best over the sigmas of its row, chosen at each radius on these same images: no single model has them all."
+        yield (
+            "Each entry is the best over the sigmas of its row, chosen at each radius on these same images: "
+            "no single model has them all."
+        )
     if spec.takes:
         yield from _gaps(spec, rows)
     if "sigma" in spec.blocks and (pairs := _not_measured(rows)):
@@ -27,11 +30,22 @@ def notes_on(spec: Spec, rows: Sequence[Row], left: Sequence[Log]) -> Iterator[s
     if any(cell.interval for cell in cells):
         yield "[low, high]: 95 % confidence interval of the share, if the images were drawn at random."
     if any(not cell.exact for cell in cells):
-        yield ">=: lower bound, a sequential certification did not sample for this radius; marks go by it, gaps are not stated."
-    for value, names in _rows_by(spec, [(row, one.labels.get("selected_by")) for row in rows for one in row.measured]).items():
-        yield f"Weights selected by {value}, where the certified images may have had a say in their own certificates: {names}."
+        yield (
+            ">=: lower bound, a sequential certification did not sample for this radius; marks go by it, "
+            "gaps are not stated."
+        )
+    for value, names in _rows_by(
+        spec, [(row, one.labels.get("selected_by")) for row in rows for one in row.measured]
+    ).items():
+        yield (
+            f"Weights selected by {value}, where the certified images may have had a say in their own certificates: "
+            f"{names}."
+        )
     if beyond := [f"{one.log.path} ({one.largest:.4g}, not {one.cap:.4g})" for one in measured if one.largest]:
-        yield f"Radii beyond what the labelled sigma, n and alpha allow, so that one of these is not the log's: {', '.join(beyond)}."
+        yield (
+            "Radii beyond what the labelled sigma, n and alpha allow, so that one of these is not the log's: "
+            f"{', '.join(beyond)}."
+        )
     unnamed = [str(one.log.path) for one in measured if "dataset" not in one.labels]
     if 0 < len(unnamed) < len(measured):
         yield f"Not labelled with a data set: {', '.join(unnamed)}."
@@ -63,20 +77,25 @@ def _gaps(spec: Spec, rows: Sequence[Row]) -> Iterator[str]:
         if text := ", ".join(f"{name} ({_text(own)}, not {_text(other)})" for name, own, other in both if own != other):
             besides.setdefault(text, []).append(_name(spec, row))
     alike = ", all other labels alike" if pairs and not besides else ""
-    yield f"In brackets: percentage points more than with {f'{label}={values[0]}' if values else f'the fewest {label}'}{alike}."
+    least = f"{label}={values[0]}" if values else f"the fewest {label}"
+    yield f"In brackets: percentage points more than with {least}{alike}."
     for text, who in besides.items():
         yield f"Compared rows also differ in {text}: {', '.join(who)}."
 
 
 def _not_measured(rows: Sequence[Row]) -> list[str]:
-    """Return the pairs of sigmas, of training and evaluation, that a model lacks though other rows have each of the two."""
+    """Return the pairs of sigmas, of training and evaluation, that a model lacks though other rows have each of the
+    two.
+    """
     pairs = sorted({(row.facts["sigma"], row.facts["eval_sigma"]) for row in rows}, key=str)
     trained, evaluated = (dict.fromkeys(pair[place] for pair in pairs) for place in (0, 1))
     models: dict[tuple[Any, ...], list[tuple[Any, Any]]] = {}
     for row in rows:
         key = tuple((name, value) for name, value in row.facts.items() if name not in ("sigma", "eval_sigma"))
         models.setdefault(key, []).append((row.facts["sigma"], row.facts["eval_sigma"]))
-    lacking = dict.fromkeys((a, b) for there in models.values() for a in trained for b in evaluated if (a, b) not in there)
+    lacking = dict.fromkeys(
+        (a, b) for there in models.values() for a in trained for b in evaluated if (a, b) not in there
+    )
     return [f"{sigma_text(a)} at {sigma_text(b)}" for a, b in lacking]
 
 

@@ -35,12 +35,13 @@ def paper_table(
     """Return a table of the paper, made from logs by their labels, without a line break at its end.
 
     Certified accuracy is in percent of all images. Logs that differ in their seed alone make one row: mean and standard
-    deviation. ``0`` stands where n samples cannot certify so large a radius at all. JSON holds shares, counts and logs; CSV has
-    columns of their own for what is beyond the cap, lower bounds, gaps, deviations and intervals, and no notes.
+    deviation. ``0`` stands where n samples cannot certify so large a radius at all. JSON holds shares, counts and logs;
+    CSV has columns of their own for what is beyond the cap, lower bounds, gaps, deviations and intervals, and no notes.
 
     Args:
         number: one of :data:`NUMBERS`.
-        logs: whose headers hold the labels of :data:`dmaelab.analysis.labels.KEYS`, see :func:`~dmaelab.analysis.labels.relabel`.
+        logs: whose headers hold the labels of :data:`dmaelab.analysis.labels.KEYS`, see
+            :func:`~dmaelab.analysis.labels.relabel`.
         style: one of :data:`dmaelab.analysis.tables.FORMATS`.
         radii: of the columns, [0,1] pixel units; those of the paper by default.
         intervals: add 95 % confidence intervals to entries of one log.
@@ -59,7 +60,11 @@ def paper_table(
         raise UserError(f"table {number} needs logs, or paper=True (--paper) for what the paper prints")
     spec = SPECS[number]
     radii = spec.radii if radii is None else check_grid(radii)
-    measured, left = measured_rows(number, logs, radii, partial=partial, interval=method if intervals else None) if logs else ([], [])
+    measured, left = (
+        measured_rows(number, logs, radii, partial=partial, interval=method if intervals else None)
+        if logs
+        else ([], [])
+    )
     sections = [rows for rows in (measured, paper_rows(number, radii) if paper else []) if rows]
     notes = [*notes_on(spec, measured, left), *([_PAPER.format(NOTES[number])] if paper else [])]
     dataset = next((f", {row.facts['dataset']}" for row in measured if "dataset" in row.facts), "")
@@ -68,7 +73,9 @@ def paper_table(
         rows: list[dict[str, Any]] = []
         for section in sections:
             rows += _records(spec, radii, section, len(rows))
-        return json.dumps({"table": number, "caption": caption, "radii": list(radii), "rows": rows, "notes": notes}, indent=2)
+        return json.dumps(
+            {"table": number, "caption": caption, "radii": list(radii), "rows": rows, "notes": notes}, indent=2
+        )
     if style == "csv":
         return render(for_a_spreadsheet(spec, radii, sections, paper), style)
     caption = caption if style == "latex" else f"Table {number}. {caption}"
@@ -95,7 +102,9 @@ def _records(spec: Spec, radii: Sequence[float], rows: Section, start: int) -> I
                     "mark": mark,
                     "beyond_cap": cell.zero,
                     "lower_bound": not cell.exact,
-                    "logs": [{**_log(one), "count": count} for one, count in zip(cell.measured, cell.counts, strict=True)],
+                    "logs": [
+                        {**_log(one), "count": count} for one, count in zip(cell.measured, cell.counts, strict=True)
+                    ],
                 }
             )
         lead = {head: text for (head, _), text in zip(spec.lead, row.lead, strict=True)}

@@ -48,14 +48,18 @@ def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.Path
     figure = new_figure(5.6, 3.8 + 0.18 * rows)
     axes = figure.add_subplot()
     band = 0.13 if len(logs) <= _INSIDE else 0.07
-    reach = max(_curve(axes, number, log, name, band) for number, (name, (_, log)) in enumerate(zip(names, logs, strict=True)))
+    reach = max(
+        _curve(axes, number, log, name, band) for number, (name, (_, log)) in enumerate(zip(names, logs, strict=True))
+    )
     norm = NORMS[norms.pop()] + " " if len(norms) == 1 else ""
     axes.set(xlabel=f"{norm}radius (pixels in [0, 1])", ylabel="certified accuracy (%)")
     axes.set_title(textwrap.fill(title, 68), fontsize="medium", parse_math=False)
     axes.set(xlim=(0, 1.03 * reach or 1), ylim=(0, 100))
     tidy(axes)
     if below:
-        legend = figure.legend(loc="outside lower left", ncols=columns, frameon=False, fontsize="small" if columns > 1 else "x-small")
+        legend = figure.legend(
+            loc="outside lower left", ncols=columns, frameon=False, fontsize="small" if columns > 1 else "x-small"
+        )
     else:
         legend = axes.legend(frameon=False, fontsize="small")
     for text in legend.get_texts():

@@ -1,4 +1,6 @@
-"""From labelled logs to the rows of one of the paper's tables: their order and names, what is missing, what is compared."""
+"""From labelled logs to the rows of one of the paper's tables: their order and names, what is missing, what is
+compared.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,8 +63,8 @@ def measured_rows(
         interval: method of intervals, None for none.
 
     Raises:
-        UserError: missing labels or rows, logs of several data sets, two logs for one cell, or logs that were not made alike
-            where one number or one gap comes from them.
+        UserError: missing labels or rows, logs of several data sets, two logs for one cell, or logs that were not made
+            alike where one number or one gap comes from them.
     """
     spec = SPECS[number]
     taken, left = select(number, logs)
@@ -86,7 +88,9 @@ def measured_rows(
 
 
 def _split(spec: Spec, key: Key) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Return what a row has in common with those that it is compared with, and its values of the labels that these differ in."""
+    """Return what a row has in common with those that it is compared with, and its values of the labels that these
+    differ in.
+    """
     facts = dict(key)
     return tuple(facts.get(name) for name in _common(spec)), tuple(facts.get(name) for name in spec.takes)
 
@@ -100,7 +104,9 @@ def _values(spec: Spec, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
     return [values or tuple(sorted({dict(key)[name] for key in keys})) for name, values in spec.takes.items()]
 
 
-def _missing(number: int, sharing: Mapping[Key, Sequence[Measurement]], partial: bool, left: Sequence[Log]) -> list[Key]:
+def _missing(
+    number: int, sharing: Mapping[Key, Sequence[Measurement]], partial: bool, left: Sequence[Log]
+) -> list[Key]:
     """Return the rows that blocks lack; without ``partial`` they are an error, as are two rows for one place."""
     spec = SPECS[number]
     there: dict[tuple[tuple[Any, ...], tuple[Any, ...]], Key] = {}
@@ -108,14 +114,21 @@ def _missing(number: int, sharing: Mapping[Key, Sequence[Measurement]], partial:
         if (other := there.setdefault(_split(spec, key), key)) != key:
             a, b = (sharing[row][0].log.path for row in (other, key))
             apart = ", ".join(sorted({name for name, _ in set(other) ^ set(key)}))
-            raise UserError(f"{a} and {b} are two logs for one cell of table {number}, they differ in {apart}: leave one out")
+            raise UserError(
+                f"{a} and {b} are two logs for one cell of table {number}, they differ in {apart}: leave one out"
+            )
     values = _values(spec, list(sharing))
     if len(values[-1]) < 2 and not partial:
         contrast = list(spec.takes)[-1]
-        raise UserError(f"table {number} compares several {contrast}, and its logs all have {contrast}={values[-1][0]}: add others")
+        raise UserError(
+            f"table {number} compares several {contrast}, and its logs all have {contrast}={values[-1][0]}: add others"
+        )
     names = [*_common(spec), *spec.takes]
     lacking = [
-        (*group, *own) for group in dict.fromkeys(group for group, _ in there) for own in product(*values) if (group, own) not in there
+        (*group, *own)
+        for group in dict.fromkeys(group for group, _ in there)
+        for own in product(*values)
+        if (group, own) not in there
     ]
     keys = [tuple(sorted((n, v) for n, v in zip(names, row, strict=True) if v is not None)) for row in lacking]
     if keys and not partial:
@@ -127,7 +140,9 @@ def _missing(number: int, sharing: Mapping[Key, Sequence[Measurement]], partial:
 
 def _wanted(spec: Spec, facts: Facts) -> str:
     """Return how to make a missing row: its name, and the labels of its log."""
-    labels = [f"{name}={facts[name]}" for name in (*_MODEL, "epochs") if name in facts] + ["continued=true"] * ("continued" in facts)
+    labels = [f"{name}={facts[name]}" for name in (*_MODEL, "epochs") if name in facts] + ["continued=true"] * (
+        "continued" in facts
+    )
     trained = sigma_text(facts["sigma"]).replace(" ", "")
     return f"{spec.lead[1][1](facts)} at sigma {facts['eval_sigma']:g} ({' '.join(labels)} sigma={trained})"
 
@@ -163,7 +178,9 @@ def _level(sigma: float | tuple[float, float]) -> tuple[bool, Any]:
 
 
 def _base(spec: Spec, key: Key, keys: Sequence[Key]) -> int | None:
-    """Return the position of the row that a row's gaps are relative to: the first value of the last label, all else alike."""
+    """Return the position of the row that a row's gaps are relative to: the first value of the last label, all else
+    alike.
+    """
     if not spec.takes:
         return None
     group, own = _split(spec, key)
@@ -207,4 +224,6 @@ def _entry(measured: Sequence[Measurement], radius: float, interval: str | None)
         by_sigmas.setdefault(one.sigmas, []).append(one)
     candidates = [make_cell(seeds, radius, interval) for seeds in by_sigmas.values()]
     best = max(candidates, key=lambda cell: (not cell.zero, cell.share))
-    return replace(best, exact=all(cell.exact for cell in candidates))  # what is not sampled for may be the best in truth
+    return replace(
+        best, exact=all(cell.exact for cell in candidates)
+    )  # what is not sampled for may be the best in truth

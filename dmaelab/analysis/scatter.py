@@ -52,7 +52,8 @@ def plot_radii(a: tuple[str, Log], b: tuple[str, Log], path: str | os.PathLike) 
     tidy(axes)
     legend = figure.legend(
         loc="outside lower center", ncols=4, frameon=False, fontsize="small", handletextpad=0.1, columnspacing=1.2,
-        title=f"larger in B: {np.sum(y > x)}, larger in A: {np.sum(x > y)}, equal: {np.sum(x == y)}", title_fontsize="small",
+        title=f"larger in B: {np.sum(y > x)}, larger in A: {np.sum(x > y)}, equal: {np.sum(x == y)}",
+        title_fontsize="small",
     )  # fmt: skip
     for handle in legend.legend_handles:
         handle.set(alpha=1, sizes=[22])

@@ -39,7 +39,8 @@ def select(number: int, logs: Sequence[Log]) -> tuple[list[Measurement], list[Lo
     if not taken:
         rule = ", ".join(f"{key}={' or '.join(values)}" for key, values in spec.takes.items() if values)
         raise UserError(
-            f"no log given is of table {number}, which takes those labelled {rule}: label them, with --label or in their configs"
+            f"no log given is of table {number}, which takes those labelled {rule}: label them, with --label or in"
+            " their configs"
         )
     for one, other in combinations(taken, 2):
         _check_dataset(one, other)
@@ -47,7 +48,8 @@ def select(number: int, logs: Sequence[Log]) -> tuple[list[Measurement], list[Lo
 
 
 def share_rows(number: int, taken: Sequence[Measurement]) -> dict[Key, list[Measurement]]:
-    """Return the measurements of each row: all labels equal but the seed, and the sigmas where a row takes the best of them.
+    """Return the measurements of each row: all labels equal but the seed, and the sigmas where a row takes the best of
+    them.
 
     A model that was trained on a range of sigma is one model, and never the best of several: it has a row of its own.
 
@@ -61,7 +63,9 @@ def share_rows(number: int, taken: Sequence[Measurement]) -> dict[Key, list[Meas
         aside = {"seed", "label", "n", "n0", "alpha"}
         if envelope:
             aside |= {"eval_sigma"} if isinstance(labels["sigma"], tuple) else {"eval_sigma", "sigma"}
-        row = sharing.setdefault(tuple(sorted((name, value) for name, value in labels.items() if name not in aside)), [])
+        row = sharing.setdefault(
+            tuple(sorted((name, value) for name, value in labels.items() if name not in aside)), []
+        )
         for other in row:
             _check_row(number, other, one)
         row.append(one)
@@ -76,7 +80,10 @@ def _check_dataset(a: Measurement, b: Measurement) -> None:
 
     known = [(x, y) for x, y in zip(names(a), names(b), strict=True) if x is not None and y is not None]
     if known and known[0][0] != known[0][1]:
-        raise UserError(f"{a.log.path} ({known[0][0]}) and {b.log.path} ({known[0][1]}) are of different data sets: a table is of one")
+        raise UserError(
+            f"{a.log.path} ({known[0][0]}) and {b.log.path} ({known[0][1]}) are of different data sets: a table is of"
+            " one"
+        )
 
 
 def _check_row(number: int, a: Measurement, b: Measurement) -> None:
@@ -92,8 +99,10 @@ def _check_row(number: int, a: Measurement, b: Measurement) -> None:
     if seeds[0] == seeds[1] or None in seeds:
         labels = "same labels" if seeds[0] == seeds[1] else "same labels, a seed in one of them alone"
         raise UserError(
-            f"{paths} are two logs for one cell of table {number} ({labels}, evaluated at sigma {a.labels['eval_sigma']:g}): check their "
-            f"eval_sigma and sigma; where they are right, leave one out, or give each its seed, such as --label {b.log.path} seed=1"
+            f"{paths} are two logs for one cell of table {number} ({labels}, evaluated at sigma"
+            f" {a.labels['eval_sigma']:g}): check their "
+            "eval_sigma and sigma; where they are right, leave one out, or give each its seed, such as --label"
+            f" {b.log.path} seed=1"
         )
     if _is_of_run(a.log) and _is_of_run(b.log):  # another config of the model is another network
         models = [{"model": one.log.identity["model"]} for one in (a, b)]

@@ -17,8 +17,8 @@ class Spec:
         radii: of its columns, [0,1] pixel units.
         lead: heads of the leading columns, and the text of each for a row.
         needs: labels that every log of the table must carry.
-        blocks: labels that order the rows first; rows of one text in the first column are one block. Without any, a row is a
-            model at all its sigmas, and each entry the best of them at that radius.
+        blocks: labels that order the rows first; rows of one text in the first column are one block. Without any, a row
+            is a model at all its sigmas, and each entry the best of them at that radius.
         takes: label -> values. Logs with other values are no part of the table, every block needs all combinations, and
             gaps compare each row with the one that has the first value of the last label. No values: those of the logs.
         marks: of the best entry at each radius, and of the second best.
@@ -51,7 +51,11 @@ def sigma_text(sigma: float | tuple[float, float]) -> str:
 def _model(facts: Facts) -> str:
     """Return the name of a model, with its method where that is not CR, the paper's own."""
     method = str(facts["method"])
-    name = f"{facts['pretrain']} {facts['backbone']}" + ("" if method == "CR" else f" ({method})") if "pretrain" in facts else method
+    name = (
+        f"{facts['pretrain']} {facts['backbone']}" + ("" if method == "CR" else f" ({method})")
+        if "pretrain" in facts
+        else method
+    )
     return f"{name} + continued pre-training" if facts.get("continued") else name
 
 
@@ -77,8 +81,15 @@ _RANKED = ("best", "second")
 
 SPECS = {
     1: Spec("of different models, the best sigma at each radius", _GRID[1:], _MODELS, blocks=(), marks=_RANKED),
-    2: Spec("of different models at different noise levels", _GRID, (("sigma", _evaluated), ("Method", _model)), marks=_RANKED),
-    3: Spec("of different models, the best sigma at each radius", (0.25, 0.5, 0.75, 1.0), _MODELS, blocks=(), marks=_RANKED),
+    2: Spec(
+        "of different models at different noise levels",
+        _GRID,
+        (("sigma", _evaluated), ("Method", _model)),
+        marks=_RANKED,
+    ),
+    3: Spec(
+        "of different models, the best sigma at each radius", (0.25, 0.5, 0.75, 1.0), _MODELS, blocks=(), marks=_RANKED
+    ),
     4: Spec(
         "of linear probes on features of MAE and DMAE",
         _GRID,

@@ -22,13 +22,14 @@ class Summary:
         radii: where certified accuracy was counted, [0,1] pixel units.
         counts: images that are certified with the right class, at each radius.
         clean: images that are answered rightly at all: the count at radius 0.
-        abstain: share of abstentions; None where it is unknown: for a log that skipped images by their label, or that did
-            not sample for radius 0.
-        acr: average certified radius; wrong and abstained images count 0. None for a log of PREDICT, which has no radii.
+        abstain: share of abstentions; None where it is unknown: for a log that skipped images by their label, or that
+            did not sample for radius 0.
+        acr: average certified radius; wrong and abstained images count 0. None for a log of PREDICT, which has no
+            radii.
         median: median certified radius, likewise.
         samples: mean number of noisy samples per image; None where the log does not say.
-        sampled_for: the radii that a sequential certification sampled for; at others, and for ``acr`` and ``median``, the
-            figures are lower bounds of what all samples would give. None where every image got them all.
+        sampled_for: the radii that a sequential certification sampled for; at others, and for ``acr`` and ``median``,
+            the figures are lower bounds of what all samples would give. None where every image got them all.
     """
 
     rows: int
@@ -116,7 +117,9 @@ def summarize(log: Log, radii: Sequence[float] = RADII) -> Summary:
 
 
 def default_radii(logs: Sequence[Log]) -> tuple[float, ...]:
-    """Return where to state certified accuracy: :data:`RADII` in l2 and l1, round steps as far as the logs reach elsewhere."""
+    """Return where to state certified accuracy: :data:`RADII` in l2 and l1, round steps as far as the logs reach
+    elsewhere.
+    """
     if any(log.norm in ("l2", "l1") for log in logs):
         return RADII
     reach = max(float(certified_radius(log).max()) for log in logs)

@@ -29,7 +29,8 @@ def default_label(log: Log) -> str:
 
 
 def labelled_logs(paths: Sequence[str | os.PathLike], labels: Sequence[str] | None = None) -> list[tuple[str, Log]]:
-    """Return (label, log) for every log that is found at ``paths``, in their order; without ``labels`` the default ones.
+    """Return (label, log) for every log that is found at ``paths``, in their order; without ``labels`` the default
+    ones.
 
     Logs whose default labels are the same are called by their paths.
 
@@ -41,7 +42,9 @@ def labelled_logs(paths: Sequence[str | os.PathLike], labels: Sequence[str] | No
         names = [default_label(log) for log in logs]
         labels = [name if names.count(name) == 1 else str(log.path) for name, log in zip(names, logs, strict=True)]
     if len(labels) != len(logs):
-        raise UserError(f"--labels has {len(labels)} names for {len(logs)} logs: {', '.join(str(log.path) for log in logs)}")
+        raise UserError(
+            f"--labels has {len(labels)} names for {len(logs)} logs: {', '.join(str(log.path) for log in logs)}"
+        )
     return list(zip(labels, logs, strict=True))
 
 
@@ -93,13 +96,19 @@ def make_table(
             summarize(log, columns),
             method=method if intervals else None,
             bound=None if bound is None else (_alpha(log, alpha), bound),
-            means={other: float(certified_radius(in_norm(original, other, shape)).mean()) for other in norms if log.claims_radii},
+            means={
+                other: float(certified_radius(in_norm(original, other, shape)).mean())
+                for other in norms
+                if log.claims_radii
+            },
         )
         for (label, original), log in zip(logs, shown, strict=True)
     ]
     if style == "json":
         return json.dumps([line.record() for line in lines], indent=2)
-    columns = reached(columns, shown) if radii is None else [radius for radius in radii if radius > 0]  # "clean" is radius 0
+    columns = (
+        reached(columns, shown) if radii is None else [radius for radius in radii if radius > 0]
+    )  # "clean" is radius 0
     return render(_as_grid(lines, columns), style)
 
 
@@ -163,7 +172,9 @@ class _Line:
 
     def mean(self, radius: float | None, norm: str) -> str:
         """Return a mean or median certified radius."""
-        return _or_dash(radius, lambda known: self._least(self.summary.sampled_for is None, f"{known:.{decimals(norm)}f}"))
+        return _or_dash(
+            radius, lambda known: self._least(self.summary.sampled_for is None, f"{known:.{decimals(norm)}f}")
+        )
 
     @staticmethod
     def _least(exact: bool, text: str) -> str:
@@ -173,7 +184,9 @@ class _Line:
 def _as_grid(lines: Sequence[_Line], radii: Sequence[float]) -> Grid:
     """Return the table for all styles but JSON; a column that says nothing in any row is left out."""
     columns: dict[str, list[str]] = {
-        "log (two-sided)" if any(line.log.radius_column == TWO_SIDED for line in lines) else "log": [line.label for line in lines],
+        "log (two-sided)" if any(line.log.radius_column == TWO_SIDED for line in lines) else "log": [
+            line.label for line in lines
+        ],
         "norm": [norm_name(line.log) for line in lines],
         "images": [str(line.summary.rows) for line in lines],
         "clean": [line.accuracy(0.0, line.summary.clean) for line in lines],
@@ -200,7 +213,9 @@ def _alpha(log: Log, given: float | None) -> float:
     alpha = log.identity.get("alpha")
     alpha = given if alpha is None else alpha
     if alpha is None:
-        raise UserError(f"{log.path} does not say at which alpha it was certified: give --alpha, 0.001 in the literature")
+        raise UserError(
+            f"{log.path} does not say at which alpha it was certified: give --alpha, 0.001 in the literature"
+        )
     return float(alpha)
 
 

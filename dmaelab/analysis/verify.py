@@ -21,7 +21,8 @@ Row = Mapping[str, Any]
 
 
 def verify_log(folder: str | os.PathLike) -> tuple[int, list[str]]:
-    """Recompute the claims of every row of a log; return the number of rows and a line for each claim that is too large.
+    """Recompute the claims of every row of a log; return the number of rows and a line for each claim that is too
+    large.
 
     Bounds are recomputed from the looks that gave them (``look_a``, ``look_b``) and the levels of the header,
     radii from the bounds and the geometry of the noise. Rows that claim less than they could are fine.
@@ -77,7 +78,8 @@ class _Certified:
         self.certifier, self.classes, self.n0 = identity["certifier"], identity["classes"], identity["n0"]
         if self.certifier["name"] not in ("cohen", "sequential"):
             raise UserError(
-                f"the bounds of certifier '{self.certifier['name']}' are not known here: only cohen, sequential and predict are"
+                f"the bounds of certifier '{self.certifier['name']}' are not known here: only cohen, sequential and"
+                " predict are"
             )
         self.looks = Looks(identity["n"], identity["alpha"], self.certifier.get("share", 0.0), self.certifier["weight"])
         self.geometry, self.sigma = geometry_named(identity["geometry"]), identity["sigma"]
@@ -102,7 +104,9 @@ class _Certified:
         if not math.isnan(row["radius_two_sided"]):  # given up before it was known
             claims.append(("radius_two_sided", row["radius_two_sided"], max(two_sided, 0.0)))
         found = [
-            f"{name} is too large, from the counts follows {most:.9g}" for name, claim, most in claims if not claim <= most + _TOLERANCE
+            f"{name} is too large, from the counts follows {most:.9g}"
+            for name, claim, most in claims
+            if not claim <= most + _TOLERANCE
         ]
         if row["predict"] >= 0 and not radius >= -_TOLERANCE:
             found.append("answers, but its counts certify nothing")
@@ -110,9 +114,15 @@ class _Certified:
 
     def _skipped(self, row: Row) -> list[str]:
         claims = [row[name] for name in ("p_lower", "p_upper", "radius_two_sided")]
-        honest = row["predict"] == row["top"] != row["label"] and row["radius"] == row["radius_full"] == 0 and all(map(math.isnan, claims))
+        honest = (
+            row["predict"] == row["top"] != row["label"]
+            and row["radius"] == row["radius_full"] == 0
+            and all(map(math.isnan, claims))
+        )
         return (
-            [] if honest and self.certifier["skip_wrong"] else ["was skipped for its class, but claims something or should not have been"]
+            []
+            if honest and self.certifier["skip_wrong"]
+            else ["was skipped for its class, but claims something or should not have been"]
         )
 
     def _radius(self, p_lower: float, p_upper: float | None = None) -> float:

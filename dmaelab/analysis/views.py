@@ -31,8 +31,8 @@ def parse_shape(text: str | None) -> tuple[int, int, int] | None:
 def two_sided(log: Log) -> Log:
     """Return the log with its two-sided radii: the selected class where such a radius is positive, else abstention.
 
-    Another certificate from the same counts, at the same alpha (column ``radius_two_sided``; eq. 2 of the DMAE paper with
-    a bound of the runner-up). Images that were skipped because their class is wrong stay wrong.
+    Another certificate from the same counts, at the same alpha (column ``radius_two_sided``; eq. 2 of the DMAE paper
+    with a bound of the runner-up). Images that were skipped because their class is wrong stay wrong.
 
     Raises:
         UserError: the log has no such radius, or not in every row.
@@ -43,13 +43,16 @@ def two_sided(log: Log) -> Log:
     missing = np.isnan(radius) & ~skipped(log)
     if missing.any():
         raise UserError(
-            f"{log.path} has no two-sided radius in {missing.sum()} of its {len(log)} rows, where sampling stopped for the one-sided one:"
+            f"{log.path} has no two-sided radius in {missing.sum()} of its {len(log)} rows, where sampling stopped"
+            " for the one-sided one:"
             " certify with cohen for two-sided tables"
         )
     positive = radius > 0
     prediction = np.where(positive | skipped(log), log.extra["top"], -1).astype(np.int64)
     correct = (prediction >= 0) & (prediction == log.label)
-    return replace(log, prediction=prediction, radius=np.where(positive, radius, 0.0), correct=correct, radius_column=TWO_SIDED)
+    return replace(
+        log, prediction=prediction, radius=np.where(positive, radius, 0.0), correct=correct, radius_column=TWO_SIDED
+    )
 
 
 def skipped(log: Log) -> np.ndarray:
@@ -60,8 +63,8 @@ def skipped(log: Log) -> np.ndarray:
 def in_norm(log: Log, norm: str, shape: Sequence[int] | None = None) -> Log:
     """Return the log with its radii converted to another norm; [0,1] pixel units, l0 counts values that change.
 
-    The geometry of the header's noise converts (:meth:`dmaelab.stats.geometry.Geometry.converted`). A log without a header
-    is taken for Gaussian noise in l2, as all public ones are.
+    The geometry of the header's noise converts (:meth:`dmaelab.stats.geometry.Geometry.converted`). A log without a
+    header is taken for Gaussian noise in l2, as all public ones are.
 
     Args:
         log: as it was read: conversions are not chained.
@@ -76,11 +79,16 @@ def in_norm(log: Log, norm: str, shape: Sequence[int] | None = None) -> Log:
     if log.norm != native_norm(log):
         raise ValueError(f"{log.path} is converted already, from {native_norm(log)} to {log.norm}")
     shape = log.identity.get("shape") or shape or ()
-    if not shape and (log.norm, norm) != ("l2", "l1"):  # the l1 ball of a radius lies in the l2 ball, whatever the shape
+    if not shape and (log.norm, norm) != (
+        "l2",
+        "l1",
+    ):  # the l1 ball of a radius lies in the l2 ball, whatever the shape
         raise UserError(f"{log.path} does not say of what shape its images are: give --shape, such as 3x32x32")
     geometry, sigma = geometry_of(log), float(log.identity.get("sigma", np.nan))
     distinct, where = np.unique(log.radius, return_inverse=True)
-    converted = np.array([geometry.converted(float(radius), norm, sigma, tuple(shape)) for radius in distinct], dtype=np.float64)
+    converted = np.array(
+        [geometry.converted(float(radius), norm, sigma, tuple(shape)) for radius in distinct], dtype=np.float64
+    )
     return replace(log, radius=converted[where], norm=norm)
 
 

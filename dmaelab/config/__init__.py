@@ -8,4 +8,14 @@ from dmaelab.config.plain import diff
 from dmaelab.config.targets import load_plugins
 from dmaelab.config.zoo import get_config, list_configs, open_config
 
-__all__ = ["LazyCall", "LazyConfig", "check", "diff", "get_config", "instantiate", "list_configs", "load_plugins", "open_config"]
+__all__ = [
+    "LazyCall",
+    "LazyConfig",
+    "check",
+    "diff",
+    "get_config",
+    "instantiate",
+    "list_configs",
+    "load_plugins",
+    "open_config",
+]

@@ -36,7 +36,9 @@ class LazyCall:
     def __call__(self, *args: Any, **kwargs: Any) -> DictConfig:
         """Return the node; ``_partial_=True`` makes it build a ``functools.partial`` instead."""
         if args:
-            raise ConfigError(f"{self}(...) takes keyword arguments only, so that every value has a key to override it by")
+            raise ConfigError(
+                f"{self}(...) takes keyword arguments only, so that every value has a key to override it by"
+            )
         # Objects may enter here so that loading can name the file and the key when it refuses them.
         return OmegaConf.create({"_target_": self.name, **kwargs}, flags={"allow_objects": True})
 
@@ -48,7 +50,9 @@ def _dotted_name(target: Callable[..., Any]) -> str:
         raise ConfigError(f"L(...) takes a class, a function or a dotted name, not {target!r}")
     name = f"{module}.{qualname}"
     if "<lambda>" in qualname:
-        raise ConfigError("a lambda cannot be a target, nothing can import it: move it to an importable module and give it a name")
+        raise ConfigError(
+            "a lambda cannot be a target, nothing can import it: move it to an importable module and give it a name"
+        )
     try:
         found = None if module == "__main__" else locate(name)
     except ConfigError:

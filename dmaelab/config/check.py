@@ -40,7 +40,9 @@ def check(
         names = ["plugins", *sections, *(allowed or ())]
         for name in tree:
             if name not in names:
-                raise ConfigError(f"{name}: no such section{did_you_mean(name, names) or '; there are: ' + ', '.join(names)}")
+                raise ConfigError(
+                    f"{name}: no such section{did_you_mean(name, names) or '; there are: ' + ', '.join(names)}"
+                )
     for name, schema in sections.items():
         section = tree.get(name, {})
         if not isinstance(section, dict):
@@ -57,7 +59,9 @@ def check_nodes(tree: Any, path: str, extra: Mapping[str, Collection[str]]) -> N
             _check_arguments(node_path, node, signature_for(node, node_path), "argument", extra.get(node_path, ()))
 
 
-def _check_arguments(path: str, node: dict[str, Any], signature: Signature, noun: str, given: Collection[str] = ()) -> None:
+def _check_arguments(
+    path: str, node: dict[str, Any], signature: Signature, noun: str, given: Collection[str] = ()
+) -> None:
     arguments = {name: value for name, value in node.items() if name not in _SPECIAL}
     for name, value in arguments.items():
         here = join(path, name)

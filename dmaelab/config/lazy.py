@@ -37,7 +37,11 @@ class LazyConfig:
         if not path.is_file():
             raise ConfigError(f"there is no config file {shown(path)}")
         if path.suffix == ".py":
-            sections = {name: value for name, value in run_config(path).items() if not name.startswith("_") and not _ignored(value)}
+            sections = {
+                name: value
+                for name, value in run_config(path).items()
+                if not name.startswith("_") and not _ignored(value)
+            }
         elif path.suffix in (".yaml", ".yml"):
             sections = _read_yaml(path)
         else:

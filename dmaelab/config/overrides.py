@@ -59,7 +59,9 @@ def _apply(tree: dict[str, Any], override: str, sections: dict[str, Any]) -> Non
         _add(parent, last, _fitting(tree, key, None, raw, _annotation(accepted, last)), key)
     elif at is None:
         addable = not sign and (signature is None or signature.accepts_all)
-        raise ConfigError(_unknown(parent, key, last, accepted) + (f"; write '+{override}' to add it" if addable else ""))
+        raise ConfigError(
+            _unknown(parent, key, last, accepted) + (f"; write '+{override}' to add it" if addable else "")
+        )
     elif sign == "~":
         del parent[at]
     else:
@@ -117,7 +119,7 @@ def _add(parent: Any, last: str, value: Any, key: str) -> None:
 
 
 def _signature(key: str, parent: Any, sections: dict[str, Any]) -> Signature | None:
-    """Return what the target or section that holds ``key`` accepts; None where there is none or it cannot be known yet."""
+    """Return what the target or section that holds ``key`` accepts; None where that cannot be known."""
     path = key.rpartition(".")[0]
     if not isinstance(parent, dict):
         return None

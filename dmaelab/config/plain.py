@@ -102,7 +102,9 @@ def nodes(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def diff(a: Any, b: Any) -> list[str]:
     """Return one line for each key whose value differs between two configs, interpolations unresolved."""
-    before, after = ({path: v for path, v in nodes(plain(cfg)) if not (isinstance(v, (dict, list)) and v)} for cfg in (a, b))
+    before, after = (
+        {path: v for path, v in nodes(plain(cfg)) if not (isinstance(v, (dict, list)) and v)} for cfg in (a, b)
+    )
     lines = []
     for path in dict.fromkeys([*before, *after]):
         if path not in after:

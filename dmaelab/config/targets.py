@@ -47,7 +47,11 @@ def _import(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name is not None and f"{module}.".startswith(f"{error.name}."):
+        if (
+            isinstance(error, ModuleNotFoundError)
+            and error.name is not None
+            and f"{module}.".startswith(f"{error.name}.")
+        ):
             raise ConfigError(f"no module named '{error.name}' on the search path") from error
         raise ConfigError(f"importing '{module}' failed: {type(error).__name__}: {error}") from error
 
@@ -65,7 +69,11 @@ def load_plugins(cfg: Any) -> None:
         try:
             _import(module)
         except ConfigError as error:
-            hint = "; run from the folder that holds it, or add that folder to PYTHONPATH" if "search path" in str(error) else ""
+            hint = (
+                "; run from the folder that holds it, or add that folder to PYTHONPATH"
+                if "search path" in str(error)
+                else ""
+            )
             raise ConfigError(f"plugins: {module}: {error}{hint}") from error
 
 
@@ -96,7 +104,8 @@ def signature_of(target: Callable[..., Any], label: str) -> Signature:
 
 
 def signature_for(node: dict[str, Any], path: str) -> Signature:
-    """Return the signature for a node with a ``_target_``; of the registered entry where it is a ``build_*`` with a name.
+    """Return the signature for a node with a ``_target_``; of the registered entry where it is a ``build_*`` with a
+    name.
 
     Raises:
         ConfigError: for a target that does not exist or cannot be called, and for an unknown registered name.
@@ -117,7 +126,9 @@ def signature_for(node: dict[str, Any], path: str) -> Signature:
     entry = node.get("name")
     if not isinstance(entry, str):
         options = ", ".join(registry.names())
-        raise ConfigError(f"{join(path, 'name')}: {label} needs the name of a {registry.kind} as text, one of: {options}")
+        raise ConfigError(
+            f"{join(path, 'name')}: {label} needs the name of a {registry.kind} as text, one of: {options}"
+        )
     try:
         signature = signature_of(registry.get(entry), entry)
     except ConfigError as error:

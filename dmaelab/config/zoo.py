@@ -32,12 +32,21 @@ def get_config(name: str) -> DictConfig:
 
 def list_configs() -> list[str]:
     """Return the names of the configs that can be run, sorted; ``common/`` holds only parts of such."""
-    names = {path.relative_to(folder).with_suffix("").as_posix() for folder in _folders() for path in folder.rglob("*.py")}
-    return sorted(name for name in names if not name.startswith("common/") and not any(part.startswith("_") for part in name.split("/")))
+    names = {
+        path.relative_to(folder).with_suffix("").as_posix() for folder in _folders() for path in folder.rglob("*.py")
+    }
+    return sorted(
+        name
+        for name in names
+        if not name.startswith("common/") and not any(part.startswith("_") for part in name.split("/"))
+    )
 
 
-def open_config(source: str | os.PathLike, overrides: Sequence[str] = (), sections: dict[str, Any] | None = None) -> DictConfig:
-    """Return the config of a file, or of a name as in :func:`get_config`, with its plug-ins imported and overrides applied.
+def open_config(
+    source: str | os.PathLike, overrides: Sequence[str] = (), sections: dict[str, Any] | None = None
+) -> DictConfig:
+    """Return the config of a file, or of a name as in :func:`get_config`, with its plug-ins imported and overrides
+    applied.
 
     Raises:
         ConfigError: for a config that is not there or cannot be read, and for a bad override.

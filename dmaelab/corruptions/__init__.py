@@ -6,4 +6,13 @@ from dmaelab.corruptions.laplace import Laplace
 from dmaelab.corruptions.quantised_gaussian import QuantisedGaussian
 from dmaelab.corruptions.uniform import Uniform
 
-__all__ = ["CORRUPTIONS", "Corrupted", "Corruption", "Gaussian", "Laplace", "QuantisedGaussian", "Uniform", "build_corruption"]
+__all__ = [
+    "CORRUPTIONS",
+    "Corrupted",
+    "Corruption",
+    "Gaussian",
+    "Laplace",
+    "QuantisedGaussian",
+    "Uniform",
+    "build_corruption",
+]

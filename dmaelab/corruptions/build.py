@@ -41,9 +41,17 @@ class Corruption:
 
     def __init__(self, sigma: float | tuple[float, float]) -> None:
         levels = tuple(sigma) if isinstance(sigma, (tuple, list)) else (sigma,)
-        if len(levels) not in (1, 2) or not all(0 <= level < float("inf") for level in levels) or list(levels) != sorted(levels):
-            raise UserError(f"corruption.sigma is {sigma}: give one number >= 0 or an ascending pair, in [0,1] pixel units")
-        self.sigma: float | tuple[float, float] = (float(levels[0]), float(levels[1])) if len(levels) == 2 else float(levels[0])
+        if (
+            len(levels) not in (1, 2)
+            or not all(0 <= level < float("inf") for level in levels)
+            or list(levels) != sorted(levels)
+        ):
+            raise UserError(
+                f"corruption.sigma is {sigma}: give one number >= 0 or an ascending pair, in [0,1] pixel units"
+            )
+        self.sigma: float | tuple[float, float] = (
+            (float(levels[0]), float(levels[1])) if len(levels) == 2 else float(levels[0])
+        )
 
     def __call__(self, images: Tensor, draw: Draw, copies: int = 1) -> Corrupted:
         """Corrupt ``images`` [N,C,H,W] ``copies`` times; the copies of an image share its sigma.

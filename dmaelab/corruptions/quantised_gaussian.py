@@ -45,7 +45,8 @@ class QuantisedGaussian(Corruption):
     steps = LEVELS
 
     def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
-        """Return ``(k + m) / 255`` with k = round(255 images) and m = round(255 sigma N(0, 1)); the gradient is that of the identity.
+        """Return ``(k + m) / 255`` with k = round(255 images) and m = round(255 sigma N(0, 1)); the gradient is that of
+        the identity.
 
         The normal numbers are float64 from 53-bit words: with fewer bits the rounding would show in
         the distribution of m.
@@ -61,7 +62,8 @@ class QuantisedGaussian(Corruption):
             channel, row, column = (int(place) for place in torch.unravel_index(distance.argmax(), image.shape))
             value = float(image[channel, row, column])
             raise UserError(
-                f"quantised_gaussian certifies 8-bit images, but channel {channel} of the pixel in row {row}, column {column} is"
+                f"quantised_gaussian certifies 8-bit images, but channel {channel} of the pixel in row {row}, column"
+                f" {column} is"
                 f" {LEVELS * value:.4f}/255: round images to uint8 after any resizing, or certify with gaussian"
             )
 

@@ -42,6 +42,8 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def make_batch(samples: Samples, device: torch.device | str, draw: Draw, progress: float) -> Batch:
-    """Copy ``samples`` to ``device`` (asynchronously from pinned memory) unless they are there, and make floats of them."""
+    """Copy ``samples`` to ``device`` (asynchronously from pinned memory) unless they are there, and make floats of
+    them.
+    """
     images, targets, index = (tensor.to(device, non_blocking=True) for tensor in samples)
     return Batch(to_float(images), targets, index, draw, progress)

@@ -48,14 +48,17 @@ class Dataset:
         return len(self.targets)
 
     def load(self, index: int) -> tuple[Tensor, int]:
-        """Return image ``index`` as uint8 ``[C,H,W]``, and its label; the loader lays batches out, so its strides are free.
+        """Return image ``index`` as uint8 ``[C,H,W]``, and its label; the loader lays batches out, so its strides are
+        free.
 
         Raises:
             IndexError: if there is no such image.
             UserError: if it cannot be read, with its file name.
         """
         if self.images is None:
-            raise NotImplementedError(f"{type(self).__name__} must define load(index), or pass images to Dataset.__init__")
+            raise NotImplementedError(
+                f"{type(self).__name__} must define load(index), or pass images to Dataset.__init__"
+            )
         return self.images[index].clone(), int(self.targets[index])  # a copy: a transform may work in place
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
@@ -65,4 +68,6 @@ class Dataset:
 def check_split(name: str, split: str, splits: Sequence[str]) -> None:
     """Raise a ``UserError`` naming the splits that the data set ``name`` has, unless ``split`` is one."""
     if split not in splits:
-        raise UserError(f"data set '{name}' has no split '{split}'{did_you_mean(split, splits)}; it has {', '.join(splits)}")
+        raise UserError(
+            f"data set '{name}' has no split '{split}'{did_you_mean(split, splits)}; it has {', '.join(splits)}"
+        )

@@ -28,7 +28,11 @@ class CIFAR10(Dataset):
         try:
             source = datasets.CIFAR10(str(folder), train=split == "train", download=download)
         except (RuntimeError, OSError) as error:
-            problem = "the download failed" if download else "no intact cifar-10-batches-py there; set download=True to fetch it"
+            problem = (
+                "the download failed"
+                if download
+                else "no intact cifar-10-batches-py there; set download=True to fetch it"
+            )
             raise UserError(f"data set 'cifar10' in {folder}: {problem} ({str(error).splitlines()[0]})") from error
         images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
         super().__init__(source.targets, source.classes, images)

@@ -36,7 +36,10 @@ class FashionMNIST(Dataset):
             _download(folder)
         images, labels = (_read_idx(folder, name) for name in names)
         if images.ndim != 3 or labels.shape != images.shape[:1] or labels.max(initial=0) >= len(CLASSES):
-            raise UserError(f"data set 'fashion_mnist' in {folder}: images {images.shape} and labels {labels.shape} do not belong together")
+            raise UserError(
+                f"data set 'fashion_mnist' in {folder}: images {images.shape} and labels {labels.shape} do not belong"
+                " together"
+            )
         super().__init__(torch.from_numpy(labels), CLASSES, torch.from_numpy(images)[:, None])
 
 
@@ -49,7 +52,10 @@ def _read_idx(folder: Path, name: str) -> np.ndarray:
     """Read an IDX file of bytes: 0, 0, type 8, number of axes; the axes as big-endian uint32; the data."""
     file = _find(folder, name)
     if file is None:
-        raise UserError(f"data set 'fashion_mnist': no {name}[.gz] in {folder} or its FashionMNIST/raw; set its root, or download=True")
+        raise UserError(
+            f"data set 'fashion_mnist': no {name}[.gz] in {folder} or its FashionMNIST/raw; set its root, or"
+            " download=True"
+        )
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
         if content[:3] != b"\x00\x00\x08":
@@ -66,4 +72,6 @@ def _download(folder: Path) -> None:
     try:
         datasets.FashionMNIST(str(folder), download=True)
     except (RuntimeError, OSError) as error:
-        raise UserError(f"data set 'fashion_mnist' in {folder}: the download failed ({str(error).splitlines()[0]})") from error
+        raise UserError(
+            f"data set 'fashion_mnist' in {folder}: the download failed ({str(error).splitlines()[0]})"
+        ) from error

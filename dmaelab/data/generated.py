@@ -28,17 +28,25 @@ class Generated(Dataset):
         UserError: for another split, and for a number that is too small.
     """
 
-    def __init__(self, count: int = 512, image_size: int = 32, num_classes: int = 10, channels: int = 3, split: str = "train") -> None:
+    def __init__(
+        self, count: int = 512, image_size: int = 32, num_classes: int = 10, channels: int = 3, split: str = "train"
+    ) -> None:
         check_split("generated", split, ("train", "test"))
         if min(count, image_size, channels) < 1 or num_classes < 2:
             raise UserError(
                 f"data set 'generated': count={count}, image_size={image_size}, channels={channels} must be >= 1, "
                 f"num_classes={num_classes} >= 2"
             )
-        patterns = Draw(0, "data", "generated", "patterns").host().integers(0, 256, (num_classes, channels, _CELLS, _CELLS), np.uint8)
+        patterns = (
+            Draw(0, "data", "generated", "patterns")
+            .host()
+            .integers(0, 256, (num_classes, channels, _CELLS, _CELLS), np.uint8)
+        )
         rng = Draw(0, "data", "generated", split).host()
         labels = rng.permutation(np.arange(count) % num_classes)
         cell = np.arange(image_size) * _CELLS // image_size
         images = rng.integers(0, 256, (count, channels, image_size, image_size), np.uint8) // 2
         images += (patterns // 2)[:, :, cell][..., cell][labels]
-        super().__init__(torch.from_numpy(labels), [f"pattern {label}" for label in range(num_classes)], torch.from_numpy(images))
+        super().__init__(
+            torch.from_numpy(labels), [f"pattern {label}" for label in range(num_classes)], torch.from_numpy(images)
+        )

@@ -137,9 +137,19 @@ class ImageFolder(ImageFiles):
         empty = [name for name in found if not listing[name]]
         if empty or not found:
             where = folder / empty[0] if empty else folder
-            raise UserError(f"no images in {where}: expected {split}/<class>/<image>, an image being one of {', '.join(SUFFIXES)}")
+            raise UserError(
+                f"no images in {where}: expected {split}/<class>/<image>, an image being one of {', '.join(SUFFIXES)}"
+            )
         pairs = [(file, label) for label, name in enumerate(names) for file in listing.get(name, [])]
-        super().__init__([file for file, _ in pairs], [label for _, label in pairs], names, image_size, resize, skip_corrupt, in_memory)
+        super().__init__(
+            [file for file, _ in pairs],
+            [label for _, label in pairs],
+            names,
+            image_size,
+            resize,
+            skip_corrupt,
+            in_memory,
+        )
 
 
 def _image_files(folder: Path) -> list[str]:

@@ -41,4 +41,6 @@ class ImageNet(ImageFiles):
         except (RuntimeError, OSError) as error:
             raise UserError(f"data set 'imagenet' in {folder}: {str(error).splitlines()[0]}") from error
         files, targets = [file for file, _ in source.samples], source.targets
-        super().__init__(files, targets, [", ".join(names) for names in source.classes], image_size, resize, skip_corrupt, in_memory)
+        super().__init__(
+            files, targets, [", ".join(names) for names in source.classes], image_size, resize, skip_corrupt, in_memory
+        )

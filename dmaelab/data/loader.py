@@ -104,22 +104,30 @@ def build_train_loader(
     if resident is None:
         return Loader(_Fetch(dataset, seed, transform, augment), sampler, num_workers, pin_memory)
     if dataset.images is None or transform:
-        raise UserError("images can be resident on a device only where the data set holds them in memory and has no transform")
+        raise UserError(
+            "images can be resident on a device only where the data set holds them in memory and has no transform"
+        )
     return Loader(_Fetch(dataset, seed, transform, augment, resident), sampler, num_workers=0, pin_memory=False)
 
 
 def resident_device(dataset: Dataset, transform: Sequence[Transform], device: torch.device) -> torch.device | None:
-    """Return what ``resident`` should be by default: a GPU for at most 1 GiB of images in memory that take no transform, else None."""
+    """Return what ``resident`` should be by default: a GPU for at most 1 GiB of images in memory that take no
+    transform, else None.
+    """
     images = dataset.images
     fits = images is not None and images.nbytes <= 2**30 and not transform
     return device if fits and device.type == "cuda" else None
 
 
-def build_test_loader(dataset: Dataset, indices: Sequence[int], batch_size: int, num_workers: int = 0, pin_memory: bool = False) -> Loader:
+def build_test_loader(
+    dataset: Dataset, indices: Sequence[int], batch_size: int, num_workers: int = 0, pin_memory: bool = False
+) -> Loader:
     """Return the loader of exactly ``indices``, in their order: no padding, and the last batch may be smaller."""
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}: give a number >= 1")
-    chunks = (np.asarray(indices[begin : begin + batch_size], dtype=np.int64) for begin in range(0, len(indices), batch_size))
+    chunks = (
+        np.asarray(indices[begin : begin + batch_size], dtype=np.int64) for begin in range(0, len(indices), batch_size)
+    )
     batches = [MicroBatch(step, 0, 0, chunk) for step, chunk in enumerate(chunks)]
     return Loader(_Fetch(dataset), batches, num_workers, pin_memory)
 
@@ -152,7 +160,10 @@ class _Fetch:
             images, targets = self.images.index_select(0, index), self.targets[index]  # small sets: one look-up for all
         else:
             rows = [self._sample(batch.epoch, int(i)) for i in batch.indices]
-            images, targets = _stack([image for image, _ in rows], batch.indices), torch.tensor([target for _, target in rows])
+            images, targets = (
+                _stack([image for image, _ in rows], batch.indices),
+                torch.tensor([target for _, target in rows]),
+            )
         if self.augment:
             rng = Draw(self.seed, "data", "augment", batch.step, batch.micro).host()
             for augmentation in self.augment:
@@ -173,5 +184,8 @@ def _stack(images: list[Tensor], indices: np.ndarray) -> Tensor:
     for image, index in zip(images, indices, strict=True):
         if image.shape != images[0].shape:
             sizes = f"{tuple(images[0].shape)} and {tuple(image.shape)}"
-            raise UserError(f"images {indices[0]} and {index} differ in size, {sizes}: set the data set's image_size, or a transform")
+            raise UserError(
+                f"images {indices[0]} and {index} differ in size, {sizes}: set the data set's image_size, or a"
+                " transform"
+            )
     return torch.stack(images).contiguous()

@@ -41,16 +41,26 @@ class InfiniteSampler:
     """
 
     def __init__(
-        self, length: int, batch_size: int, seed: int, world: int = 1, rank: int = 0, accum: int = 1, start: int = 0, shuffle: bool = True
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        world: int = 1,
+        rank: int = 0,
+        accum: int = 1,
+        start: int = 0,
+        shuffle: bool = True,
     ) -> None:
         if min(batch_size, world, accum) < 1 or start < 0 or not 0 <= rank < world:
             raise UserError(
-                f"batch_size={batch_size}, world={world}, accum={accum} must be >= 1, start={start} >= 0 and rank={rank} below world"
+                f"batch_size={batch_size}, world={world}, accum={accum} must be >= 1, start={start} >= 0 and"
+                f" rank={rank} below world"
             )
         images_per_step = batch_size * world * accum
         if length < images_per_step:
             raise UserError(
-                f"a step takes {images_per_step} images (batch_size {batch_size} x {world} processes x {accum} accumulated) "
+                f"a step takes {images_per_step} images (batch_size {batch_size} x {world} processes x {accum}"
+                " accumulated) "
                 f"but the data set has {length}: lower batch_size"
             )
         self.length, self.batch_size, self.seed, self.start, self.shuffle = length, batch_size, seed, start, shuffle

@@ -15,7 +15,7 @@ def global_generators(seed: int) -> Iterator[None]:
     torchvision draws from the first (which keeps 32 bits of the seed), timm's RandAugment from the other
     two. It takes 90 us, most of them numpy's; ``torch.manual_seed`` would visit every device besides.
     """
-    states = torch.default_generator.get_state(), random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one is meant
+    states = torch.default_generator.get_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
     torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed([seed & 0xFFFFFFFF, seed >> 32])  # noqa: NPY002 - it takes words of 32 bits

@@ -9,7 +9,9 @@ from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
 
-def select_indices(length: int, subset: Mapping[str, int] | Sequence[int] | None = None, targets: Any = None) -> list[int]:
+def select_indices(
+    length: int, subset: Mapping[str, int] | Sequence[int] | None = None, targets: Any = None
+) -> list[int]:
     """Return the images of a data set that are evaluated or certified.
 
     Args:
@@ -21,7 +23,8 @@ def select_indices(length: int, subset: Mapping[str, int] | Sequence[int] | None
         targets: the labels, integers ``[length]``; ``stratified`` needs them.
 
     Raises:
-        UserError: for another form, for indices that are repeated or out of range, and for ``stratified`` without labels.
+        UserError: for another form, for indices that are repeated or out of range, and for ``stratified`` without
+            labels.
     """
     if subset is None:
         return list(range(length))
@@ -31,7 +34,10 @@ def select_indices(length: int, subset: Mapping[str, int] | Sequence[int] | None
         chosen = _listed(length, subset)
     if chosen is None:
         forms = "{'stride': k}, {'count': n}, {'random': n, 'seed': s}, {'stratified': n, 'seed': s}"
-        raise UserError(f"subset={subset} does not fit a data set of {length} images: give {forms} or different indices below {length}")
+        raise UserError(
+            f"subset={subset} does not fit a data set of {length} images: give {forms} or different indices below"
+            f" {length}"
+        )
     return chosen
 
 
@@ -58,13 +64,18 @@ def _by_rule(length: int, rule: dict[str, int], targets: Any) -> list[int] | Non
         return sorted(order[:number].tolist())
     if form == "stratified":
         if targets is None:
-            raise UserError(f"subset={{'stratified': {number}}} needs the labels of the data set: pass its targets, or take 'random'")
+            raise UserError(
+                f"subset={{'stratified': {number}}} needs the labels of the data set: pass its targets, or take"
+                " 'random'"
+            )
         return sorted(order[np.argsort(_turns(np.asarray(targets)[order]), kind="stable")[:number]].tolist())
     return None
 
 
 def _turns(labels: np.ndarray) -> np.ndarray:
-    """Return how many earlier images each image [N] has in its own class: who takes the lowest takes of all classes alike."""
+    """Return how many earlier images each image [N] has in its own class: who takes the lowest takes of all classes
+    alike.
+    """
     by_class = np.argsort(labels, kind="stable")
     begin = np.searchsorted(labels[by_class], labels[by_class])  # where the class begins in by_class
     turns = np.empty(len(labels), dtype=np.int64)

@@ -63,7 +63,9 @@ class RandomCrop:
         return windows[torch.arange(n, device=images.device), :, top, left]
 
 
-def random_resized_crop(size: int, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)) -> Transform:
+def random_resized_crop(
+    size: int, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)
+) -> Transform:
     """Return the transform that cuts a random box and resizes it to ``size`` x ``size``, bicubic with antialias.
 
     torchvision's draws (until the box fits) and its pixels, in two thirds of its time. MAE and DMAE pre-train with
@@ -84,7 +86,9 @@ def random_resized_crop(size: int, scale: tuple[float, float] = (0.08, 1.0), rat
     return lambda image: _resized(image, size, **boxes.make_params([image]))
 
 
-def single_draw_crop(size: int, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)) -> Transform:
+def single_draw_crop(
+    size: int, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)
+) -> Transform:
     """Return the crop of the linear probe: :func:`random_resized_crop`, but area and log-ratio are drawn once.
 
     A side that is too long for the image is cut to it (as BYOL does it, and after it MAE and DMAE in their probes).
@@ -111,11 +115,14 @@ def _resized(image: Tensor, size: int, top: int, left: int, height: int, width: 
 
 def _check_box(name: str, size: int, scale: Sequence[float], ratio: Sequence[float]) -> None:
     if size < 1 or not 0 < scale[0] <= scale[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
-        raise UserError(f"{name}: size={size} must be >= 1, scale={scale} a range within (0, 1] and ratio={ratio} one above 0")
+        raise UserError(
+            f"{name}: size={size} must be >= 1, scale={scale} a range within (0, 1] and ratio={ratio} one above 0"
+        )
 
 
 def random_horizontal_flip(p: float = 0.5) -> nn.Module:
-    """Return the transform that mirrors an image with probability ``p``: torchvision's, for where a transform must follow it.
+    """Return the transform that mirrors an image with probability ``p``: torchvision's, for where a transform must
+    follow it.
 
     Where none does, :class:`HorizontalFlip` mirrors the whole micro-batch for less.
     """
@@ -132,15 +139,21 @@ def rand_augment(policy: str = "rand-m9-mstd0.5-inc1", image_size: int = 224) ->
     returns uint8 ``[3,H,W]``, and draws from the generators of Python and numpy.
 
     Args:
-        policy: ``"rand"`` and timm's options, joined by ``-``: ``m`` magnitude, ``mstd`` its standard deviation, ``mmax`` its bound,
-            ``n`` operations, ``p`` their probability, ``inc1`` operations that grow with the magnitude.
+        policy: ``"rand"`` and timm's options, joined by ``-``: ``m`` magnitude, ``mstd`` its standard deviation,
+            ``mmax`` its bound, ``n`` operations, ``p`` their probability, ``inc1`` operations that grow with the
+            magnitude.
         image_size: of the images it will see, for translations given in pixels.
 
     Raises:
         UserError: without timm, for another ``policy``, and for an image that is not of three colours in uint8.
     """
-    if not re.fullmatch(r"rand(-(m|n|inc|mmax)\d+|-(mstd|p)\d+(\.\d+)?)*", policy):  # timm passes over what it does not know
-        raise UserError(f"rand_augment: '{policy}' is not 'rand' with options like m9, mstd0.5, inc1, n2, p0.5, mmax10, joined by '-'")
+    if not re.fullmatch(
+        r"rand(-(m|n|inc|mmax)\d+|-(mstd|p)\d+(\.\d+)?)*", policy
+    ):  # timm passes over what it does not know
+        raise UserError(
+            f"rand_augment: '{policy}' is not 'rand' with options like m9, mstd0.5, inc1, n2, p0.5, mmax10, joined by"
+            " '-'"
+        )
     try:
         from timm.data.auto_augment import rand_augment_transform
     except ImportError as error:

@@ -10,7 +10,13 @@ from tabulate import tabulate
 
 from dmaelab.analysis.views import skipped
 from dmaelab.config import instantiate
-from dmaelab.engine.certification import certification_identity, check_certification, images_of, load_classifier, log_folder
+from dmaelab.engine.certification import (
+    certification_identity,
+    check_certification,
+    images_of,
+    load_classifier,
+    log_folder,
+)
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.records.folders import HEADER
 from dmaelab.records.merge import differences
@@ -69,11 +75,16 @@ def run_attack(
     if not (folder / HEADER).exists():
         raise UserError(f"{folder} holds no certification log: certify first")
     attack, log, device = attack or PGD(), read_log(folder), pick_device(settings.device)
-    classifier, corruption, dataset = load_classifier(cfg, device), instantiate(cfg.corruption), instantiate(cfg.dataset)
+    classifier, corruption, dataset = (
+        load_classifier(cfg, device),
+        instantiate(cfg.corruption),
+        instantiate(cfg.dataset),
+    )
     evaluation, load = settings.evaluation, images_of(dataset)
     facts = make_identity(
         classifier, instantiate(cfg.certifier), corruption, indices=[], num_classes=dataset.num_classes,
-        first=load(int(log.index.min())), batch_size=settings.batch_size, evaluation=evaluation.resolved(device), seed=seed,
+        first=load(int(log.index.min())), batch_size=settings.batch_size, evaluation=evaluation.resolved(device),
+        seed=seed,
         device=device,
     ) | certification_identity(cfg, device)  # fmt: skip
     _check_same(log, facts)
@@ -107,7 +118,9 @@ def describe(report: AttackReport) -> list[str]:
     if report.scale > 1:
         verdict = f"at {report.scale:g} times the certified radius nothing is promised"
     else:
-        verdict = f"alpha allows {report.allowed} changed: the certificates {'stand' if report.sound else 'are NOT sound'}"
+        verdict = (
+            f"alpha allows {report.allowed} changed: the certificates {'stand' if report.sound else 'are NOT sound'}"
+        )
     table = tabulate(rows, head, floatfmt=".4f")
     return [table, f"{len(rows)} images x {report.restarts} attempts: {counts}; {verdict}"]
 
@@ -115,7 +128,9 @@ def describe(report: AttackReport) -> list[str]:
 def _check_same(log: Log, facts: dict[str, Any]) -> None:
     there, here = ({key: identity[key] for key in _SAME if key in identity} for identity in (log.identity, facts))
     if different := differences(there, here):
-        raise UserError(f"{log.path} is the log of another certification: {'; '.join(different)}; its certificates say nothing here")
+        raise UserError(
+            f"{log.path} is the log of another certification: {'; '.join(different)}; its certificates say nothing here"
+        )
 
 
 def _choose(log: Log, images: int, seed: int) -> tuple[Log, int]:

@@ -37,9 +37,17 @@ def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> D
         UserError: there is no such run or config, or :func:`complete` refuses.
     """
     source = Path(source)
-    if not (source.is_dir() or source.suffix in (".py", ".yaml", ".yml")) and str(source) not in (known := list_configs()):
-        raise ConfigError(f"{source}: there is no such run directory, and no config of that name{did_you_mean(str(source), known)}")
-    run = [f"certify.run={source}"] if source.is_dir() else [text for text in overrides if text.startswith("certify.run=")]
+    if not (source.is_dir() or source.suffix in (".py", ".yaml", ".yml")) and str(source) not in (
+        known := list_configs()
+    ):
+        raise ConfigError(
+            f"{source}: there is no such run directory, and no config of that name{did_you_mean(str(source), known)}"
+        )
+    run = (
+        [f"certify.run={source}"]
+        if source.is_dir()
+        else [text for text in overrides if text.startswith("certify.run=")]
+    )
     cfg = open_config(DEFAULT if source.is_dir() else source, run, SECTIONS)
     if "certify" not in cfg:
         raise ConfigError(f"{source} is no certification config (it has no section 'certify'), and no run directory")
@@ -87,7 +95,9 @@ def check_certification(cfg: DictConfig) -> None:
     check(cfg, sections=SECTIONS, allowed=(*_NODES, _OWN, "debug"))
     settings = CertifySettings(**instantiate(cfg.certify))
     if _OWN in cfg and (settings.run is not None or settings.out_dir is None):
-        raise ConfigError("certify: a config with a section 'classifier' names certify.out_dir for its log, and no certify.run")
+        raise ConfigError(
+            "certify: a config with a section 'classifier' names certify.out_dir for its log, and no certify.run"
+        )
     geometry, sigma = smoothing_noise(instantiate(cfg.corruption))
     instantiate(cfg.certifier).check(Case(2, geometry, sigma, tau=geometry.tau(sigma, 1), label=0))
 
@@ -106,7 +116,10 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
     dataset = instantiate(cfg.dataset)
     classifier = load_classifier(cfg, device)
     if dataset.num_classes != getattr(classifier, "num_classes", dataset.num_classes):
-        raise UserError(f"the classifier has {classifier.num_classes} classes and the data set {dataset.num_classes}: set another dataset")
+        raise UserError(
+            f"the classifier has {classifier.num_classes} classes and the data set {dataset.num_classes}: set another"
+            " dataset"
+        )
     corruption = instantiate(cfg.corruption)
     _, sigma = smoothing_noise(corruption)
     _warn_of_noise(cfg, sigma)
@@ -138,11 +151,14 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
 
 def log_folder(cfg: DictConfig) -> Path:
     """Return the folder of the log of a certification config."""
-    return Path(cfg.certify.get("out_dir") or cfg.certify.run) / "certify" / cfg.certify.get("name", CertifySettings.name)
+    return (
+        Path(cfg.certify.get("out_dir") or cfg.certify.run) / "certify" / cfg.certify.get("name", CertifySettings.name)
+    )
 
 
 def labels_of(cfg: DictConfig) -> dict[str, Any]:
-    """Return what tables group a log by: the ``labels`` of the run that is certified, and those of the certification over them.
+    """Return what tables group a log by: the ``labels`` of the run that is certified, and those of the certification
+    over them.
 
     Weights that were chosen by a metric are marked with ``selected_by``: where ``data.test`` is what is certified,
     its images have had a say in their own certificates.
@@ -167,12 +183,17 @@ def load_classifier(cfg: DictConfig, device: torch.device) -> nn.Module:
         run_dir.set_attention(cfg.classifier, device, training=False)
         classifier = instantiate(cfg.classifier)
         if not isinstance(classifier, nn.Module):
-            raise UserError(f"classifier: builds a {type(classifier).__name__}, not a torch.nn.Module that maps [0,1] images to logits")
+            raise UserError(
+                f"classifier: builds a {type(classifier).__name__}, not a torch.nn.Module that maps [0,1] images to"
+                " logits"
+            )
         return classifier.to(device).eval()
     settings = CertifySettings(**instantiate(cfg.certify))
     classifier = run_dir.load_model(str(settings.run), settings.weights, device).export()
     if not hasattr(classifier, "num_classes"):
-        raise UserError(f"{settings.run} trained a {type(classifier).__name__}, which is no classifier: certify a fine-tuned run")
+        raise UserError(
+            f"{settings.run} trained a {type(classifier).__name__}, which is no classifier: certify a fine-tuned run"
+        )
     return classifier
 
 

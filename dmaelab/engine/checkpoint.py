@@ -42,7 +42,9 @@ class CheckpointFolder:
 
     def steps(self) -> list[Path]:
         """Return the step files, oldest first, by number rather than by text."""
-        found = [(int(match[1]), path) for path in self.path.glob("step_*.pth") if (match := _STEP.fullmatch(path.name))]
+        found = [
+            (int(match[1]), path) for path in self.path.glob("step_*.pth") if (match := _STEP.fullmatch(path.name))
+        ]
         return [path for _, path in sorted(found)]
 
     def load_latest(self) -> dict[str, Any] | None:
@@ -71,4 +73,6 @@ def save_file(path: Path, state: dict[str, Any]) -> None:
         atomic_write(path, lambda file: torch.save(state, file))
     except (OSError, RuntimeError) as error:  # torch's writer turns some write errors into RuntimeError
         reason = str(error).split("\n")[0]
-        raise UserError(f"{path} could not be written ({reason}); earlier checkpoints are intact: make room, then --resume") from error
+        raise UserError(
+            f"{path} could not be written ({reason}); earlier checkpoints are intact: make room, then --resume"
+        ) from error

@@ -85,13 +85,17 @@ class DefaultTrainer(Trainer):
             return instantiate(self.cfg.model)
 
     def load_pretrained(self, model: nn.Module, source: Path) -> Path:
-        """Start from the weights of a run directory or a file, of this project or in the official layout; return the file."""
+        """Start from the weights of a run directory or a file, of this project or in the official layout; return the
+        file.
+        """
         path = weights_file(source, "final") if source.is_dir() else source
         logger.info("%s: %s", path, load_pretrained(model, path))
         return path
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a run needs to continue, and what its model is beyond the tensors, for who loads the file without the run."""
+        """Return what a run needs to continue, and what its model is beyond the tensors, for who loads the file without
+        the run.
+        """
         return {**super().state_dict(), FACTS: facts_of(self.final_model.export())}
 
     def build_train_loader(self, dataset: Dataset, start: int, device: torch.device) -> Any:
@@ -115,7 +119,9 @@ class DefaultTrainer(Trainer):
         )
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Compile the blocks if that is asked for, and wrap the model for distributed training where there are several processes."""
+        """Compile the blocks if that is asked for, and wrap the model for distributed training where there are several
+        processes.
+        """
         if self.settings.compile and not compile_blocks(model):
             raise ConfigError(f"train.compile: {type(model).__name__} has no repeated blocks to compile, leave it out")
         if world_size() == 1:
@@ -127,7 +133,9 @@ class DefaultTrainer(Trainer):
         settings = self.settings
         guard = hooks.NaNGuard(settings.log_period)
         self.evaluation = evaluation = hooks.EvalHook(self.evaluate, settings.eval_period)
-        checkpoint = hooks.CheckpointHook(self.folder, guard.check, settings.checkpoint_period, settings.keep_checkpoints, self.milestones)
+        checkpoint = hooks.CheckpointHook(
+            self.folder, guard.check, settings.checkpoint_period, settings.keep_checkpoints, self.milestones
+        )
         chosen: list[Hook] = [hooks.ScheduleHook(instantiate(self.cfg.schedule)), guard]
         if self.ema is not None:
             chosen.append(self.ema)
@@ -136,14 +144,19 @@ class DefaultTrainer(Trainer):
         chosen.append(hooks.LogHook(self.build_writers(start) if is_main() else [], settings.log_period))
         if settings.best_metric is not None:
             self._check_best_metric(settings.best_metric)
-            chosen.append(hooks.BestHook(self.folder, evaluation, guard.check, settings.best_metric, settings.best_mode))
+            chosen.append(
+                hooks.BestHook(self.folder, evaluation, guard.check, settings.best_metric, settings.best_mode)
+            )
         return [*chosen, checkpoint, hooks.PreemptionHook(checkpoint.save)]
 
     def _check_best_metric(self, metric: str) -> None:
         """Evaluate one image to see the names: the first evaluation may come with the last step, too late to refuse."""
         known = sorted(evaluate(self.final_model, self.test_set, replace(self.settings, eval_images=1), self.device))
         if metric not in known:
-            raise ConfigError(f"train.best_metric '{metric}' is not evaluated{did_you_mean(metric, known)}; there are: {', '.join(known)}")
+            raise ConfigError(
+                f"train.best_metric '{metric}' is not evaluated{did_you_mean(metric, known)}; there are:"
+                f" {', '.join(known)}"
+            )
 
     def build_writers(self, start: int) -> list[Writer]:
         """Return where log records go."""
@@ -157,9 +170,12 @@ class DefaultTrainer(Trainer):
         return evaluate(self.final_model, self.test_set, self.settings, self.device)
 
     def train(self) -> None:
-        """Train to the end, then write ``model_final.pth``: the exported module with the weights that evaluation used."""
+        """Train to the end, then write ``model_final.pth``: the exported module with the weights of the evaluation."""
         super().train()
         if is_main():
             weights = "ema" if self.ema is not None else "raw"
             model = self.final_model.export()
-            save_file(self.out_dir / FINAL, {"model": model.state_dict(), FACTS: facts_of(model), "weights": weights, "step": self.step})
+            save_file(
+                self.out_dir / FINAL,
+                {"model": model.state_dict(), FACTS: facts_of(model), "weights": weights, "step": self.step},
+            )

@@ -11,7 +11,9 @@ from dmaelab.utils.random import Draw
 
 
 @torch.no_grad()
-def denoising_report(model: nn.Module, train_set: Dataset, test_set: Dataset, device: torch.device, seed: int = 0) -> dict[str, float]:
+def denoising_report(
+    model: nn.Module, train_set: Dataset, test_set: Dataset, device: torch.device, seed: int = 0
+) -> dict[str, float]:
     """Return mean squared errors in [0,1] pixel units over all of ``test_set``.
 
     The model sees noisy images with the patches hidden that its own mask ratio asks for.

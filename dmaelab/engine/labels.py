@@ -22,7 +22,8 @@ def inherit_labels(cfg: DictConfig) -> None:
     begun knows it from its own frozen config: what it started from may be gone.
 
     Raises:
-        ConfigError: what it starts from does not tell, and the config does not either: a table would call it what it is not.
+        ConfigError: what it starts from does not tell, and the config does not either: a table would call it what it is
+            not.
     """
     if "labels" not in cfg:
         return
@@ -38,11 +39,15 @@ def inherit_labels(cfg: DictConfig) -> None:
         labels = (begun or run_dir.load_run(place)).get("labels")
         _take(cfg.labels, {} if labels is None else OmegaConf.to_container(labels, resolve=True), place)
     if cfg.labels.get("pretrain") is None:
-        raise ConfigError(f"labels.pretrain: say what {source} is, such as labels.pretrain=DMAE labels.epochs=1100: tables go by it")
+        raise ConfigError(
+            f"labels.pretrain: say what {source} is, such as labels.pretrain=DMAE labels.epochs=1100: tables go by it"
+        )
 
 
 def other_labels(run: Path, cfg: DictConfig) -> list[str]:
-    """Return the labels that a config gives and a run directory has otherwise, a line each; not what was never the config's to say."""
+    """Return the labels that a config gives and a run directory has otherwise, a line each; not what was never the
+    config's to say.
+    """
     source, there, here = cfg.train.get("init_from"), run_dir.load_run(run).get("labels") or {}, cfg.get("labels") or {}
     own = "method" not in here if source is None else Path(source).is_file()
     aside = () if own else (*_INHERITED, "extra_data")

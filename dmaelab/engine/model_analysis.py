@@ -63,7 +63,8 @@ class ModelAnalysis:
 
 
 def analysis_config(source: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
-    """Return the config to analyse: of a training, a run directory, or a certification (of its run, or its own classifier).
+    """Return the config to analyse: of a training, a run directory, or a certification (of its run, or its own
+    classifier).
 
     Raises:
         UserError: there is no such run or config, or it names no model.
@@ -109,7 +110,9 @@ def analyze(cfg: DictConfig, shape: tuple[int, int, int] | None = None) -> Model
             own = _costs(exported, shape, takes_batch=exported is model and is_training)
             return ModelAnalysis(**own, **(_training_costs(cfg, model, shape) if is_training else {}))
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
-        raise UserError(f"the model cannot be analysed without data: what it does depends on values that it computes ({error})") from None
+        raise UserError(
+            f"the model cannot be analysed without data: what it does depends on values that it computes ({error})"
+        ) from None
 
 
 def _costs(module: nn.Module, shape: tuple[int, ...], takes_batch: bool) -> dict[str, Any]:
@@ -129,7 +132,9 @@ def _costs(module: nn.Module, shape: tuple[int, ...], takes_batch: bool) -> dict
 
 
 def _training_costs(cfg: DictConfig, model: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return what a step needs: activations from two batches, whose difference holds no parameters, the rest from one step."""
+    """Return what a step needs: activations from two batches, whose difference holds no parameters, the rest from one
+    step.
+    """
     precision = cfg.train.precision
     # Two images at least: batch normalisation and mixing want a neighbour.
     small, large = (_saved_bytes(model.train(), _batch(count, shape), precision) for count in (2, 4))
@@ -172,7 +177,9 @@ def _shape(module: Any) -> tuple[int, int, int]:
     network = getattr(module, "backbone", None) or getattr(module, "encoder", None)
     side = getattr(preprocess, "input_size", None) or getattr(network, "input_size", None)
     if preprocess is None or side is None:
-        raise UserError(f"this {type(module).__name__} does not say for which images it is made: give --shape, such as 3x224x224")
+        raise UserError(
+            f"this {type(module).__name__} does not say for which images it is made: give --shape, such as 3x224x224"
+        )
     return len(preprocess.pixel_mean), side, side
 
 

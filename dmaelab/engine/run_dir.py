@@ -27,12 +27,22 @@ from dmaelab.utils.files import file_hash, write_json
 logger = logging.getLogger("dmaelab")
 
 CONFIG, RUN, FINAL = "config.yaml", "run.json", "model_final.pth"
-_NEUTRAL = ("out_dir", "device", "num_workers", "log_period", "checkpoint_period", "keep_checkpoints", "tensorboard", "eval_batch_size")
+_NEUTRAL = (
+    "out_dir",
+    "device",
+    "num_workers",
+    "log_period",
+    "checkpoint_period",
+    "keep_checkpoints",
+    "tensorboard",
+    "eval_batch_size",
+)
 
 
 @contextmanager
 def occupied(cfg: DictConfig, resume: bool) -> Iterator[None]:
-    """Make the run directory ``train.out_dir``, still without what :func:`freeze` writes, and keep other processes out of it.
+    """Make the run directory ``train.out_dir``, still without what :func:`freeze` writes, and keep other processes out
+    of it.
 
     Raises:
         UserError: another process trains in the directory, or it holds a run and ``resume`` is not asked for.
@@ -45,7 +55,9 @@ def occupied(cfg: DictConfig, resume: bool) -> Iterator[None]:
     with hold(out):
         if (out / CONFIG).exists():
             if not resume:
-                raise UserError(f"{out} already holds a run: continue it with --resume, or choose another train.out_dir")
+                raise UserError(
+                    f"{out} already holds a run: continue it with --resume, or choose another train.out_dir"
+                )
             for line in changes(out, cfg):
                 logger.warning("resuming with another config: %s", line)
         yield
@@ -58,9 +70,13 @@ def hold(out: Path) -> Iterator[None]:
         try:  # a lock of this process alone: workers of the loader that outlive a killed one hold nothing
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            raise UserError(f"{out}: another process is training in it: wait for it, or choose another train.out_dir") from None
+            raise UserError(
+                f"{out}: another process is training in it: wait for it, or choose another train.out_dir"
+            ) from None
         except OSError as error:  # some file systems of clusters have no locks
-            logger.warning("%s cannot be locked (%s): see to it that no other process trains in it", out, error.strerror)
+            logger.warning(
+                "%s cannot be locked (%s): see to it that no other process trains in it", out, error.strerror
+            )
         yield
 
 
@@ -80,7 +96,9 @@ def freeze(cfg: DictConfig, resume: bool, started_from: Path | None = None) -> N
 
 
 def initial_weights(run: Path) -> str | None:
-    """Return the hash of the file whose weights a run began with; None where it began from scratch, or was not recorded."""
+    """Return the hash of the file whose weights a run began with; None where it began from scratch, or was not
+    recorded.
+    """
     return next((start["weights_hash"] for start in _starts(run) if "weights_hash" in start), None)
 
 
@@ -125,7 +143,9 @@ def _write_defaults(cfg: DictConfig) -> None:
 
 
 def set_attention(node: DictConfig, device: torch.device, training: bool) -> None:
-    """Write the rule of the device over each ``attention`` below ``node``, in place; for a training only where it says ``auto``."""
+    """Write the rule of the device over each ``attention`` below ``node``, in place; for a training only where it says
+    ``auto``.
+    """
     for key, value in node.items_ex(resolve=False):
         if isinstance(value, DictConfig):
             set_attention(value, device, training)
@@ -152,7 +172,9 @@ def weights_file(run: str | Path, weights: str) -> Path:
     run = Path(run)
     if weights == "final":
         if not (run / FINAL).is_file():
-            raise UserError(f"{run} has no {FINAL}: the training has not finished (continue it with --resume), or name a checkpoint")
+            raise UserError(
+                f"{run} has no {FINAL}: the training has not finished (continue it with --resume), or name a checkpoint"
+            )
         return run / FINAL
     named = run / "checkpoints" / f"{weights}.pth"
     return named if named.is_file() else Path(weights)
@@ -175,14 +197,19 @@ def load_model(run: str | Path, weights: str, device: torch.device) -> Any:
     path = weights_file(run, weights)
     content = load_file(path)
     if "model" not in content:
-        raise WeightsError(f"{path}: not a file of a run, it has no entry 'model': tools/convert_weights.py --to dmaelab makes one of it")
+        raise WeightsError(
+            f"{path}: not a file of a run, it has no entry 'model': tools/convert_weights.py --to dmaelab makes one"
+            " of it"
+        )
     check_heads(content.get(FACTS, {}), model.export(), str(path))
     load_exact(model.export(), _state(content, weights), str(path))
     return model.eval().to(device)
 
 
 def _state(content: dict[str, Any], weights: str) -> dict[str, torch.Tensor]:
-    """Return the weights of a checkpoint; of ``best`` the moving average where there is one, which its metric was measured on."""
+    """Return the weights of a checkpoint; of ``best`` the moving average where there is one, which its metric was
+    measured on.
+    """
     average = content.get("hooks", {}).get("EMAHook")
     if not is_selected(weights) or average is None:
         return content["model"]

@@ -21,12 +21,12 @@ class TrainSettings:
         batch_size: images of one step, over all processes and micro-batches.
         seed: of initialisation, data order, noise and masks.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (autocast, fp16 with loss scaling), or ``"auto"``: bf16 where the
-            device has it, else fp32.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (autocast, fp16 with loss scaling), or ``"auto"``: bf16 where
+            the device has it, else fp32.
         compile: compile the repeated blocks of the model, which takes a compiler and up to a minute at every start.
         accum_steps: micro-batches per step and process.
-        micro_batch: images of one forward and backward of one process, in place of ``accum_steps``, which then follows from it and
-            the number of processes: batch statistics and memory are the same on any number of GPUs.
+        micro_batch: images of one forward and backward of one process, in place of ``accum_steps``, which then follows
+            from it and the number of processes: batch statistics and memory are the same on any number of GPUs.
         clip_grad: largest norm of the gradient; ``None`` does not clip.
         num_workers: loader processes.
         init_from: run directory or file whose weights to start from.
@@ -38,7 +38,8 @@ class TrainSettings:
         eval_batch_size: images per forward in evaluation.
         checkpoint_period: steps between checkpoints; 0 writes one at the end only.
         keep_checkpoints: periodic checkpoints kept, the newest.
-        milestones: name -> when: further checkpoints ``<name>.pth``, kept for good; counted as the length is, in steps or epochs.
+        milestones: name -> when: further checkpoints ``<name>.pth``, kept for good; counted as the length is, in steps
+            or epochs.
         best_metric: evaluation metric whose best checkpoint is kept as ``best``; ``None`` keeps none.
         best_mode: whether a larger (``"max"``) or a smaller value is better.
         tensorboard: also write TensorBoard files, to ``tb/``.
@@ -75,9 +76,19 @@ class TrainSettings:
             raise ConfigError(f"{given}: give the length in one of them, and set the other to None")
         if self.micro_batch is not None and self.accum_steps != 1:
             raise ConfigError(
-                "train.micro_batch and train.accum_steps say one thing twice: set train.micro_batch=None or train.accum_steps=1"
+                "train.micro_batch and train.accum_steps say one thing twice: set train.micro_batch=None or"
+                " train.accum_steps=1"
             )
-        for name in ("max_iter", "epochs", "batch_size", "accum_steps", "micro_batch", "log_period", "eval_batch_size", "keep_checkpoints"):
+        for name in (
+            "max_iter",
+            "epochs",
+            "batch_size",
+            "accum_steps",
+            "micro_batch",
+            "log_period",
+            "eval_batch_size",
+            "keep_checkpoints",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"train.{name} is {value}: it must be at least 1")
@@ -91,9 +102,13 @@ class TrainSettings:
         _check_choice("train.precision", self.precision, ("auto", *PRECISIONS))
         for name, step in self.milestones.items():
             if not _is_file_name(name) or name == "best" or name.startswith("step_"):
-                raise ConfigError(f"train.milestones has the name '{name}': give a file name, and neither 'best' nor 'step_...'")
+                raise ConfigError(
+                    f"train.milestones has the name '{name}': give a file name, and neither 'best' nor 'step_...'"
+                )
             if not 1 <= step <= (self.epochs or self.max_iter or 0):
-                raise ConfigError(f"train.milestones.{name} is {step}: it must be a step or epoch from 1 to the last one")
+                raise ConfigError(
+                    f"train.milestones.{name} is {step}: it must be a step or epoch from 1 to the last one"
+                )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(f"train.ema_decay is {self.ema_decay}: give a number in (0, 1), or None")
 
@@ -107,7 +122,9 @@ class TrainSettings:
 
     def split(self, processes: int) -> tuple[int, int]:
         """Return images of a micro-batch and micro-batches per step, for so many processes."""
-        accum = self.accum_steps if self.micro_batch is None else max(1, self.batch_size // (processes * self.micro_batch))
+        accum = (
+            self.accum_steps if self.micro_batch is None else max(1, self.batch_size // (processes * self.micro_batch))
+        )
         micro, rest = divmod(self.batch_size, processes * accum)
         if rest or micro == 0 or micro > (self.micro_batch or micro):
             cut = f"{accum} accum_steps" if self.micro_batch is None else f"micro-batches of {self.micro_batch}"
@@ -134,7 +151,8 @@ class CertifySettings:
             :class:`~dmaelab.smoothing.evaluation.Evaluation`; None takes the rule of the device.
         on_invalid: ``"stop"`` at logits that are not finite, or ``"count"`` them as a class of their own.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        labels: for tables, copied to the log's header over the ``labels`` of the run; ``label`` names the row of a plain table.
+        labels: for tables, copied to the log's header over the ``labels`` of the run; ``label`` names the row of a
+            plain table.
     """
 
     run: str | None = None

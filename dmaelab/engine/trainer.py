@@ -70,7 +70,8 @@ class Trainer:
         device: of model and batches.
         seed: noise and masks of micro-batch ``g = micro * world + rank`` of a step come from
             ``(seed, "train", step, g)``, so that the split into processes and micro-batches does not matter.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` autocast; fp16 with loss scaling, whose overflowing steps change no weights.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` autocast; fp16 with loss scaling, whose overflowing steps change
+            no weights.
         accum_steps: micro-batches per step.
         clip_grad: largest gradient norm, or ``None``.
 
@@ -157,7 +158,8 @@ class Trainer:
         try:
             raw = next(self.micro_batches)
         except UserError:
-            # In a later micro-batch the statistics of a batch norm are those of half a step, the weights still those of the last.
+            # In a later micro-batch the statistics of a batch norm are those of half a step, the weights still those of
+            # the last.
             if micro == 0 or not any(isinstance(module, _BatchNorm) for module in self.inner.modules()):
                 self._call("on_data_error")
             raise
@@ -196,11 +198,15 @@ class Trainer:
             UserError: the state is one of another architecture, or of other parameter groups.
         """
         load_state(self.inner, state["model"], "the checkpoint")
-        options = [{name: value for name, value in group.items() if name != "params"} for group in self.optimizer.param_groups]
+        options = [
+            {name: value for name, value in group.items() if name != "params"} for group in self.optimizer.param_groups
+        ]
         try:
             self.optimizer.load_state_dict(state["optimizer"])
         except ValueError as error:
-            raise UserError(f"the checkpoint is of another optimizer ({error}): resume with the options that the run began with") from None
+            raise UserError(
+                f"the checkpoint is of another optimizer ({error}): resume with the options that the run began with"
+            ) from None
         for group, own in zip(self.optimizer.param_groups, options, strict=True):
             group.update(own)
         if state.get("scaler"):  # empty unless the run was in fp16

@@ -47,7 +47,10 @@ def check_training(cfg: DictConfig) -> None:
     """Check a whole training config without building anything; ConfigError, one line, for the first fault."""
     for name in (*_NODES, "train", "data"):
         if name not in cfg:
-            for section, what in (("certify", "a certification: use tools/certify.py"), ("stages", "a pipeline: use tools/pipeline.py")):
+            for section, what in (
+                ("certify", "a certification: use tools/certify.py"),
+                ("stages", "a pipeline: use tools/pipeline.py"),
+            ):
                 if section in cfg:
                     raise ConfigError(f"this config is {what}")
             raise ConfigError(f"{name}: a training config needs this section")

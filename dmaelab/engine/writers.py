@@ -31,7 +31,9 @@ class ConsoleWriter(Writer):
     def write(self, step: int, values: dict[str, float]) -> None:
         """Log ``step 50/2000  eta 1:23  loss 0.71 ...``."""
         seconds = (time.perf_counter() - self.started) / max(step - self.first_step, 1) * (self.max_iter - step)
-        numbers = "  ".join(f"{name} {value:,.0f}" if value >= 1000 else f"{name} {value:.4g}" for name, value in values.items())
+        numbers = "  ".join(
+            f"{name} {value:,.0f}" if value >= 1000 else f"{name} {value:.4g}" for name, value in values.items()
+        )
         logger.info("step %d/%d  eta %s  %s", step, self.max_iter, clock(seconds), numbers)
 
 

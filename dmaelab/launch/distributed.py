@@ -31,7 +31,9 @@ def process_group() -> Iterator[None]:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if backend == "nccl":
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
-    import_module("torch.distributed.nn")  # DDP would do so later: its default arguments keep the group of that moment for ever
+    import_module(
+        "torch.distributed.nn"
+    )  # DDP would do so later: its default arguments keep the group of that moment for ever
     dist.init_process_group(backend, timeout=timedelta(minutes=30))
     try:
         yield
@@ -46,7 +48,8 @@ def process_group() -> Iterator[None]:
 
 
 def in_processes(entry: Callable[..., None], *args: Any, count: int) -> None:
-    """Call ``entry(*args)`` in so many processes of this machine, each of which may join :func:`process_group`; wait for all.
+    """Call ``entry(*args)`` in so many processes of this machine, each of which may join :func:`process_group`; wait
+    for all.
 
     torchrun's launcher: when one fails, or a signal comes, the others are asked to end.
 

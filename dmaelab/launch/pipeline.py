@@ -39,8 +39,12 @@ class Pipeline:
         self.settings = PipelineSettings(**instantiate(cfg.pipeline))
         self.debug = debug
         self.out = Path(self.settings.out_dir, *["debug"] * debug)
-        self.weights = {name: Path(path) for name, path in self.settings.weights.items() if path is not None and not debug}
-        self.processes = 1 if debug else default_processes() if self.settings.processes == "auto" else self.settings.processes
+        self.weights = {
+            name: Path(path) for name, path in self.settings.weights.items() if path is not None and not debug
+        }
+        self.processes = (
+            1 if debug else default_processes() if self.settings.processes == "auto" else self.settings.processes
+        )
         self.stages: list[Stage] = []
         for number, node in enumerate(instantiate(cfg.get("stages")) or []):
             self._add(_stage(node, f"stages.{number}"), f"stages.{number}")
@@ -66,14 +70,19 @@ class Pipeline:
         """Refuse a milestone that the run of a stage will not leave; of a run in its place it is not known."""
         name, colon, milestone = (stage.init_from or stage.certify or "").partition(":")
         if colon and stage.certify is not None:
-            raise ConfigError(f"{where}.certify: name the stage '{name}', and certify.weights={milestone} among the overrides")
+            raise ConfigError(
+                f"{where}.certify: name the stage '{name}', and certify.weights={milestone} among the overrides"
+            )
         if not colon or {name, f"{name}:{milestone}"} & self.weights.keys():
             return
         train = self._trained_config(name).train
         known = [*(train.get("milestones") or {}), *(["best"] if train.get("best_metric") else [])]
         if milestone not in known:
             there = f"it has: {', '.join(known)}" if known else "it has none"
-            raise ConfigError(f"{where}.init_from: stage '{name}' has no milestone '{milestone}'{did_you_mean(milestone, known)}; {there}")
+            raise ConfigError(
+                f"{where}.init_from: stage '{name}' has no milestone '{milestone}'{did_you_mean(milestone, known)};"
+                f" {there}"
+            )
 
     def _check(self, stage: Stage) -> None:
         """Check the config of a stage, a certification against the config of the training that it will find."""
@@ -81,7 +90,9 @@ class Pipeline:
             training.check_training(self._training_config(stage))
         else:
             cfg = open_config(stage.config, sections=certification.SECTIONS)
-            certification.complete(cfg, self._trained_config(stage.certify), self._certify_overrides(stage, stage.certify))
+            certification.complete(
+                cfg, self._trained_config(stage.certify), self._certify_overrides(stage, stage.certify)
+            )
 
     def _check_settings(self) -> None:
         for name in self.settings.pictures:
@@ -95,14 +106,21 @@ class Pipeline:
             if not path.exists():
                 raise ConfigError(f"pipeline.weights.{name}: there is no file or run directory {path}")
             if path.is_file() and name in self.settings.pictures:
-                raise ConfigError(f"pipeline.weights.{name}: {path} is a file, and pipeline.pictures needs the run directory of '{name}'")
+                raise ConfigError(
+                    f"pipeline.weights.{name}: {path} is a file, and pipeline.pictures needs the run directory of"
+                    f" '{name}'"
+                )
         logs = [stage.name for stage in self.stages if stage.certify is not None]
         for pair in self.settings.compare:
             if len(pair) != 2 or not set(pair) <= set(logs):
-                raise ConfigError(f"pipeline.compare: {pair} is no pair of certification stages; there are: {', '.join(logs)}")
+                raise ConfigError(
+                    f"pipeline.compare: {pair} is no pair of certification stages; there are: {', '.join(logs)}"
+                )
         for number in self.settings.tables:
             if number not in NUMBERS:
-                raise ConfigError(f"pipeline.tables: table {number} is none that logs make: there are {', '.join(map(str, NUMBERS))}")
+                raise ConfigError(
+                    f"pipeline.tables: table {number} is none that logs make: there are {', '.join(map(str, NUMBERS))}"
+                )
 
     def _known_training(self, name: str, complaint: str) -> None:
         trainings = [stage.name for stage in self.stages if stage.certify is None]
@@ -160,7 +178,9 @@ class Pipeline:
         if changed:
             raise ConfigError(f"stage '{stage.name}' was run with another config ({changed[0]}): {redo}")
         for line in other_labels(folder, cfg):
-            logger.warning("stage '%s' was run with another label, which tables go by (%s): --label corrects it", stage.name, line)
+            logger.warning(
+                "stage '%s' was run with another label, which tables go by (%s): --label corrects it", stage.name, line
+            )
         if known:
             file = run_dir.weights_file(source, "final") if Path(source).is_dir() else Path(source)
             if file_hash(file) != began:
@@ -180,13 +200,20 @@ class Pipeline:
         return open_config(stage.config, overrides, training.SECTIONS)
 
     def _trained_config(self, name: str) -> DictConfig:
-        """Return the config of the run that a certification finds: of a run directory in its place, or as the stage will leave it."""
+        """Return the config of the run that a certification finds: of a run directory in its place, or as the stage
+        will leave it.
+        """
         if name in self.weights:
             return run_dir.load_run(self.weights[name])
         return self._training_config(next(stage for stage in self.stages if stage.name == name))
 
     def _certify_overrides(self, stage: Stage, source: str) -> list[str]:
-        return [f"certify.run={self.run_of(source)}", f"certify.name={stage.name}", *stage.overrides, *self._debug(stage)]
+        return [
+            f"certify.run={self.run_of(source)}",
+            f"certify.name={stage.name}",
+            *stage.overrides,
+            *self._debug(stage),
+        ]
 
     def _debug(self, stage: Stage) -> list[str]:
         if not self.debug:
@@ -202,7 +229,9 @@ class Pipeline:
         if name in self.weights or not milestone:
             return self.run_of(name)
         if self.run_of(stage).is_file():
-            raise ConfigError(f"'{name}' is a milestone and pipeline.weights.{stage} one file: give pipeline.weights.{name} as well")
+            raise ConfigError(
+                f"'{name}' is a milestone and pipeline.weights.{stage} one file: give pipeline.weights.{name} as well"
+            )
         return self.run_of(stage) / "checkpoints" / f"{milestone}.pth"
 
     def _log_folder(self, stage: Stage) -> Path:

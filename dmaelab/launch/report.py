@@ -46,7 +46,9 @@ def write_report(pipeline: Pipeline) -> str:
 def paper_tables(number: int, logs: Sequence[Log], out: Path, radii: Sequence[float] | None = None) -> str:
     """Write ``table<number>.md``, ``.tex`` and ``.json`` of the paper's layout, with intervals; return it as text."""
     for style, suffix in (("markdown", "md"), ("latex", "tex"), ("json", "json")):
-        write_text(out / f"table{number}.{suffix}", paper_table(number, logs, style=style, radii=radii, intervals=True) + "\n")
+        write_text(
+            out / f"table{number}.{suffix}", paper_table(number, logs, style=style, radii=radii, intervals=True) + "\n"
+        )
     return paper_table(number, logs, radii=radii, intervals=True)
 
 
@@ -76,5 +78,7 @@ def describe_reconstruction(run: Path, picture: Path, weights: str = "final") ->
             f" noisy image {errors['noisy']:.4f}, training-mean image {errors['mean_image']:.4f}"
             f" ({errors['reconstruction'] / baseline:.2f}x the smaller)"
         )
-        lines.append(f"  on visible patches {errors['visible']:.4f}; clipped noisy image {errors['visible_noisy_clipped']:.4f}")
+        lines.append(
+            f"  on visible patches {errors['visible']:.4f}; clipped noisy image {errors['visible_noisy_clipped']:.4f}"
+        )
     return lines

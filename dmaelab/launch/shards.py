@@ -28,7 +28,8 @@ _POLL = 1.0
 
 
 def certify_in_processes(cfg: DictConfig, count: int, progress: bool = True) -> Path:
-    """Certify as :func:`~dmaelab.engine.certification.run_certification` does, in ``count`` processes; return the folder of the log.
+    """Certify as :func:`~dmaelab.engine.certification.run_certification` does, in ``count`` processes; return the
+    folder of the log.
 
     Process i takes shard i and, where the config leaves the device to ``"auto"``, the i-th visible GPU, round
     robin; without a GPU the processes share the cores. They share nothing but the folder and wait for
@@ -62,7 +63,10 @@ def certify_in_processes(cfg: DictConfig, count: int, progress: bool = True) -> 
                 if child.pid is not None:
                     child.join()
     if failed := [part for part, child in enumerate(children) if child.exitcode]:
-        raise UserError(f"shards {', '.join(map(str, failed))} of {count} failed, see above; repeat the command to do what they left")
+        raise UserError(
+            f"shards {', '.join(map(str, failed))} of {count} failed, see above; repeat the command to do what they"
+            " left"
+        )
     return log_folder(cfg)
 
 

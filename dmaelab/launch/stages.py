@@ -54,7 +54,8 @@ class PipelineSettings:
         weights: training stage, or ``stage:milestone`` of one -> file or run directory to take in its place: the
             stage is not run. Only a run directory can be certified.
         seeds: repetitions of every stage that is not ``once``; tables then give mean and standard deviation.
-        processes: of each training and certification, one per GPU; ``"auto"``: all GPUs of the machine, one process without any.
+        processes: of each training and certification, one per GPU; ``"auto"``: all GPUs of the machine, one process
+            without any.
     """
 
     out_dir: str
@@ -83,7 +84,10 @@ def repeated(stages: Sequence[Stage], seeds: int) -> list[Stage]:
     So a pipeline of one seed that is run again with ten adds nine.
     """
     shared = {stage.name for stage in stages if stage.once}
-    copies = [*stages, *(_for_seed(stage, seed, shared) for seed in range(1, seeds) for stage in stages if not stage.once)]
+    copies = [
+        *stages,
+        *(_for_seed(stage, seed, shared) for seed in range(1, seeds) for stage in stages if not stage.once),
+    ]
     names = [stage.name for stage in copies]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"stage '{twice[0]}' has the name of another one's copy for a seed: call it otherwise")

@@ -40,7 +40,9 @@ class CR(RS):
 
 
 def paper_mu(sigma: float | tuple[float, float]) -> float:
-    """Return mu of Eq. 8 as Table 8 of the paper sets it: 0.1 for sigma = 1, 0.5 for 0.25 and 0.5 (and for ranges between)."""
+    """Return mu of Eq. 8 as Table 8 of the paper sets it: 0.1 for sigma = 1, 0.5 for 0.25 and 0.5 (and for ranges
+    between).
+    """
     return 0.1 if max(sigma if isinstance(sigma, Sequence) else (sigma,)) >= 1 else 0.5
 
 

@@ -36,7 +36,9 @@ class Attention(nn.Module):
         count, length, width = tokens.shape
         qkv = self.qkv(tokens).view(count, length, 3, self.num_heads, width // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [N, heads, L, D/heads]
-        kernel = attention_rule(tokens.device.type, torch.is_grad_enabled()) if self.attention == "auto" else self.attention
+        kernel = (
+            attention_rule(tokens.device.type, torch.is_grad_enabled()) if self.attention == "auto" else self.attention
+        )
         if kernel == "sdpa":
             mixed = F.scaled_dot_product_attention(query, key, value)
         else:

@@ -25,5 +25,7 @@ class Backbone(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(images)")
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Return the parameters in groups from the input on, for layer-wise learning-rate decay; a final norm is in none."""
+        """Return the parameters in groups from the input on, for layer-wise learning-rate decay; a final norm is in
+        none.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define layers()")

@@ -18,8 +18,8 @@ class Classifier(nn.Module):
         num_classes: number of classes K.
         pixel_mean, pixel_std: per channel, in [0,1] pixel units; buffers, saved with the weights.
         input_size: side to resize to before the backbone; ``None`` keeps the native size.
-        head: ``"linear"``, or ``"bn_linear"``: batch normalisation without affine parameters before it, as in linear probing
-            (paper, Section 4.4).
+        head: ``"linear"``, or ``"bn_linear"``: batch normalisation without affine parameters before it, as in linear
+            probing (paper, Section 4.4).
     """
 
     def __init__(
@@ -41,7 +41,11 @@ class Classifier(nn.Module):
         # As the reference starts them: undecided in fine-tuning, MAE's 0.01 in probing.
         nn.init.trunc_normal_(linear.weight, std=2e-5 if head == "linear" else 0.01)
         nn.init.zeros_(linear.bias)
-        self.head = linear if head == "linear" else nn.Sequential(nn.BatchNorm1d(backbone.num_features, affine=False, eps=1e-6), linear)
+        self.head = (
+            linear
+            if head == "linear"
+            else nn.Sequential(nn.BatchNorm1d(backbone.num_features, affine=False, eps=1e-6), linear)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [N,K] of images [N,C,H,W]."""

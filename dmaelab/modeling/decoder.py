@@ -32,7 +32,9 @@ class MAEDecoder(nn.Module):
         self.embed = nn.Linear(encoder.num_features, width)
         self.mask_token = nn.Parameter(torch.empty(1, 1, width))
         self.pos_embed = nn.Parameter(sincos_2d(width, encoder.grid), requires_grad=False)
-        self.blocks = nn.ModuleList([Block(width, num_heads, encoder.mlp_ratio, attention=encoder.attention) for _ in range(depth)])
+        self.blocks = nn.ModuleList(
+            [Block(width, num_heads, encoder.mlp_ratio, attention=encoder.attention) for _ in range(depth)]
+        )
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.pred = nn.Linear(width, encoder.patch_size**2 * encoder.in_channels)
         init_transformer(self)

@@ -74,7 +74,9 @@ class DenoisingMAE(nn.Module):
         super().__init__()
         if not (hasattr(encoder, "embed") and hasattr(encoder, "encode")) or getattr(encoder, "pool", None) is not None:
             name = type(encoder).__name__
-            raise ConfigError(f"{name} cannot be the encoder of a DenoisingMAE: it needs embed(), encode() and pool=None, like 'vit'")
+            raise ConfigError(
+                f"{name} cannot be the encoder of a DenoisingMAE: it needs embed(), encode() and pool=None, like 'vit'"
+            )
         self.encoder = cast(Any, encoder)
         self._check_ratio(mask_ratio)
         self.preprocess = Preprocess(pixel_mean, pixel_std, input_size)
@@ -84,13 +86,23 @@ class DenoisingMAE(nn.Module):
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
         """Return ``{"loss"}`` of a batch (``images`` [N,C,H,W] in [0,1], ``draw``)."""
-        result = self._run(batch.images, self._corrupt(batch.images, batch.draw), self._scores(batch.images, batch.draw), self.mask_ratio)
+        result = self._run(
+            batch.images,
+            self._corrupt(batch.images, batch.draw),
+            self._scores(batch.images, batch.draw),
+            self.mask_ratio,
+        )
         return {"loss": self.loss(result.pred, self._target(result), result.mask)}
 
     @torch.no_grad()
     def evaluate(self, batch: Any) -> dict[str, Tensor]:
         """Return batch means: ``{"loss"}`` and, where predictions are pixels, ``{"pixel_mse"}`` in [0,1] units."""
-        result = self._run(batch.images, self._corrupt(batch.images, batch.draw), self._scores(batch.images, batch.draw), self.mask_ratio)
+        result = self._run(
+            batch.images,
+            self._corrupt(batch.images, batch.draw),
+            self._scores(batch.images, batch.draw),
+            self.mask_ratio,
+        )
         metrics = {"loss": self.loss(result.pred, self._target(result), result.mask)}
         if not self.norm_pix:
             error = self.pixels(result) - self.preprocess.resize(batch.images)
@@ -99,7 +111,12 @@ class DenoisingMAE(nn.Module):
 
     @torch.no_grad()
     def reconstruct(
-        self, images: Tensor, *, noise: Tensor | None = None, mask_noise: Tensor | None = None, mask_ratio: float | None = None
+        self,
+        images: Tensor,
+        *,
+        noise: Tensor | None = None,
+        mask_noise: Tensor | None = None,
+        mask_ratio: float | None = None,
     ) -> Reconstruction:
         """Reconstruct clean images [N,C,H,W] in [0,1] from their noisy, masked versions.
 
@@ -114,7 +131,10 @@ class DenoisingMAE(nn.Module):
             UserError: the decoder is new: an encoder alone was loaded; or the mask ratio leaves no patch visible.
         """
         if getattr(self.decoder, "is_new", False):
-            raise UserError("the decoder is new: the weights held an encoder only, and nothing can be reconstructed before it is trained")
+            raise UserError(
+                "the decoder is new: the weights held an encoder only, and nothing can be reconstructed before it is"
+                " trained"
+            )
         mask_ratio = self.mask_ratio if mask_ratio is None else mask_ratio
         self._check_ratio(mask_ratio)
         draw = Draw(0, "call", "reconstruct", device=images.device)

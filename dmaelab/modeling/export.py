@@ -16,11 +16,17 @@ from dmaelab.modeling.layouts import State, official_layout, timm_layout
 from dmaelab.modeling.weights import FACTS, WeightsError
 from dmaelab.utils.files import atomic_write
 
-LAYOUTS: dict[str, Callable[[State], dict[str, Tensor]]] = {"dmaelab": dict, "official": official_layout, "timm": timm_layout}
+LAYOUTS: dict[str, Callable[[State], dict[str, Tensor]]] = {
+    "dmaelab": dict,
+    "official": official_layout,
+    "timm": timm_layout,
+}
 
 
 def save_weights(
-    model: DenoisingMAE | Classifier, path: str | os.PathLike, layout: Literal["dmaelab", "official", "timm"] = "dmaelab"
+    model: DenoisingMAE | Classifier,
+    path: str | os.PathLike,
+    layout: Literal["dmaelab", "official", "timm"] = "dmaelab",
 ) -> dict[str, Tensor]:
     """Write the weights of a model with a ViT to a ``.pth`` or ``.safetensors`` file, atomically; return its tensors.
 
@@ -37,12 +43,16 @@ def save_weights(
         raise WeightsError(f"{path}: name a file that ends in .pth or .safetensors")
     facts = facts_of(model)
     if not facts:
-        raise WeightsError(f"{path}: only models with a ViT of this project can be written, and this {type(model).__name__} has none")
+        raise WeightsError(
+            f"{path}: only models with a ViT of this project can be written, and this {type(model).__name__} has none"
+        )
     own = model.state_dict()
     if isinstance(model, DenoisingMAE) and getattr(model.decoder, "is_new", False):
         own = {name: value for name, value in own.items() if not name.startswith("decoder.")}
     if layout == "timm" and "head.1.weight" in own:
-        raise WeightsError("timm has no batch norm before the head: write this linear probe with layout 'official' or 'dmaelab'")
+        raise WeightsError(
+            "timm has no batch norm before the head: write this linear probe with layout 'official' or 'dmaelab'"
+        )
     tensors = {name: value.cpu().contiguous() for name, value in LAYOUTS[layout](own).items()}
     if layout != "dmaelab":
         facts |= {name: getattr(model.preprocess, name).flatten().tolist() for name in ("pixel_mean", "pixel_std")}

@@ -63,7 +63,9 @@ class DropPath(nn.Module):
 class Block(nn.Module):
     """Pre-norm transformer block: ``x += attn(norm1(x)); x += mlp(norm2(x))``."""
 
-    def __init__(self, width: int, num_heads: int, mlp_ratio: float, drop_path: float = 0.0, attention: str = "auto") -> None:
+    def __init__(
+        self, width: int, num_heads: int, mlp_ratio: float, drop_path: float = 0.0, attention: str = "auto"
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=NORM_EPS)
         self.attn = Attention(width, num_heads, attention)

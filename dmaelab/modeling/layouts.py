@@ -32,11 +32,16 @@ _ORDER = (
 
 
 def unwrapped(state: State) -> dict[str, Tensor]:
-    """Return a state whose names start where the exported module does: without ``module.`` of DDP and a wrapper's ``classifier.``.
+    """Return a state whose names start where the exported module does: without ``module.`` of DDP and a wrapper's
+    ``classifier.``.
 
     Of a wrapper only the tensors of corruption and loss are left out; any other name stays, for the caller to refuse.
     """
-    names = {name: name.removeprefix("module.") for name in state} if all(name.startswith("module.") for name in state) else {}
+    names = (
+        {name: name.removeprefix("module.") for name in state}
+        if all(name.startswith("module.") for name in state)
+        else {}
+    )
     plain = {names.get(name, name): value for name, value in state.items()}
     if not any(name.startswith("classifier.") for name in plain):
         return plain
@@ -70,8 +75,13 @@ def official_layout(state: State) -> dict[str, Tensor]:
     rank = {root: place for place, root in enumerate(_ORDER)}
     for name in renamed:
         if _root(name) not in rank:
-            raise UserError(f"{name} has no name in the official layout, which is that of ViTs: autoencoders and classifiers with one")
-    return {name: renamed[name] for name in sorted(renamed, key=lambda name: rank[_root(name)])}  # stable: blocks keep their order
+            raise UserError(
+                f"{name} has no name in the official layout, which is that of ViTs: autoencoders and classifiers with"
+                " one"
+            )
+    return {
+        name: renamed[name] for name in sorted(renamed, key=lambda name: rank[_root(name)])
+    }  # stable: blocks keep their order
 
 
 def timm_layout(state: State) -> dict[str, Tensor]:

@@ -57,7 +57,8 @@ class Mixing:
     def __init__(self, mixup: float = 0.8, cutmix: float = 1.0, after_noise: bool = True) -> None:
         if min(mixup, cutmix) < 0 or max(mixup, cutmix) == 0:
             raise ConfigError(
-                f"mixing has mixup={mixup} and cutmix={cutmix}: give numbers >= 0, at least one of them more (or mixing=None)"
+                f"mixing has mixup={mixup} and cutmix={cutmix}: give numbers >= 0, at least one of them more (or"
+                " mixing=None)"
             )
         self.mixup, self.cutmix, self.after_noise = mixup, cutmix, after_noise
 
@@ -69,7 +70,9 @@ class Mixing:
 
 
 def _box(height: int, width: int, weight: float, rng: np.random.Generator) -> Mix:
-    """Choose a box of about 1 - weight of the area, centred anywhere and cut off at the border; the weight follows the box."""
+    """Choose a box of about 1 - weight of the area, centred anywhere and cut off at the border; the weight follows the
+    box.
+    """
     half_height, half_width = (int(side * (1 - weight) ** 0.5) // 2 for side in (height, width))
     row, column = int(rng.integers(height)), int(rng.integers(width))
     top, bottom = max(row - half_height, 0), min(row + half_height, height)

@@ -101,7 +101,10 @@ class NoisyClassifier(nn.Module):
         smoothing = getattr(loss, "label_smoothing", 0)
         if loss.needs_hard_labels and (mixing is not None or smoothing):
             soft = "mixing" if mixing is not None else f"label_smoothing={smoothing}"
-            raise ConfigError(f"{type(loss).__name__} needs hard labels and {soft} makes soft ones: leave it out, or choose another loss")
+            raise ConfigError(
+                f"{type(loss).__name__} needs hard labels and {soft} makes soft ones: leave it out, or choose another"
+                " loss"
+            )
         self.classifier, self.corruption, self.loss, self.mixing = classifier, corruption, loss, mixing
         self.train_backbone, self.votes = train_backbone, votes
         if not train_backbone:

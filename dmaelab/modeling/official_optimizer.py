@@ -1,4 +1,4 @@
-"""Optimizer states of the official trainers: found by the place of a parameter, so the official order is rebuilt here."""
+"""Optimizer states of the official trainers, in which a parameter is found by its place in their order."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +13,11 @@ from dmaelab.modeling.weights import WeightsError
 _NOT_DECAYED = ("pos_embed", "cls_token")  # in fine-tuning; pre-training decays the class and the mask token
 
 
-def from_official_optimizer(state: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return a state that ``optimizer.load_state_dict`` takes, made of the entry ``"optimizer"`` of an official trainer's file.
+def from_official_optimizer(
+    state: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Return a state that ``optimizer.load_state_dict`` takes, made of the entry ``"optimizer"`` of an official
+    trainer's file.
 
     Moments and step counts come from the file. The options of the groups (rate, decay, betas) stay those of
     ``optimizer``: the schedule sets the rate at each step in both. Pre-training has two groups, not decayed before
@@ -33,18 +36,30 @@ def from_official_optimizer(state: Mapping[str, Any], model: nn.Module, optimize
     try:
         given, moments = [list(group["params"]) for group in state["param_groups"]], state["state"]
     except (KeyError, TypeError):
-        raise WeightsError('not the state of an optimizer, {"state": ..., "param_groups": [...]}: pass the file\'s "optimizer"') from None
+        raise WeightsError(
+            'not the state of an optimizer, {"state": ..., "param_groups": [...]}: pass the file\'s "optimizer"'
+        ) from None
     parameters = {name: p for name, p in unwrapped(dict(model.named_parameters())).items() if p.requires_grad}
     groups = _official_groups(parameters, model)
     if [len(group) for group in given] != [len(group) for group in groups]:
-        raise WeightsError(f"the optimizer state has {_counts(given)}, and the official trainer of this model {_counts(groups)}")
-    places = {name: place for names, members in zip(groups, given, strict=True) for name, place in zip(names, members, strict=True)}
+        raise WeightsError(
+            f"the optimizer state has {_counts(given)}, and the official trainer of this model {_counts(groups)}"
+        )
+    places = {
+        name: place
+        for names, members in zip(groups, given, strict=True)
+        for name, place in zip(names, members, strict=True)
+    }
     names = {id(p): official_name(name) for name, p in parameters.items()}
     order = [names.get(id(p), "") for group in optimizer.param_groups for p in group["params"]]
     if sorted(order) != sorted(names.values()):
-        raise WeightsError(f"the optimizer moves {len(order)} parameters, which are not the {len(names)} that the model trains")
+        raise WeightsError(
+            f"the optimizer moves {len(order)} parameters, which are not the {len(names)} that the model trains"
+        )
     if moments and set(moments) != set(places.values()):
-        raise WeightsError(f"the optimizer state holds moments of {len(moments)} parameters, and the model has {len(places)}")
+        raise WeightsError(
+            f"the optimizer state holds moments of {len(moments)} parameters, and the model has {len(places)}"
+        )
     mapped = {index: dict(moments[places[name]]) for index, name in enumerate(order) if moments}
     shapes = {official_name(name): p.shape for name, p in parameters.items()}
     for index, entry in mapped.items():
@@ -52,7 +67,8 @@ def from_official_optimizer(state: Mapping[str, Any], model: nn.Module, optimize
             found = list(entry[moment].shape) if isinstance(entry.get(moment), Tensor) else "missing"
             if found != list(shapes[order[index]]):
                 raise WeightsError(
-                    f"the optimizer state's {moment} of {order[index]} is {found}, and AdamW needs {list(shapes[order[index]])}"
+                    f"the optimizer state's {moment} of {order[index]} is {found}, and AdamW needs"
+                    f" {list(shapes[order[index]])}"
                 )
     return {"state": mapped, "param_groups": optimizer.state_dict()["param_groups"]}
 

@@ -27,7 +27,10 @@ class Preprocess(nn.Module):
     def __init__(self, pixel_mean: Sequence[float], pixel_std: Sequence[float], input_size: int | None = None) -> None:
         super().__init__()
         if len(pixel_mean) != len(pixel_std) or not all(std > 0 for std in pixel_std):
-            raise ConfigError(f"pixel_mean {list(pixel_mean)} and pixel_std {list(pixel_std)} need one number per channel, pixel_std > 0")
+            raise ConfigError(
+                f"pixel_mean {list(pixel_mean)} and pixel_std {list(pixel_std)} need one number per channel,"
+                " pixel_std > 0"
+            )
         self.input_size = input_size
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean, dtype=torch.float32).view(-1, 1, 1))
         self.register_buffer("pixel_std", torch.tensor(pixel_std, dtype=torch.float32).view(-1, 1, 1))
@@ -36,7 +39,9 @@ class Preprocess(nn.Module):
         """Return normalised images [N,C,input_size,input_size] of [0,1] images [N,C,H,W]."""
         channels = self.pixel_mean.shape[0]
         if images.dim() != 4 or images.shape[1] != channels:
-            raise ConfigError(f"the model takes images [N,{channels},H,W] (one pixel_mean per channel), got {list(images.shape)}")
+            raise ConfigError(
+                f"the model takes images [N,{channels},H,W] (one pixel_mean per channel), got {list(images.shape)}"
+            )
         return (self.resize(images) - self.pixel_mean) / self.pixel_std
 
     def resize(self, images: Tensor) -> Tensor:

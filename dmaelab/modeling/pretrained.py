@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from dmaelab.losses import MSEAllPatches
-from dmaelab.modeling.architecture import block_count, decoder_options, has_decoder, pixel_statistics, shape_of, shown, vit_options
+from dmaelab.modeling.architecture import (
+    block_count,
+    decoder_options,
+    has_decoder,
+    pixel_statistics,
+    shape_of,
+    shown,
+    vit_options,
+)
 from dmaelab.modeling.classifier import Classifier
 from dmaelab.modeling.decoder import MAEDecoder
 from dmaelab.modeling.denoising_mae import DenoisingMAE
@@ -39,16 +47,16 @@ def load_pretrain(
     An encoder alone gets the published decoder, 512 wide with 8 blocks, untrained, and a warning.
 
     Args:
-        path_or_dict: a file (released, of the official trainers, MAE's, timm's, ``.safetensors``, or of a run of this project),
-            or the dictionary that was loaded from one.
+        path_or_dict: a file (released, of the official trainers, MAE's, timm's, ``.safetensors``, or of a run of this
+            project), or the dictionary that was loaded from one.
         num_heads, decoder_num_heads: attention heads, where the file does not tell them; by default those of the
             published model.
         pixel_mean, pixel_std: per channel, in [0,1] pixel units, or ``pixel_mean="imagenet"`` or ``"cifar10"`` for
             both, where the file stores none, as official files do not.
 
     Raises:
-        WeightsError: the file cannot be read, holds a classifier, lacks or has too many tensors, leaves heads or statistics
-            open, or tells others than are given.
+        WeightsError: the file cannot be read, holds a classifier, lacks or has too many tensors, leaves heads or
+            statistics open, or tells others than are given.
     """
     weights = read_weights(path_or_dict)
     _expect(weights, "autoencoder")
@@ -60,13 +68,19 @@ def load_pretrain(
     state = dict(weights.state)
     if not has_decoder(weights):
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(Draw(0, "init").seed())  # torch.manual_seed would reach the GPUs' as well
-            state |= {f"decoder.{name}": value for name, value in MAEDecoder(model.encoder, **decoder).state_dict().items()}
+            torch.default_generator.manual_seed(
+                Draw(0, "init").seed()
+            )  # torch.manual_seed would reach the GPUs' as well
+            state |= {
+                f"decoder.{name}": value for name, value in MAEDecoder(model.encoder, **decoder).state_dict().items()
+            }
     _fill(model, state, mean, std, weights.source)
     if not has_decoder(weights):
         model.decoder.is_new = True  # type: ignore[assignment]
         warnings.warn(
-            f"{weights.source}: holds an encoder only; its decoder is new and reconstructs nothing before it is trained", stacklevel=2
+            f"{weights.source}: holds an encoder only; its decoder is new and reconstructs nothing before it is"
+            " trained",
+            stacklevel=2,
         )
     return model
 
@@ -94,7 +108,8 @@ def load_classifier(
         pool = "gap" if "backbone.fc_norm.weight" in weights.state else "cls"
         if pool == "cls" and weights.official and "num_heads" not in weights.facts:
             logger.warning(
-                "%s: class token assumed: timm's models that average without fc_norm have the same names (pool='cls' confirms it)",
+                "%s: class token assumed: timm's models that average without fc_norm have the same names (pool='cls'"
+                " confirms it)",
                 weights.source,
             )
     head = "bn_linear" if any(name.startswith("head.1.") for name in weights.state) else "linear"
@@ -136,20 +151,29 @@ def _expect(weights: Weights, kind: str) -> None:
     if weights.kind == "unknown":
         names = ", ".join(list(weights.state)[:3])
         raise WeightsError(
-            f"{weights.source}: not the weights of a vision transformer of DMAE, MAE, timm or this project (it holds {names}, ...)"
+            f"{weights.source}: not the weights of a vision transformer of DMAE, MAE, timm or this project (it holds"
+            f" {names}, ...)"
         )
-    here, there = ("a classifier", "load_classifier") if weights.kind == "classifier" else ("an autoencoder or encoder", "load_pretrain")
+    here, there = (
+        ("a classifier", "load_classifier")
+        if weights.kind == "classifier"
+        else ("an autoencoder or encoder", "load_pretrain")
+    )
     raise WeightsError(f"{weights.source}: holds {here}: load it with {there}")
 
 
 def _check_names(weights: Weights, model: nn.Module) -> None:
-    """Raise WeightsError with every name that only the file, or only the model has; statistics and a whole decoder may be absent."""
+    """Raise WeightsError with every name that only the file, or only the model has; statistics and a whole decoder may
+    be absent.
+    """
     optional = ("preprocess.pixel_", *(() if has_decoder(weights) else ("decoder.",)))
     own = model.state_dict()
     missing = [shown(weights, name) for name in own if name not in weights.state and not name.startswith(optional)]
     unexpected = [shown(weights, name) for name in weights.state if name not in own]
     if missing or unexpected:
-        parts = [f"{text} {', '.join(names)}" for text, names in (("missing", missing), ("unexpected", unexpected)) if names]
+        parts = [
+            f"{text} {', '.join(names)}" for text, names in (("missing", missing), ("unexpected", unexpected)) if names
+        ]
         raise WeightsError(f"{weights.source}: not the weights of a whole model: {'; '.join(parts)}")
 
 

@@ -40,8 +40,9 @@ def load_pretrained(model: Any, path_or_dict: str | os.PathLike | Mapping[str, A
     interpolated. The pixel statistics stay those of the config: they belong to the data, not to the weights.
 
     Raises:
-        WeightsError: as :func:`read_weights`; or names the first tensor that does not fit, or the attention heads, which
-            no tensor shows, where the file tells them, or has the size of a published model, and the model has others.
+        WeightsError: as :func:`read_weights`; or names the first tensor that does not fit, or the attention heads,
+            which no tensor shows, where the file tells them, or has the size of a published model, and the model has
+            others.
     """
     weights, target = read_weights(path_or_dict), model.export()
     own = {name: value for name, value in target.state_dict().items() if not name.startswith("preprocess.")}
@@ -51,7 +52,8 @@ def load_pretrained(model: Any, path_or_dict: str | os.PathLike | Mapping[str, A
     if any(name.startswith("encoder.") for name in given):
         if not any(name.startswith("encoder.") for name in own):
             given = {
-                name.replace("encoder.", "backbone.", 1) if name.startswith("encoder.") else name: value for name, value in given.items()
+                name.replace("encoder.", "backbone.", 1) if name.startswith("encoder.") else name: value
+                for name, value in given.items()
             }
             may_drop, may_be_new = ("decoder.", "backbone.norm."), ("head.", "backbone.fc_norm.")
         elif not any(name.startswith("decoder.") for name in given):
@@ -65,10 +67,14 @@ def load_pretrained(model: Any, path_or_dict: str | os.PathLike | Mapping[str, A
     )
     for name in report.new:
         if not name.startswith(may_be_new):
-            raise WeightsError(f"{weights.source}: weights of another architecture: {name} is in the model and not in the file")
+            raise WeightsError(
+                f"{weights.source}: weights of another architecture: {name} is in the model and not in the file"
+            )
     for name in report.dropped:
         if not name.startswith(may_drop):
-            raise WeightsError(f"{weights.source}: weights of another architecture: {name} is in the file and not in the model")
+            raise WeightsError(
+                f"{weights.source}: weights of another architecture: {name} is in the file and not in the model"
+            )
     check_tensors(own, given, weights.source)
     check_heads(known_heads(weights), target, weights.source)
     target.load_state_dict({name: given[name] for name in report.loaded}, strict=False)

@@ -49,7 +49,12 @@ class ViT(Backbone):
             raise ConfigError(f"image_size {image_size} is not divisible by patch_size {patch_size}")
         if pool not in ("gap", "cls", None):
             raise ConfigError(f"pool is '{pool}': choose 'gap', 'cls' or None")
-        self.num_features, self.input_size, self.patch_size, self.in_channels = width, image_size, patch_size, in_channels
+        self.num_features, self.input_size, self.patch_size, self.in_channels = (
+            width,
+            image_size,
+            patch_size,
+            in_channels,
+        )
         self.grid = image_size // patch_size
         self.pool = pool
         self.mlp_ratio, self.attention = mlp_ratio, attention
@@ -89,7 +94,9 @@ class ViT(Backbone):
         """Return features [N,D] of normalised images [N,C,H,W]; needs a pool."""
         tokens = self.encode(self.embed(images))
         if self.pool is None:
-            raise ConfigError("this ViT has pool=None, the encoder of an autoencoder; a classifier needs pool='gap' or 'cls'")
+            raise ConfigError(
+                "this ViT has pool=None, the encoder of an autoencoder; a classifier needs pool='gap' or 'cls'"
+            )
         return self.fc_norm(tokens[:, 1:].mean(dim=1)) if self.pool == "gap" else tokens[:, 0]
 
     def layers(self) -> list[list[nn.Parameter]]:
@@ -98,7 +105,13 @@ class ViT(Backbone):
         return [embedding, *(list(block.parameters()) for block in self.blocks)]
 
 
-_SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16), "huge": (1280, 32, 16)}
+_SIZES = {
+    "tiny": (192, 12, 3),
+    "small": (384, 12, 6),
+    "base": (768, 12, 12),
+    "large": (1024, 24, 16),
+    "huge": (1280, 32, 16),
+}
 
 
 def _register(size: str, width: int, depth: int, num_heads: int) -> None:

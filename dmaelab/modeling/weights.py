@@ -45,12 +45,15 @@ def load_file(path: str | os.PathLike) -> dict[str, Any]:
         reason = str(error).split("\n")[0]
         if "Unsupported global" in str(error) or "GLOBAL" in str(error):
             raise WeightsError(
-                f"{path}: holds pickled Python objects, which could run code, and is not loaded; save tensors and plain values only"
+                f"{path}: holds pickled Python objects, which could run code, and is not loaded; save tensors and"
+                " plain values only"
             ) from None
         raise WeightsError(f"{path}: not a readable checkpoint ({reason})") from None
     except Exception as error:  # of any type: the reader meets arbitrary bytes
         reason = str(error).split("\n")[0]
-        raise WeightsError(f"{path}: truncated or not a checkpoint ({reason}); delete it or use an earlier one") from None
+        raise WeightsError(
+            f"{path}: truncated or not a checkpoint ({reason}); delete it or use an earlier one"
+        ) from None
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, not a dictionary of weights")
     return content
@@ -102,14 +105,26 @@ def read_weights(path_or_dict: "str | os.PathLike | Mapping[str, Any] | Weights"
     """
     if isinstance(path_or_dict, Weights):
         return path_or_dict
-    content, name = (path_or_dict, "the dictionary") if isinstance(path_or_dict, Mapping) else (load_file(path_or_dict), str(path_or_dict))
+    content, name = (
+        (path_or_dict, "the dictionary")
+        if isinstance(path_or_dict, Mapping)
+        else (load_file(path_or_dict), str(path_or_dict))
+    )
     state, facts = content.get("model", content), content.get(FACTS, {})
-    if not isinstance(state, Mapping) or not state or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
+    ):
         entries = ", ".join(str(key) for key in list(content)[:5]) or "nothing"
-        raise WeightsError(f"{name}: holds no weights: neither tensors by name nor an entry 'model' of such ({entries})")
+        raise WeightsError(
+            f"{name}: holds no weights: neither tensors by name nor an entry 'model' of such ({entries})"
+        )
     if not isinstance(facts, Mapping):
         raise WeightsError(f"{name}: its entry '{FACTS}' is a {type(facts).__name__}, not a dictionary")
-    return Weights(own_layout(state), is_official(unwrapped(state)), {**_trainer_facts(content.get("args")), **facts}, name)
+    return Weights(
+        own_layout(state), is_official(unwrapped(state)), {**_trainer_facts(content.get("args")), **facts}, name
+    )
 
 
 def _trainer_facts(args: Any) -> dict[str, Any]:
@@ -140,4 +155,6 @@ def check_tensors(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source
             shapes = f"{list(given[name].shape)} in the file and {list(value.shape)} in the model"
             raise WeightsError(f"{source}: weights of another architecture: {name} is {shapes}")
         if name in given and given[name].is_floating_point() != value.is_floating_point():
-            raise WeightsError(f"{source}: {name} holds numbers of type {given[name].dtype}, and the model {value.dtype}")
+            raise WeightsError(
+                f"{source}: {name} holds numbers of type {given[name].dtype}, and the model {value.dtype}"
+            )

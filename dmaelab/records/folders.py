@@ -47,15 +47,21 @@ def read_header(folder: Path) -> dict[str, Any]:
     except ValueError:
         raise UserError(f"{path} is damaged: it is not JSON") from None
     if not isinstance(header, dict) or not {"identity", "identity_hash", "context", "columns"} <= header.keys():
-        raise UserError(f"{path} is not the header of a certification log: it lacks identity, identity_hash, context or columns")
+        raise UserError(
+            f"{path} is not the header of a certification log: it lacks identity, identity_hash, context or columns"
+        )
     if [type(header[key]) for key in ("identity", "context", "columns")] != [dict, dict, list]:
         raise UserError(f"{path} is damaged: identity and context should be mappings, columns a list")
     return header
 
 
 def context_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Return in what the contexts of two headers differ; commands differ between shards and restarts by nature, and are left out."""
-    first, second = ({key: value for key, value in header["context"].items() if key != "command"} for header in (there, here))
+    """Return in what the contexts of two headers differ; commands differ between shards and restarts by nature, and are
+    left out.
+    """
+    first, second = (
+        {key: value for key, value in header["context"].items() if key != "command"} for header in (there, here)
+    )
     return differences(first, second)
 
 
@@ -88,9 +94,15 @@ def read_folders(folders: Sequence[str | os.PathLike]) -> Table:
     for path, header in zip(paths[1:], headers[1:], strict=True):
         different = differences(headers[0]["identity"], header["identity"])
         if different:
-            raise UserError(f"{paths[0]} (there) and {path} (here) are different certifications: {'; '.join(different)}")
+            raise UserError(
+                f"{paths[0]} (there) and {path} (here) are different certifications: {'; '.join(different)}"
+            )
     folders_and_columns = [(path, header["columns"]) for path, header in zip(paths, headers, strict=True)]
-    shards = [read_shard(shard, columns) for path, columns in folders_and_columns for shard in sorted(path.glob("shard-*.tsv"))]
+    shards = [
+        read_shard(shard, columns)
+        for path, columns in folders_and_columns
+        for shard in sorted(path.glob("shard-*.tsv"))
+    ]
     return merge_tables(", ".join(map(str, paths)), shards)
 
 
@@ -103,7 +115,8 @@ def expected_indices(header: Mapping[str, Any]) -> list[int]:
     indices = parse_indices(header.get("indices", ""))
     if subset(indices) != header["identity"].get("subset"):
         raise UserError(
-            f"the list of images in {HEADER} is not that of its identity: the header has been changed, or is of an earlier version"
+            f"the list of images in {HEADER} is not that of its identity: the header has been changed, or is of an"
+            " earlier version"
         )
     return indices
 
@@ -127,7 +140,12 @@ def merge_folders(folders: Sequence[str | os.PathLike], out: str | os.PathLike) 
         raise UserError(f"{out} is not empty: choose a new folder")
     for folder in folders[1:]:
         if different := context_differences(header, read_header(Path(folder))):
-            warnings.warn(f"{folder} was written in another context than {folders[0]}: {'; '.join(different)}", stacklevel=2)
-    write_text(Path(out) / "shard-000-of-001.tsv", "".join("\t".join(cells) + "\n" for cells in (table.columns, *table.rows.values())))
+            warnings.warn(
+                f"{folder} was written in another context than {folders[0]}: {'; '.join(different)}", stacklevel=2
+            )
+    write_text(
+        Path(out) / "shard-000-of-001.tsv",
+        "".join("\t".join(cells) + "\n" for cells in (table.columns, *table.rows.values())),
+    )
     write_json(Path(out) / HEADER, header)  # last: a folder without it is no log
     return table

@@ -19,7 +19,11 @@ def format_indices(indices: Iterable[int]) -> str:
         # Two indices are always a range; as two numbers they are shorter, and the second may begin a longer one.
         stop = start + 1 if stop == start + 2 and step != 1 else stop
         length = stop - start
-        parts.append(str(values[start]) if length == 1 else f"{values[start]}:{values[stop - 1] + 1}" + (f":{step}" if step != 1 else ""))
+        parts.append(
+            str(values[start])
+            if length == 1
+            else f"{values[start]}:{values[stop - 1] + 1}" + (f":{step}" if step != 1 else "")
+        )
         start = stop
     return ",".join(parts)
 

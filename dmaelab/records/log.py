@@ -66,7 +66,9 @@ class CertificationLog:
         except BaseException:
             self._file.close()
             raise
-        self.done: dict[int, dict[str, Any]] = {index: parse_row(self.columns, cells) for index, cells in table.rows.items()}
+        self.done: dict[int, dict[str, Any]] = {
+            index: parse_row(self.columns, cells) for index, cells in table.rows.items()
+        }
         """Values by column of every image that has a row, by index; grows with :meth:`append`."""
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -107,7 +109,9 @@ class CertificationLog:
         mine = json.loads(json.dumps(mine))  # as it will read back: tuples become lists
         if not (self.folder / HEADER).exists():
             if not self._discard_empty():
-                raise UserError(f"{self.folder} holds rows and no {HEADER}: nobody knows what they are of, remove the folder")
+                raise UserError(
+                    f"{self.folder} holds rows and no {HEADER}: nobody knows what they are of, remove the folder"
+                )
             write_json(self.folder / HEADER, mine)
         header = read_header(self.folder)
         different = differences(header["identity"], mine["identity"])
@@ -117,7 +121,10 @@ class CertificationLog:
             write_json(self.folder / HEADER, mine)
             header = mine
         elif different:
-            raise UserError(f"{self.folder} holds another certification: {'; '.join(different)}; choose another name or remove the folder")
+            raise UserError(
+                f"{self.folder} holds another certification: {'; '.join(different)}; choose another name or remove"
+                " the folder"
+            )
         if different := context_differences(header, mine):
             warnings.warn(f"{self.folder} was begun in another context: {'; '.join(different)}", stacklevel=3)
 
@@ -147,7 +154,9 @@ class CertificationLog:
             written, reason = 0, str(error.strerror)
         if written != len(data):
             self._file.truncate(self._end)
-            raise UserError(f"cannot write to {self.path}: {reason}; the rows so far are whole, make room and repeat the command")
+            raise UserError(
+                f"cannot write to {self.path}: {reason}; the rows so far are whole, make room and repeat the command"
+            )
         self._end += written
 
 
@@ -158,7 +167,9 @@ def _open_locked(path: Path) -> Any:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise UserError(f"{path} is being written by another process: wait for it, or give this one another shard") from None
+        raise UserError(
+            f"{path} is being written by another process: wait for it, or give this one another shard"
+        ) from None
     return file
 
 

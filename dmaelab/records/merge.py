@@ -40,14 +40,18 @@ def merge_tables(source: str, tables: Iterable[Table]) -> Table:
     repeated = 0
     for table in tables:
         if rows and table.columns != columns:
-            raise UserError(f"{table.source} has other columns than the rest of {source}: logs of different kinds cannot be merged")
+            raise UserError(
+                f"{table.source} has other columns than the rest of {source}: logs of different kinds cannot be merged"
+            )
         columns = table.columns
         for index, cells in table.rows.items():
             if index not in rows:
                 rows[index], origin[index] = cells, table.source
                 continue
             repeated += 1
-            different = [c for c, old, new in zip(columns, rows[index], cells, strict=True) if old != new and c != "time"]
+            different = [
+                c for c, old, new in zip(columns, rows[index], cells, strict=True) if old != new and c != "time"
+            ]
             if different:
                 raise UserError(
                     f"image {index} differs between {origin[index]} and {table.source} in {', '.join(different)}: "
@@ -61,10 +65,14 @@ def check_complete(table: Table, indices: Iterable[int]) -> None:
     expected = set(indices)
     if missing := sorted(expected - table.rows.keys()):
         raise UserError(
-            f"{table.source}: {len(missing)} of {len(expected)} images have no row: {_some(missing)}; certify the missing shards"
+            f"{table.source}: {len(missing)} of {len(expected)} images have no row: {_some(missing)}; certify the"
+            " missing shards"
         )
     if foreign := sorted(table.rows.keys() - expected):
-        raise UserError(f"{table.source}: {len(foreign)} rows are of images outside the certification: {_some(foreign)}; remove them")
+        raise UserError(
+            f"{table.source}: {len(foreign)} rows are of images outside the certification: {_some(foreign)}; remove"
+            " them"
+        )
 
 
 def identity_hash(identity: Mapping[str, Any]) -> str:

@@ -28,7 +28,8 @@ class Log:
         index: int64, position of the image in its data set.
         label: int64, true class.
         prediction: int64, class or -1 for abstention (other tools: -2 for a class that was not the label).
-        radius: float64, in ``norm``, [0,1] pixel units, at full precision where the source has it; 0 in logs of PREDICT.
+        radius: float64, in ``norm``, [0,1] pixel units, at full precision where the source has it; 0 in logs of
+            PREDICT.
         correct: bool, recomputed from the two classes.
         time: float64, seconds; nan where the source has none.
         extra: the other columns, by name.
@@ -64,7 +65,9 @@ class Log:
 
     def take(self, rows: np.ndarray) -> "Log":
         """Return the log of some rows only, given by their positions (int64) or a mask (bool)."""
-        arrays = {name: getattr(self, name)[rows] for name in ("index", "label", "prediction", "radius", "correct", "time")}
+        arrays = {
+            name: getattr(self, name)[rows] for name in ("index", "label", "prediction", "radius", "correct", "time")
+        }
         return replace(self, **arrays, extra={name: column[rows] for name, column in self.extra.items()})
 
 
@@ -80,7 +83,8 @@ def find_logs(path: str | os.PathLike) -> list[Path]:
     found = sorted(header.parent for pattern in (f"certify/*/{HEADER}", f"*/{HEADER}") for header in path.glob(pattern))
     if not found:
         raise UserError(
-            f"no certification log in {path}: expected {HEADER} in it, or in certify/<name>/ below it; name files of other tools one by one"
+            f"no certification log in {path}: expected {HEADER} in it, or in certify/<name>/ below it; name files of"
+            " other tools one by one"
         )
     return found
 
@@ -105,7 +109,9 @@ def read_log(path: str | os.PathLike) -> Log:
         table = read_folders([path])
         columns, rows = table.columns, list(table.rows.values())
         if table.repeated:
-            warnings.warn(f"{path}: {table.repeated} images are recorded twice, with equal rows; counted once", stacklevel=2)
+            warnings.warn(
+                f"{path}: {table.repeated} images are recorded twice, with equal rows; counted once", stacklevel=2
+            )
     else:
         columns, rows = _read_file(path)
         if path.name.startswith("shard-") and (path.parent / HEADER).exists():
@@ -144,7 +150,9 @@ def _read_file(path: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     good = [len(row) == len(columns) and row[place].strip().isdecimal() for row in rows]
     count = sum(good)
     if not all(good[:count]):
-        raise UserError(f"{path}, line {good.index(False) + 2}: not a row of {len(columns)} cells with a whole number in 'idx'")
+        raise UserError(
+            f"{path}, line {good.index(False) + 2}: not a row of {len(columns)} cells with a whole number in 'idx'"
+        )
     if any(any(row) for row in rows[count:]):  # summaries that some tools append; blank lines are nothing
         warnings.warn(f"{path}: left out what follows line {count + 1}, it is no row", stacklevel=3)
     _refuse_repeated(path, [int(row[place]) for row in rows[:count]])
@@ -157,7 +165,9 @@ def _check_images(path: Path, header: dict[str, Any], indices: Sequence[int]) ->
     if 0 < len(indices) < expected:
         warnings.warn(f"{path} is incomplete: {len(indices)} of {expected} images", stacklevel=3)
     if header.get("indices") and (foreign := sorted(set(indices) - set(parse_indices(header["indices"])))):
-        raise UserError(f"{path}: {len(foreign)} rows are of images outside the certification: {foreign[:10]}; remove them")
+        raise UserError(
+            f"{path}: {len(foreign)} rows are of images outside the certification: {foreign[:10]}; remove them"
+        )
 
 
 def _refuse_repeated(path: Path, indices: Sequence[int]) -> None:
@@ -181,7 +191,9 @@ def _to_log(path: Path, columns: Sequence[str], rows: Sequence[tuple[str, ...]],
     radius_column = next((name for name in ("radius_full", "radius") if name in cells), None)
     radius = numbers(radius_column, float, np.float64) if radius_column else np.zeros(len(rows))
     if not np.isfinite(radius).all():
-        raise UserError(f"{path}, column '{radius_column}': a radius is not finite, image {index[~np.isfinite(radius)][0]}")
+        raise UserError(
+            f"{path}, column '{radius_column}': a radius is not finite, image {index[~np.isfinite(radius)][0]}"
+        )
     correct = (prediction >= 0) & (prediction == label)
     if "correct" in cells and (wrong := int((numbers("correct", float, np.float64) != correct).sum())):
         warnings.warn(f"{path}: 'correct' is not predict == label in {wrong} rows; recomputed", stacklevel=3)

@@ -28,7 +28,9 @@ WRONG_CLASS = "wrong_class"
 _STEP = Decimal("0.000001")
 
 
-def make_row(index: int, label: int, prediction: int, radius: float, seconds: float, extra: Mapping[str, Any]) -> dict[str, Any]:
+def make_row(
+    index: int, label: int, prediction: int, radius: float, seconds: float, extra: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the values of one row by column.
 
     Args:
@@ -40,7 +42,15 @@ def make_row(index: int, label: int, prediction: int, radius: float, seconds: fl
         extra: the certifier's own columns.
     """
     correct = int(prediction >= 0 and prediction == label)
-    return {"idx": index, "label": label, "predict": prediction, "radius": radius, "correct": correct, "time": seconds, **extra}
+    return {
+        "idx": index,
+        "label": label,
+        "predict": prediction,
+        "radius": radius,
+        "correct": correct,
+        "time": seconds,
+        **extra,
+    }
 
 
 def format_row(columns: Sequence[str], row: Mapping[str, Any]) -> str:
@@ -51,7 +61,10 @@ def format_row(columns: Sequence[str], row: Mapping[str, Any]) -> str:
     """
     missing, unknown = [c for c in columns if c not in row], [c for c in row if c not in columns]
     if missing or unknown:
-        raise UserError(f"a row does not fit the columns of its log: missing {missing}, unknown {unknown}; correct the certifier's columns")
+        raise UserError(
+            f"a row does not fit the columns of its log: missing {missing}, unknown {unknown}; correct the"
+            " certifier's columns"
+        )
     special = {"radius": floor_radius, "time": lambda seconds: f"{seconds:.6f}"}
     return "\t".join(special.get(column, format_value)(row[column]) for column in columns)
 
@@ -62,7 +75,9 @@ def floor_radius(radius: float) -> str:
     In decimal arithmetic: a floor in binary prints more than the radius for some radii.
     """
     if not (math.isfinite(radius) and radius >= 0):
-        raise UserError(f"a row of the log has the radius {radius}: it must be finite and not negative, 0 on abstention")
+        raise UserError(
+            f"a row of the log has the radius {radius}: it must be finite and not negative, 0 on abstention"
+        )
     return str(Decimal(float(radius) + 0.0).quantize(_STEP, ROUND_DOWN))
 
 

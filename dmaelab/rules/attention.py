@@ -14,7 +14,9 @@ def attention_rule(device_type: str, training: bool) -> str:
 
 
 def attention_of(network: Any, device_type: str) -> dict[str, str]:
-    """Return ``{"attention": kernel}`` of a network that evaluates on a device; nothing where it has no attention of ours."""
+    """Return ``{"attention": kernel}`` of a network that evaluates on a device; nothing where it has no attention of
+    ours.
+    """
     asked = [getattr(module, "attention", None) for module in network.modules()]
     known = {kernel for kernel in asked if isinstance(kernel, str) and kernel in ("auto", "sdpa", "matmul")}
     kernels = {attention_rule(device_type, training=False) if kernel == "auto" else kernel for kernel in known}

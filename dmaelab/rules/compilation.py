@@ -45,7 +45,9 @@ def is_compiled_block(module: nn.Module) -> bool:
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
     children = list(module.children())
-    alike = len({type(child) for child in children}) == 1 and all(next(child.children(), None) is not None for child in children)
+    alike = len({type(child) for child in children}) == 1 and all(
+        next(child.children(), None) is not None for child in children
+    )
     if alike and (isinstance(module, nn.ModuleList) or (isinstance(module, nn.Sequential) and len(children) > 1)):
         yield from children
     else:

@@ -1,6 +1,16 @@
 """Certification of any classifier by randomized smoothing."""
 
-from dmaelab.smoothing.build import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes, build_certifier, runner_up, select
+from dmaelab.smoothing.build import (
+    ABSTAIN,
+    CERTIFIERS,
+    Case,
+    Certificate,
+    Certifier,
+    Votes,
+    build_certifier,
+    runner_up,
+    select,
+)
 from dmaelab.smoothing.cohen import Cohen
 from dmaelab.smoothing.identity import weights_hash
 from dmaelab.smoothing.predict import Predict

@@ -101,7 +101,7 @@ class AttackReport:
 
     @property
     def sound(self) -> bool:
-        """Whether no more images changed than alpha allows; always true at a scale above 1, where nothing is promised."""
+        """Whether no more images changed than alpha allows; true at a scale above 1, where nothing is promised."""
         return self.scale > 1 or self.count("changed") <= self.allowed
 
 
@@ -160,14 +160,20 @@ def attack_certified(
         UserError: bad input, a norm other than l2 and l1, or no certificate with a radius.
     """
     if n < (least := smallest_n_predict(alpha)):
-        raise UserError(f"n is {n}: no vote of so few samples passes the test of PREDICT at alpha={alpha:g}, give n >= {least}")
+        raise UserError(
+            f"n is {n}: no vote of so few samples passes the test of PREDICT at alpha={alpha:g}, give n >= {least}"
+        )
     attack, evaluation, certifier = attack or PGD(), evaluation or Evaluation(), Predict(n, alpha)
     if not 0 < scale < float("inf"):
         raise UserError(f"scale is {scale}: give a factor of the radii, more than 0")
-    balls = _balls(images, certificates, range(len(images)) if indices is None else indices, num_classes, corruption, scale)
+    balls = _balls(
+        images, certificates, range(len(images)) if indices is None else indices, num_classes, corruption, scale
+    )
     device, shape = device_of(classifier), tuple(balls[0].image.shape)
     pool = VotePool(classifier, num_classes, shape, batch_size, device, evaluation, on_invalid)
-    pairs = [(ball, AttackAddress(seed, "eval", ball.index, restart)) for restart in range(attack.restarts) for ball in balls]
+    pairs = [
+        (ball, AttackAddress(seed, "eval", ball.index, restart)) for restart in range(attack.restarts) for ball in balls
+    ]
     candidates, distances = _search(classifier, pairs, corruption, attack, pool)
     attempts = []
     for begin in range(0, len(pairs), len(balls)):  # one restart: in one run of the pool, an image comes once
@@ -175,7 +181,8 @@ def attack_certified(
         answers = _predict(pool, candidates[rows], [address for _, address in pairs[rows]], certifier, corruption)
         attempts += [_attempt(*found) for found in zip(balls, candidates[rows], distances[rows], answers, strict=True)]
     attacked = [
-        AttackedImage(ball.index, ball.prediction, ball.radius, tuple(attempts[row :: len(balls)])) for row, ball in enumerate(balls)
+        AttackedImage(ball.index, ball.prediction, ball.radius, tuple(attempts[row :: len(balls)]))
+        for row, ball in enumerate(balls)
     ]
     return AttackReport(tuple(attacked), len(images) if tried is None else tried, attack.restarts, alpha, scale)
 
@@ -190,7 +197,10 @@ def _balls(
 ) -> list[_Ball]:
     """Return what there is to search; ``UserError`` as :func:`attack_certified` has it."""
     if not len(images) == len(certificates) == len(indices) == len(set(indices)):
-        raise UserError(f"{len(images)} images, {len(certificates)} certificates, {len(set(indices))} different indices: give one of each")
+        raise UserError(
+            f"{len(images)} images, {len(certificates)} certificates, {len(set(indices))} different indices: give one"
+            " of each"
+        )
     balls: list[_Ball] = []
     for index, image, (prediction, radius) in zip(indices, images, certificates, strict=True):
         if prediction >= num_classes:
@@ -201,7 +211,8 @@ def _balls(
         corruption.check(image)
         if balls and image.shape != balls[0].image.shape:
             raise UserError(
-                f"image {index} has the shape {list(image.shape)}, not {list(balls[0].image.shape)} as the first: crop or resize"
+                f"image {index} has the shape {list(image.shape)}, not {list(balls[0].image.shape)} as the first:"
+                " crop or resize"
             )
         # Beyond the number of values lies no other image, in any of the norms; a radius may be infinite.
         balls.append(_Ball(int(index), image, int(prediction), min(float(radius) * scale, float(image.numel()))))
@@ -216,7 +227,10 @@ def _search(
     """Return one candidate for each pair, and its distance, on the CPU: as many at once as fill a batch of the pool."""
     width = pool.batch_size // attack.samples
     if width < 1:
-        raise UserError(f"batch_size is {pool.batch_size}, less than the {attack.samples} samples of a gradient: raise it, or take fewer")
+        raise UserError(
+            f"batch_size is {pool.batch_size}, less than the {attack.samples} samples of a gradient: raise it, or"
+            " take fewer"
+        )
     found = []
     for begin in range(0, len(pairs), width):
         balls, addresses = zip(*pairs[begin : begin + width], strict=True)
@@ -238,7 +252,13 @@ def _predict(
         found[flight.index] = certificate
 
     pairs = zip(images, addresses, strict=True)
-    pool.run((make_flight(image, None, address, certifier, corruption, pool.num_classes, pool.device) for image, address in pairs), deliver)
+    pool.run(
+        (
+            make_flight(image, None, address, certifier, corruption, pool.num_classes, pool.device)
+            for image, address in pairs
+        ),
+        deliver,
+    )
     return [found[address.index] for address in addresses]
 
 

@@ -33,7 +33,7 @@ class Balls:
         self._shape, self._centres = images.shape, self._exact(images)
 
     def start(self, addresses: Sequence[AttackAddress]) -> Tensor:
-        """Return where the attempts begin: 0 for restart 0, else in a random direction a uniform share of the radius."""
+        """Return where attempts begin: 0 for restart 0, else a uniform share of the radius in a random direction."""
         offsets = torch.zeros_like(self._centres)
         for row, address in enumerate(addresses):
             if address.restart:

@@ -152,7 +152,10 @@ class Certifier:
             raise UserError(f"certifier.alpha is {alpha}: give a probability between 0 and 1, such as 0.001")
         self.n0, self.n, self.alpha = int(n0), int(n), float(alpha)
         if self.n < (least := self.smallest_n()):
-            raise UserError(f"certifier.n is {n}, which can never certify at alpha={alpha}: every image would abstain; use n >= {least}")
+            raise UserError(
+                f"certifier.n is {n}, which can never certify at alpha={alpha}: every image would abstain; use n >="
+                f" {least}"
+            )
 
     def smallest_n(self) -> int:
         """Return the least n with which this certifier could answer at all at its alpha."""

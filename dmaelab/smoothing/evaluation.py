@@ -27,14 +27,14 @@ class Evaluation:
         precision: ``"fp32"`` (without TF32), ``"bf16"`` or ``"fp16"`` by autocast, or ``"auto"``: bf16 where the device
             has it, else fp32.
         channels_last: memory format of convolution weights and images; None takes the rule of the device.
-        compile: ``True`` runs the module through ``torch.compile``, ``"blocks"`` each of its repeated blocks, which starts faster;
-            None takes the rule of the device.
-        cuda_graph: record the kernels of one forward and replay them for every batch, which spares the host; None takes the
-            rule of the device.
+        compile: ``True`` runs the module through ``torch.compile``, ``"blocks"`` each of its repeated blocks, which
+            starts faster; None takes the rule of the device.
+        cuda_graph: record the kernels of one forward and replay them for every batch, which spares the host; None takes
+            the rule of the device.
 
     Raises:
-        UserError: an unknown precision or way to compile; in :meth:`resolved`, a CUDA graph on another device than CUDA; in
-            :meth:`prepare`, blocks of a module that repeats none.
+        UserError: an unknown precision or way to compile; in :meth:`resolved`, a CUDA graph on another device than
+            CUDA; in :meth:`prepare`, blocks of a module that repeats none.
     """
 
     precision: str = "fp32"
@@ -45,16 +45,23 @@ class Evaluation:
     def __post_init__(self) -> None:
         known = (*PRECISIONS, "auto")
         if self.precision not in known:
-            raise UserError(f"unknown precision '{self.precision}'{did_you_mean(self.precision, known)}: one of {', '.join(known)}")
+            raise UserError(
+                f"unknown precision '{self.precision}'{did_you_mean(self.precision, known)}: one of {', '.join(known)}"
+            )
         if self.compile not in (None, True, False, "blocks"):
             raise UserError(f"compile is {self.compile!r}: choose True, False or 'blocks'")
 
     def resolved(self, device: torch.device) -> "Evaluation":
         """Return it with the rules of the device written in."""
         if self.cuda_graph and device.type != "cuda":
-            raise UserError(f"cuda_graph is True and the device is '{device}': a CUDA graph needs a CUDA device, leave cuda_graph open")
+            raise UserError(
+                f"cuda_graph is True and the device is '{device}': a CUDA graph needs a CUDA device, leave cuda_graph"
+                " open"
+            )
         rules = {"channels_last": channels_last_rule, "compile": compile_rule, "cuda_graph": cuda_graph_rule}
-        open_fields: dict[str, Any] = {name: rule(device.type) for name, rule in rules.items() if getattr(self, name) is None}
+        open_fields: dict[str, Any] = {
+            name: rule(device.type) for name, rule in rules.items() if getattr(self, name) is None
+        }
         precision = precision_rule(device.type) if self.precision == "auto" else self.precision
         return replace(self, precision=precision, **open_fields)
 
@@ -75,8 +82,14 @@ class Evaluation:
         if self.channels_last:
             classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.compile == "blocks" and not compile_blocks(classifier):
-            raise UserError(f"{type(classifier).__name__} has no repeated blocks to compile: set compile=True, or leave it out")
-        return cast(nn.Module, torch.compile(classifier)) if self.compile is True and not compiled_as(classifier) else classifier
+            raise UserError(
+                f"{type(classifier).__name__} has no repeated blocks to compile: set compile=True, or leave it out"
+            )
+        return (
+            cast(nn.Module, torch.compile(classifier))
+            if self.compile is True and not compiled_as(classifier)
+            else classifier
+        )
 
     def images(self, count: int, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
         """Return a buffer for ``count`` images of ``shape`` [C,H,W], zeros, in the memory format."""
@@ -100,7 +113,11 @@ def fixed_kernels(device: torch.device) -> Iterator[None]:
     The autocast that is open but disabled lets those of the single forwards inside keep their copies of
     the weights, which are freed only when the outermost one ends.
     """
-    matmul, conv, timing = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+    matmul, conv, timing = (
+        torch.get_float32_matmul_precision(),
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cudnn.benchmark,
+    )
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = False
     try:

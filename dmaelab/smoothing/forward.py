@@ -65,5 +65,7 @@ class Forward:
                 if isinstance(cause, torch.OutOfMemoryError):
                     raise cause from None
                 reason = str(cause).partition("\n")[0]
-                raise UserError(f"the forward cannot be recorded as a CUDA graph ({reason}): set cuda_graph=False") from None
+                raise UserError(
+                    f"the forward cannot be recorded as a CUDA graph ({reason}): set cuda_graph=False"
+                ) from None
         self._graph = graph

@@ -43,7 +43,9 @@ def image_hash(image: torch.Tensor, label: int) -> str:
 def describe(registry: Registry, entry: object) -> dict[str, Any]:
     """Return the registered name of an object's class and its options, its public attributes of plain types."""
     kind = type(entry)
-    name = next((name for name in registry.names() if registry.get(name) is kind), f"{kind.__module__}.{kind.__qualname__}")
+    name = next(
+        (name for name in registry.names() if registry.get(name) is kind), f"{kind.__module__}.{kind.__qualname__}"
+    )
     options = {key: _plain(value) for key, value in vars(entry).items() if not key.startswith("_") and _is_plain(value)}
     return {"name": name, **options}
 

@@ -13,7 +13,8 @@ from dmaelab.utils.random import Draw, DrawStack, NotStackable
 
 CHUNK_NUMBERS = 2**20
 CHUNK_SAMPLES = 256
-# Numbers of one call on a GPU. Fewer calls mean fewer kernels to launch; what lies between takes some 30 bytes a number.
+# Numbers of one call on a GPU. Fewer calls mean fewer kernels to launch; what lies between takes some 30 bytes a
+# number.
 _CALL_NUMBERS = 2**24
 
 
@@ -45,7 +46,7 @@ class Address:
 
 @dataclass(frozen=True)
 class AttackAddress(Address):
-    """Where the random numbers of one attempt at an image live; its purpose is ``"eval"``, which no certification has."""
+    """Where the random numbers of one attempt live; its purpose is ``"eval"``, which no certification has."""
 
     restart: int
 
@@ -81,11 +82,16 @@ def smoothing_noise(corruption: Corruption) -> tuple[Geometry, float]:
     geometry, sigma = corruption.geometry, corruption.sigma
     if geometry is None:
         name = type(corruption).__name__
-        raise UserError(f"corruption {name} has no geometry: it can be trained with, but no radius follows from it; certify with another")
+        raise UserError(
+            f"corruption {name} has no geometry: it can be trained with, but no radius follows from it; certify with"
+            " another"
+        )
     if isinstance(sigma, tuple):
         raise UserError(f"corruption.sigma is the range {sigma}: a certificate is for one level, set corruption.sigma=")
     if sigma == 0:
-        raise UserError("corruption.sigma is 0: without noise there is nothing to certify, give a level > 0 in [0,1] pixel units")
+        raise UserError(
+            "corruption.sigma is 0: without noise there is nothing to certify, give a level > 0 in [0,1] pixel units"
+        )
     return geometry, sigma
 
 
@@ -99,7 +105,8 @@ def check_image(image: Tensor, name: str) -> Tensor:
     low, high = image.aminmax()
     if not (low >= 0 and high <= 1):
         raise UserError(
-            f"{name} has values from {low:.4g} to {high:.4g}: give [0,1] pixel values; sigma and the radius are in these units,"
+            f"{name} has values from {low:.4g} to {high:.4g}: give [0,1] pixel values; sigma and the radius are in"
+            " these units,"
             " so scaling and normalisation belong inside the classifier"
         )
     return image.detach().float()
@@ -123,7 +130,9 @@ class NoisyImage:
         self._image = image.to(device, non_blocking=True)
         self._sigma = smoothing_noise(corruption)[1]
         self._chunk = chunk_size(image.numel())
-        self._most = max(1, _CALL_NUMBERS // (self._chunk * image.numel())) if device.type == "cuda" else 1  # chunks of a call
+        self._most = (
+            max(1, _CALL_NUMBERS // (self._chunk * image.numel())) if device.type == "cuda" else 1
+        )  # chunks of a call
         self._stream, self._first = "", 0
         self._samples = torch.empty(0)
 

@@ -95,7 +95,9 @@ class PGD:
 
 def _check_logits(logits: Tensor, rows: int, largest: int) -> None:
     if logits.ndim != 2 or len(logits) != rows or logits.shape[1] <= largest:
-        raise UserError(f"the classifier returns {list(logits.shape)} for {rows} images, but a certificate names class {largest}")
+        raise UserError(
+            f"the classifier returns {list(logits.shape)} for {rows} images, but a certificate names class {largest}"
+        )
 
 
 def _gradients(logits: Tensor, classes: Tensor, candidates: Tensor) -> Tensor:
@@ -108,7 +110,8 @@ def _gradients(logits: Tensor, classes: Tensor, candidates: Tensor) -> Tensor:
     """
     if not logits.requires_grad:
         return torch.zeros_like(candidates).double().flatten(1)
-    # In float64 a probability of almost 1 has a gradient still, and with a largest entry of 1 float16 can carry it back.
+    # In float64 a probability of almost 1 has a gradient still, and with a largest entry of 1 float16 can carry it
+    # back.
     leaf = logits.detach().double().requires_grad_()
     log_p = leaf.log_softmax(1).unflatten(0, (len(candidates), -1))
     loss = -log_p[torch.arange(len(candidates), device=logits.device), :, classes].logsumexp(1).sum()
@@ -120,7 +123,7 @@ def _gradients(logits: Tensor, classes: Tensor, candidates: Tensor) -> Tensor:
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """Let no parameter take a gradient inside; each takes one again after, also after an exception, if it did before."""
+    """Let no parameter take a gradient inside; afterwards each takes one again if it did before."""
     required = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     try:
         module.requires_grad_(False)

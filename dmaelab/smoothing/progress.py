@@ -42,7 +42,9 @@ class Progress:
             self._take(row)
         self._earlier = self._count
         # disable=None: no bar where there is no terminal
-        self._bar = _Bar(total=total, initial=len(done), unit="image", disable=True if hide else None, dynamic_ncols=True)
+        self._bar = _Bar(
+            total=total, initial=len(done), unit="image", disable=True if hide else None, dynamic_ncols=True
+        )
         self._total, self._speaks, self._spoke = total, self._bar.disable and not hide, self._begin
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -55,11 +57,19 @@ class Progress:
         if self._speaks and now - self._spoke >= _PERIOD:
             self._spoke = now
             left = (now - self._begin) / (self._count - self._earlier) * (self._total - self._count)
-            logger.info("%d of %d images, about %s left: %s", self._count, self._total, timedelta(seconds=round(left)), self.text())
+            logger.info(
+                "%d of %d images, about %s left: %s",
+                self._count,
+                self._total,
+                timedelta(seconds=round(left)),
+                self.text(),
+            )
 
     def text(self) -> str:
         """Return what stands beside the bar."""
-        low, high = (bound(self._correct, self._count, 0.025) for bound in (clopper_pearson_lower, clopper_pearson_upper))
+        low, high = (
+            bound(self._correct, self._count, 0.025) for bound in (clopper_pearson_lower, clopper_pearson_upper)
+        )
         accuracy, radius = self._correct / self._count, self._radii / self._count
         rate = self._samples / (time.perf_counter() - self._begin)
         return f"certified {accuracy:.1%} [{low:.1%}, {high:.1%}], mean radius {radius:.3f}, {rate:,.0f} samples/s"

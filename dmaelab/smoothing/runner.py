@@ -89,7 +89,9 @@ def certify_images(
     notes = make_context(device) | (context or {})
     logger.info("certifying %d images at sigma %g (= %g/255): %s", len(mine), facts["sigma"], 255 * facts["sigma"], out)
 
-    with CertificationLog(out, identity=facts, context=notes, columns=certifier.columns, shard=shard, indices=indices) as log:
+    with CertificationLog(
+        out, identity=facts, context=notes, columns=certifier.columns, shard=shard, indices=indices
+    ) as log:
         todo = [index for index in mine if index not in log.done]
         labels: dict[int, int] = {}  # of the images in flight
 
@@ -97,7 +99,9 @@ def certify_images(
             for index in todo:
                 image, label = images(index)
                 labels[index] = int(label)
-                yield make_flight(image, labels[index], Address(seed, "certify", index), certifier, corruption, num_classes, device)
+                yield make_flight(
+                    image, labels[index], Address(seed, "certify", index), certifier, corruption, num_classes, device
+                )
 
         with Progress(len(mine), [log.done[index] for index in mine if index in log.done], hide=not progress) as bar:
 
@@ -113,7 +117,13 @@ def certify_images(
 
 
 def make_flight(
-    image: Tensor, label: int | None, address: Address, certifier: Certifier, corruption: Corruption, num_classes: int, device: torch.device
+    image: Tensor,
+    label: int | None,
+    address: Address,
+    certifier: Certifier,
+    corruption: Corruption,
+    num_classes: int,
+    device: torch.device,
 ) -> Flight:
     """Return one image made ready for the pool; ``UserError`` if the image cannot be certified."""
     image = check_image(image, address.name)

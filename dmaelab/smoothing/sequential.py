@@ -84,11 +84,15 @@ class Sequential(TwoStage):
         skip_wrong: bool = False,
     ) -> None:
         if not 0 < share < 1:
-            raise UserError(f"certifier.share is {share}: give the part of alpha for the early looks, in (0, 1), such as 0.1")
+            raise UserError(
+                f"certifier.share is {share}: give the part of alpha for the early looks, in (0, 1), such as 0.1"
+            )
         if futility is not None and not 0 < futility < 1:
             raise UserError(f"certifier.futility is {futility}: give a probability in (0, 1), such as 0.001, or None")
         if not growth > 1:
-            raise UserError(f"certifier.growth is {growth}: the samples of the next look as a multiple, above 1, such as 1.25")
+            raise UserError(
+                f"certifier.growth is {growth}: the samples of the next look as a multiple, above 1, such as 1.25"
+            )
         self.share, self.growth = float(share), float(growth)
         self.futility = None if futility is None else float(futility)
         self.mode, self.radii = mode, _radii(mode, radii)
@@ -100,7 +104,8 @@ class Sequential(TwoStage):
         best = self._looks.lower(self.n, self.n)
         if self.radii and case.needed(self.radii[0]) > best:
             raise UserError(
-                f"certifier.radii: {self.radii[0]:g} is out of reach, the largest radius that n={self.n} samples can certify at"
+                f"certifier.radii: {self.radii[0]:g} is out of reach, the largest radius that n={self.n} samples can"
+                " certify at"
                 f" alpha={self.alpha:g} is {case.radius(best):.6g}"
             )
 
@@ -123,7 +128,9 @@ class Sequential(TwoStage):
         return [needed for needed in map(case.needed, self.radii or [0.0]) if needed <= best]
 
     def look(self, standing: Standing, needed: Sequence[float], count: int, total: int) -> Standing:
-        """Return what stands after a look at ``count`` votes of ``total``: evidence for the next, and against the highest open."""
+        """Return what stands after a look at ``count`` votes of ``total``: evidence for the next, and against the
+        highest open.
+        """
         reached, still = standing.reached, standing.open
         while reached < still and self._reaches(needed[reached], count, total):
             reached += 1
@@ -132,7 +139,7 @@ class Sequential(TwoStage):
         return Standing(reached, still, (count, total) if reached > standing.reached else standing.look)
 
     def stops(self, standing: Standing) -> bool:
-        """Whether no further sample is wanted: all is decided, or in the mode ``"radius"`` nothing is left to hope for."""
+        """Whether no further sample is wanted: all is decided, or in the mode ``"radius"`` all is given up."""
         return standing.open == 0 if self.mode == "radius" else standing.decided
 
     def _reaches(self, needed: float, count: int, total: int) -> bool:
@@ -163,11 +170,16 @@ def _radii(mode: str, radii: float | Sequence[float] | None) -> list[float] | No
         raise UserError(f"certifier.mode is '{mode}': choose one of {', '.join(MODES)}")
     if mode == "radius":
         if radii is not None:
-            raise UserError(f"certifier.radii is {list(radii)}: the mode 'radius' takes none, choose 'grid' or 'target'")
+            raise UserError(
+                f"certifier.radii is {list(radii)}: the mode 'radius' takes none, choose 'grid' or 'target'"
+            )
         return None
     values = sorted(map(float, RADII if radii is None and mode == "grid" else radii or []))
     if not values or (mode == "target" and len(values) != 1):
-        raise UserError(f"certifier.radii is {radii}: give {'one radius, as [0.5]' if mode == 'target' else 'radii, as [0.0, 0.5, 1.0]'}")
+        raise UserError(
+            f"certifier.radii is {radii}: give"
+            f" {'one radius, as [0.5]' if mode == 'target' else 'radii, as [0.0, 0.5, 1.0]'}"
+        )
     if not all(0 <= value < math.inf for value in values):
         raise UserError(f"certifier.radii is {list(radii or [])}: give finite radii >= 0, in [0,1] pixel units")
     return values

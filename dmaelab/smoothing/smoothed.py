@@ -73,7 +73,10 @@ class SmoothedClassifier:
         on_invalid: str = "stop",
     ) -> None:
         if not isinstance(base_classifier, nn.Module):
-            raise UserError(f"base_classifier is a {type(base_classifier).__name__}: give a torch.nn.Module that maps images to logits")
+            raise UserError(
+                f"base_classifier is a {type(base_classifier).__name__}: give a torch.nn.Module that maps images to"
+                " logits"
+            )
         if num_classes < 2:
             raise UserError(f"num_classes is {num_classes}: give the number of logits of the classifier, at least 2")
         self.corruption = build_corruption(**_options(corruption), sigma=sigma)
@@ -89,12 +92,16 @@ class SmoothedClassifier:
 
     def __repr__(self) -> str:
         return (
-            f"SmoothedClassifier({type(self.base_classifier).__name__}, num_classes={self.num_classes}, sigma={self.sigma:g}"
-            f" (= {self.sigma * 255:g}/255), corruption={type(self.corruption).__name__}, certifier={self._certifier['name']},"
+            f"SmoothedClassifier({type(self.base_classifier).__name__}, num_classes={self.num_classes},"
+            f" sigma={self.sigma:g}"
+            f" (= {self.sigma * 255:g}/255), corruption={type(self.corruption).__name__},"
+            f" certifier={self._certifier['name']},"
             f" precision={self.evaluation.precision}, seed={self.seed})"
         )
 
-    def certify(self, x: Tensor, n0: int, n: int, alpha: float, batch_size: int, index: int | None = None) -> Certificate:
+    def certify(
+        self, x: Tensor, n0: int, n: int, alpha: float, batch_size: int, index: int | None = None
+    ) -> Certificate:
         """Certify one image; ``prediction, radius = smoothed.certify(...)``, prediction ABSTAIN if it cannot.
 
         Args:
@@ -155,11 +162,21 @@ class SmoothedClassifier:
             )
 
     def _run(self, x: Tensor, certifier: Certifier, batch_size: int, index: int | None) -> Certificate:
-        address = Address(self.seed, "call", next(self._calls)) if index is None else Address(self.seed, "certify", index)
+        address = (
+            Address(self.seed, "call", next(self._calls)) if index is None else Address(self.seed, "certify", index)
+        )
         x = check_image(x, address.name)
         certifier.check(make_case(x.numel(), None, address, self.corruption, self.num_classes))
         flight = make_flight(x, None, address, certifier, self.corruption, self.num_classes, self.device)
-        pool = VotePool(self._forward, self.num_classes, flight.noise.shape, batch_size, self.device, self.evaluation, self.on_invalid)
+        pool = VotePool(
+            self._forward,
+            self.num_classes,
+            flight.noise.shape,
+            batch_size,
+            self.device,
+            self.evaluation,
+            self.on_invalid,
+        )
         results: list[Certificate] = []
         pool.run([flight], lambda _, certificate: results.append(certificate))
         return results[0]

@@ -1,4 +1,4 @@
-"""What certifiers of the two stages of CERTIFY share: select a class, then estimate its probability on fresh samples."""
+"""What two-stage certifiers share: select a class, then estimate its probability on fresh samples."""
 
 import math
 from collections.abc import Generator
@@ -36,10 +36,14 @@ class TwoStage(Certifier):
     share = 0.0
     """Part of alpha for early looks."""
 
-    def __init__(self, n0: int = 100, n: int = 100_000, alpha: float = 0.001, weight: float = 0.9, skip_wrong: bool = False) -> None:
+    def __init__(
+        self, n0: int = 100, n: int = 100_000, alpha: float = 0.001, weight: float = 0.9, skip_wrong: bool = False
+    ) -> None:
         super().__init__(n0, n, alpha)
         if not 0 < weight < 1:
-            raise UserError(f"certifier.weight is {weight}: give the part of alpha for the lower bound, in (0, 1), such as 0.9")
+            raise UserError(
+                f"certifier.weight is {weight}: give the part of alpha for the lower bound, in (0, 1), such as 0.9"
+            )
         if not isinstance(skip_wrong, bool):
             raise UserError(f"certifier.skip_wrong is {skip_wrong!r}: give True or False")
         self.weight, self.skip_wrong = float(weight), skip_wrong
@@ -52,7 +56,9 @@ class TwoStage(Certifier):
     def check(self, case: Case) -> None:
         """Refuse to skip by labels that are not known."""
         if self.skip_wrong and case.label is None:
-            raise UserError("certifier.skip_wrong needs the label of the image: it is for evaluation on a labelled data set")
+            raise UserError(
+                "certifier.skip_wrong needs the label of the image: it is for evaluation on a labelled data set"
+            )
 
     def certify(self, case: Case) -> Generator[Votes, np.ndarray, Certificate]:
         """Certify one image: select, perhaps skip, estimate (Cohen et al., 2019, Algorithm CERTIFY)."""
@@ -65,7 +71,9 @@ class TwoStage(Certifier):
         """Ask for votes of the stream ``"estimation"`` and return :meth:`conclude` of them."""
         raise NotImplementedError(f"{type(self).__name__} must define estimate(case, top)")
 
-    def conclude(self, case: Case, top: int, counts: np.ndarray, look: tuple[int, int], stop_reason: str) -> Certificate:
+    def conclude(
+        self, case: Case, top: int, counts: np.ndarray, look: tuple[int, int], stop_reason: str
+    ) -> Certificate:
         """Return the certificate that follows from the counts of the last look, and the look with the best lower bound.
 
         Args:

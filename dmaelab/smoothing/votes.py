@@ -44,14 +44,21 @@ class Flight:
         while True:
             try:
                 # A coroutine is begun with next(), and only afterwards are there counts.
-                self.request = self.coroutine.send(self.counts[self.request.stream].copy()) if self.counts else next(self.coroutine)
+                self.request = (
+                    self.coroutine.send(self.counts[self.request.stream].copy())
+                    if self.counts
+                    else next(self.coroutine)
+                )
             except StopIteration as end:
                 return _certificate(end.value, self.index)
             stream, total = self.request
             self.counts.setdefault(stream, np.zeros(num_classes + 1, np.int64))
             self.missing = total - self.sent.setdefault(stream, 0)
             if self.missing < 0:
-                raise ValueError(f"the certifier asked for {total} samples of '{stream}' after {self.sent[stream]}: totals may only grow")
+                raise ValueError(
+                    f"the certifier asked for {total} samples of '{stream}' after {self.sent[stream]}: totals may"
+                    " only grow"
+                )
             if self.missing:
                 return None
 
@@ -118,9 +125,13 @@ class VotePool:
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}: give at least 1")
         if on_invalid not in INVALID:
-            raise UserError(f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}")
+            raise UserError(
+                f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}"
+            )
         self.classifier = evaluation.resolved(device).prepare(classifier)
-        self.evaluation = replace(evaluation.resolved(device), compile=compiled_as(self.classifier))  # its owner may have compiled it
+        self.evaluation = replace(
+            evaluation.resolved(device), compile=compiled_as(self.classifier)
+        )  # its owner may have compiled it
         self.num_classes, self.batch_size = num_classes, batch_size
         self.shape, self.device, self.on_invalid = shape, device, on_invalid
         self._images = self.evaluation.images(batch_size, shape, device)
@@ -171,10 +182,13 @@ class VotePool:
     def _send(self, logits: object, parts: list[tuple[Flight, int]]) -> _Sent:
         """Queue the counting of the votes and their copy to the host, without waiting for it or for the forward."""
         if not isinstance(logits, Tensor):
-            raise UserError(f"the classifier returns a {type(logits).__name__}: wrap it in a module that returns the logits alone")
+            raise UserError(
+                f"the classifier returns a {type(logits).__name__}: wrap it in a module that returns the logits alone"
+            )
         if logits.shape != (self.batch_size, self.num_classes):
             raise UserError(
-                f"the classifier returns {list(logits.shape)} for {self.batch_size} images, but num_classes={self.num_classes}"
+                f"the classifier returns {list(logits.shape)} for {self.batch_size} images, but"
+                f" num_classes={self.num_classes}"
                 f" needs [{self.batch_size}, {self.num_classes}]"
             )
         rows = sum(rows for _, rows in parts)
@@ -200,8 +214,10 @@ class VotePool:
         for (flight, rows), votes in zip(parts, counts.numpy(), strict=True):
             if votes[-1] and self.on_invalid == "stop":
                 raise UserError(
-                    f"{flight.noise.name}: {votes[-1]} of {rows} outputs of the classifier are not finite (nan or inf), for example because"
-                    f" {self.evaluation.precision} overflows; mend it, or go on with on_invalid=count, which counts them as a class of"
+                    f"{flight.noise.name}: {votes[-1]} of {rows} outputs of the classifier are not finite (nan or"
+                    " inf), for example because"
+                    f" {self.evaluation.precision} overflows; mend it, or go on with on_invalid=count, which counts"
+                    " them as a class of"
                     " their own that is never predicted"
                 )
             if flight.receive(votes, rows):
@@ -215,7 +231,8 @@ class VotePool:
             return False
         if flight.noise.shape != self.shape:
             raise UserError(
-                f"{flight.noise.name} has the shape {list(flight.noise.shape)}, not {list(self.shape)} as the first: crop or resize"
+                f"{flight.noise.name} has the shape {list(flight.noise.shape)}, not {list(self.shape)} as the first:"
+                " crop or resize"
             )
         self._admitted += 1
         flight.order = self._admitted
@@ -232,5 +249,7 @@ class VotePool:
 
 def _certificate(value: object, index: int) -> Certificate:
     if not isinstance(value, Certificate):
-        raise TypeError(f"the certifier returned {type(value).__name__} for image {index}: certify(case) must return a Certificate")
+        raise TypeError(
+            f"the certifier returned {type(value).__name__} for image {index}: certify(case) must return a Certificate"
+        )
     return value

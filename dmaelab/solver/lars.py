@@ -11,9 +11,9 @@ class LARS(torch.optim.Optimizer):
     """SGD with momentum whose matrices move by a share of their own norm (You et al., 2017), as MAE probes with it.
 
     For parameters of more than one dimension, ``g += weight_decay * p`` and then ``g *= trust * |p| / |g|`` (by 1 where
-    either norm is 0). For all, ``m = momentum * m + g`` and ``p -= lr * m``. Vectors (biases, norms) are neither decayed
-    nor scaled, so a bias takes the whole rate. The layer's rate is outside the momentum, as in MoCo v3 and MAE, whose
-    schedule may change it at any step. Nothing waits for the device.
+    either norm is 0). For all, ``m = momentum * m + g`` and ``p -= lr * m``. Vectors (biases, norms) are neither
+    decayed nor scaled, so a bias takes the whole rate. The layer's rate is outside the momentum, as in MoCo v3 and MAE,
+    whose schedule may change it at any step. Nothing waits for the device.
 
     Args:
         params: parameters or groups of them.
@@ -44,7 +44,11 @@ class LARS(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                update = parameter.grad if parameter.ndim <= 1 else _layer_wise(parameter, group["weight_decay"], group["trust"])
+                update = (
+                    parameter.grad
+                    if parameter.ndim <= 1
+                    else _layer_wise(parameter, group["weight_decay"], group["trust"])
+                )
                 state = self.state[parameter]
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -61,7 +65,9 @@ def _layer_wise(parameter: Tensor, weight_decay: float, trust: float) -> Tensor:
     return update * torch.where((size > 0) & (length > 0), ratio, 1.0)
 
 
-def build_lars(model: nn.Module, lr: float, weight_decay: float = 0.0, momentum: float = 0.9, trust: float = 0.001) -> LARS:
+def build_lars(
+    model: nn.Module, lr: float, weight_decay: float = 0.0, momentum: float = 0.9, trust: float = 0.001
+) -> LARS:
     """Return LARS over the trainable parameters of ``model``; ``lr`` is the peak rate, before the schedule.
 
     MAE and DMAE probe with ``lr = scaled_lr(0.1, 16384)`` = 6.4 and without decay.

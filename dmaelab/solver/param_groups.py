@@ -6,7 +6,9 @@ from typing import Any
 from dmaelab.utils.errors import ConfigError
 
 
-def param_groups(model: Any, weight_decay: float, no_decay: Sequence[str] = (), layer_decay: float = 1.0) -> list[dict[str, Any]]:
+def param_groups(
+    model: Any, weight_decay: float, no_decay: Sequence[str] = (), layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
     """Return optimizer groups of the trainable parameters, each with ``weight_decay`` and ``lr_scale``.
 
     Vectors (biases, norms) and parameters whose last name is in ``no_decay`` are not decayed. Layer
@@ -33,6 +35,8 @@ def param_groups(model: Any, weight_decay: float, no_decay: Sequence[str] = (), 
         decayed = parameter.ndim > 1 and name.split(".")[-1] not in no_decay
         scale = scales.get(id(parameter), 1.0)
         for kind in (False, True):
-            groups.setdefault((scale, kind), {"params": [], "weight_decay": weight_decay if kind else 0.0, "lr_scale": scale})
+            groups.setdefault(
+                (scale, kind), {"params": [], "weight_decay": weight_decay if kind else 0.0, "lr_scale": scale}
+            )
         groups[scale, decayed]["params"].append(parameter)
     return [group for group in groups.values() if group["params"]]

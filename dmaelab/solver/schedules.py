@@ -11,7 +11,8 @@ from dmaelab.utils.errors import ConfigError
 
 
 def scaled_lr(base_lr: float, batch_size: int) -> float:
-    """Return ``base_lr * batch_size / 256``: the linear rule (Goyal et al., 2017), by which MAE and DMAE state their rates.
+    """Return ``base_lr * batch_size / 256``: the linear rule (Goyal et al., 2017), by which MAE and DMAE state their
+    rates.
 
     ``batch_size`` counts the images of one optimizer step, over all processes and micro-batches; noise copies of an
     image do not count. In a config::
@@ -41,7 +42,9 @@ def warmup_cosine(warmup: float = 0.05, final: float = 0.0) -> ParamScheduler:
     if warmup == 0:
         return cosine
     return CompositeParamScheduler(
-        [LinearParamScheduler(0.0, 1.0), cosine], lengths=[warmup, 1 - warmup], interval_scaling=["rescaled", "rescaled"]
+        [LinearParamScheduler(0.0, 1.0), cosine],
+        lengths=[warmup, 1 - warmup],
+        interval_scaling=["rescaled", "rescaled"],
     )
 
 
@@ -57,5 +60,7 @@ def warmup_cosine_epochs(warmup_epochs: float, epochs: float, final: float = 0.0
         ConfigError: unless ``0 <= warmup_epochs < epochs``.
     """
     if not 0 <= warmup_epochs < epochs:
-        raise ConfigError(f"schedule.warmup_epochs is {warmup_epochs} of {epochs} epochs: give a number in [0, {epochs})")
+        raise ConfigError(
+            f"schedule.warmup_epochs is {warmup_epochs} of {epochs} epochs: give a number in [0, {epochs})"
+        )
     return warmup_cosine(warmup_epochs / epochs, final)

@@ -76,7 +76,9 @@ class Geometry:
         if norm == self.norm or math.isnan(radius):
             return radius
         if self.norm not in _EXPONENTS:
-            raise UserError(f"no radius in {norm} follows from one in {self.norm}: ask for {self.norm}, or define converted()")
+            raise UserError(
+                f"no radius in {norm} follows from one in {self.norm}: ask for {self.norm}, or define converted()"
+            )
         own = _EXPONENTS[self.norm]
         if norm == "l0":
             limit = min(min(radius, numel + 1.0) ** own, numel + 1.0)
@@ -153,7 +155,8 @@ class LaplaceL1(Geometry):
     norm = "l1"
 
     def radius(self, sigma: float, p_lower: float, p_upper: float | None = None) -> float:
-        """Return ``max(lam/2 ln(p_lower/p_upper), -lam ln(1 - p_lower + p_upper))``; one-sided ``-lam ln(2 (1 - p_lower))``.
+        """Return ``max(lam/2 ln(p_lower/p_upper), -lam ln(1 - p_lower + p_upper))``; one-sided ``-lam ln(2 (1 -
+        p_lower))``.
 
         At ``p_upper = 1 - p_lower`` the second term is the larger one, so the two agree.
         """
@@ -186,7 +189,9 @@ def geometry_named(name: str) -> Geometry:
         found = getattr(importlib.import_module(module), kind)
     except Exception as error:  # anything that a module may raise while it is imported
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"geometry '{name}' cannot be imported ({reason}): run from the folder that holds its module") from error
+        raise UserError(
+            f"geometry '{name}' cannot be imported ({reason}): run from the folder that holds its module"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, Geometry)):
         raise UserError(f"'{name}' is no geometry: name a subclass of {Geometry.__module__}.Geometry")
     try:

@@ -44,8 +44,8 @@ def population_bound(count: int, n: int, alpha: float, rho: float) -> float:
 
     ``(CP_low(count, n, rho) - alpha) / (1 - alpha)``, at least 0. An image that is not robust is certified with
     probability at most alpha, so the share q of robust ones obeys P(certified) <= q + alpha (1 - q), and the
-    Clopper-Pearson bound of P(certified) holds with probability 1 - rho. Needs images drawn at random, and noise that is
-    independent from image to image.
+    Clopper-Pearson bound of P(certified) holds with probability 1 - rho. Needs images drawn at random, and noise that
+    is independent from image to image.
 
     Args:
         count: images certified with the right class, at one radius.

@@ -14,7 +14,8 @@ def mcnemar_pvalue(only_first: int, only_second: int) -> float:
     """Return the p-value of the exact two-sided McNemar test that both are equally often the only one to succeed.
 
     Images on which both succeed or both fail say nothing about the difference. Of the others, each is the first's with
-    probability 1/2 under the hypothesis (McNemar, 1947): the binomial test that PREDICT makes of its two largest counts.
+    probability 1/2 under the hypothesis (McNemar, 1947): the binomial test that PREDICT makes of its two largest
+    counts.
 
     Args:
         only_first: images on which the first succeeds and the second fails.
@@ -26,7 +27,9 @@ def mcnemar_pvalue(only_first: int, only_second: int) -> float:
     return predict_pvalue(int(only_first), int(only_second))
 
 
-def bootstrap_mean(differences: ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
+def bootstrap_mean(
+    differences: ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
     """Return the percentile bootstrap interval of a mean (Efron, 1979), the same for the same seed.
 
     Given the differences of pairs, the interval of their mean is the paired bootstrap's: a resample draws images.
@@ -48,7 +51,9 @@ def bootstrap_mean(differences: ArrayLike, confidence: float = 0.95, resamples: 
     generator = np.random.default_rng(seed)
     at_once = max(1, _BLOCK // differences.size)
     means = [
-        differences[generator.integers(differences.size, size=(min(at_once, resamples - done), differences.size))].mean(axis=1)
+        differences[generator.integers(differences.size, size=(min(at_once, resamples - done), differences.size))].mean(
+            axis=1
+        )
         for done in range(0, resamples, at_once)
     ]
     low, high = np.quantile(np.concatenate(means), [(1 - confidence) / 2, (1 + confidence) / 2])

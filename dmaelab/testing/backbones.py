@@ -16,7 +16,8 @@ def check_backbone(backbone: Backbone, image_shape: tuple[int, int, int]) -> Non
     """Check a backbone: features [N,D], images one by one in evaluation mode, layers, a gradient for each parameter.
 
     Args:
-        backbone: the network, with a pool; its mode is put back. If it has ``embed`` and ``encode``, they are checked too.
+        backbone: the network, with a pool; its mode is put back. If it has ``embed`` and ``encode``, they are checked
+            too.
         image_shape: ``(C, H, W)`` of images that it takes.
 
     Raises:
@@ -45,10 +46,16 @@ def _check_evaluation(expect: Expect, backbone: Backbone, images: Tensor) -> Non
     with expect.isolation(images, *backbone.state_dict().values()), expect.on_device():
         features, again, alone = backbone(images), backbone(images), backbone(images[:1])
     wanted = [len(images), backbone.num_features]
-    expect(list(features.shape) == wanted, f"its features have the shape {list(features.shape)}, not [N, num_features] = {wanted}")
+    expect(
+        list(features.shape) == wanted,
+        f"its features have the shape {list(features.shape)}, not [N, num_features] = {wanted}",
+    )
     expect(features.dtype == torch.float32 and features.isfinite().all(), "its features are not finite float32 numbers")
     expect(torch.equal(features, again), "it is random in evaluation mode")
-    expect(torch.allclose(features[:1], alone, rtol=1e-4, atol=1e-4), "in evaluation mode the features of an image depend on its batch")
+    expect(
+        torch.allclose(features[:1], alone, rtol=1e-4, atol=1e-4),
+        "in evaluation mode the features of an image depend on its batch",
+    )
 
 
 @torch.no_grad()
@@ -60,21 +67,33 @@ def _check_refusal(expect: Expect, backbone: Backbone, images: Tensor) -> None:
         return
     except Exception as error:
         reaction = type(error).__name__
-    expect(False, f"it has an input_size and meets images of another size with {reaction}; raise a UserError, or set input_size to None")
+    expect(
+        False,
+        f"it has an input_size and meets images of another size with {reaction}; raise a UserError, or set input_size"
+        " to None",
+    )
 
 
 @torch.no_grad()
 def _check_encoder(expect: Expect, backbone: Any, images: Tensor) -> None:
     tokens = backbone.embed(images)
     wanted = [len(images), backbone.grid**2, backbone.num_features]
-    expect(list(tokens.shape) == wanted, f"embed() returns {list(tokens.shape)}, not [N, grid^2, num_features] = {wanted}")
+    expect(
+        list(tokens.shape) == wanted, f"embed() returns {list(tokens.shape)}, not [N, grid^2, num_features] = {wanted}"
+    )
     encoded = backbone.encode(tokens[:, :1]).shape
     wanted = [len(images), 2, backbone.num_features]
-    expect(list(encoded) == wanted, f"encode() of one token returns {list(encoded)}, not the class token and that one, {wanted}")
+    expect(
+        list(encoded) == wanted,
+        f"encode() of one token returns {list(encoded)}, not the class token and that one, {wanted}",
+    )
 
 
 def _check_gradients(expect: Expect, backbone: Backbone, images: Tensor) -> None:
     with global_generators(0):  # drop path draws from a global one
         backbone(images).square().sum().backward()
     idle = [name for name, p in backbone.named_parameters() if p.requires_grad and p.grad is None]
-    expect(not idle, f"no gradient reaches {', '.join(idle)}, which stops distributed training; drop or freeze what is not used")
+    expect(
+        not idle,
+        f"no gradient reaches {', '.join(idle)}, which stops distributed training; drop or freeze what is not used",
+    )

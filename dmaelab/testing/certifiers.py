@@ -40,8 +40,14 @@ def check_certifier(certifier: Certifier) -> None:
     if certifier.n >= certifier.smallest_n():
         expect(ladder[-1].prediction == 0, "it does not answer with the class of a unanimous vote")
     for fewer, more in itertools.pairwise(ladder):
-        expect(fewer.prediction == ABSTAIN or more.prediction == 0, "it abstains with more votes where it answered with fewer")
-        expect(fewer.n != more.n or fewer.radius <= more.radius, "its radius shrinks when the class gets more of as many votes")
+        expect(
+            fewer.prediction == ABSTAIN or more.prediction == 0,
+            "it abstains with more votes where it answered with fewer",
+        )
+        expect(
+            fewer.n != more.n or fewer.radius <= more.radius,
+            "its radius shrinks when the class gets more of as many votes",
+        )
     broken = _certify(expect, certifier, case, lambda _, total: np.array([0, 0, total]))
     expect(broken.prediction == ABSTAIN, "it answers although no output of the classifier was finite")
     _certify(expect, certifier, _case(2, tau=0.6), _constant(1.0))  # a case in which no bound gives a radius
@@ -49,7 +55,8 @@ def check_certifier(certifier: Certifier) -> None:
         errors = _count_errors(certifier, probabilities)
         expect(
             bdtrc(errors - 1, RUNS, certifier.alpha) > 1e-6,
-            f"it was wrong for {errors} of {RUNS} simulated images with probabilities {probabilities}; alpha is {certifier.alpha}",
+            f"it was wrong for {errors} of {RUNS} simulated images with probabilities {probabilities}; alpha is"
+            f" {certifier.alpha}",
         )
 
 
@@ -76,7 +83,10 @@ def drive(certifier: Certifier, case: Case, votes: VoteSource) -> Certificate:
         drawn[stream] = total
         counts = np.asarray(votes(stream, total), np.int64)
     expect(isinstance(certificate, Certificate), f"it returns {certificate!r}; certify(case) must return a Certificate")
-    expect(certificate.samples == sum(drawn.values()), f"its certificate has n0 + n = {certificate.samples}, but it drew {drawn}")
+    expect(
+        certificate.samples == sum(drawn.values()),
+        f"its certificate has n0 + n = {certificate.samples}, but it drew {drawn}",
+    )
     return certificate
 
 
@@ -92,7 +102,10 @@ def _certify(expect: Expect, certifier: Certifier, case: Case, votes: VoteSource
     if prediction != ABSTAIN and not isnan(certificate.p_lower):
         upper = None if isnan(certificate.p_upper) else certificate.p_upper
         possible = max(case.radius(certificate.p_lower), case.radius(certificate.p_lower, upper))
-        expect(radius <= possible + 1e-9, f"its radius {radius} is above {possible}, which case.radius gives for the bounds in its row")
+        expect(
+            radius <= possible + 1e-9,
+            f"its radius {radius} is above {possible}, which case.radius gives for the bounds in its row",
+        )
     return certificate
 
 

@@ -39,7 +39,9 @@ def _check_calls(expect: Expect, corruption: Corruption, images: Tensor) -> None
         once, other, again, three = corrupted(0), corrupted(1), corrupted(0), corrupted(0, copies=3)
     low, high = corruption.sigma if isinstance(corruption.sigma, tuple) else (corruption.sigma, corruption.sigma)
     _check_kept(expect, once.images, images)
-    expect(once.sigma.shape == (len(images),), f"sigma has the shape {list(once.sigma.shape)}; give one level per image")
+    expect(
+        once.sigma.shape == (len(images),), f"sigma has the shape {list(once.sigma.shape)}; give one level per image"
+    )
     expect(((once.sigma >= low - 1e-6) & (once.sigma <= high + 1e-6)).all(), f"there are levels outside {low}..{high}")
     expect(torch.equal(once.images, again.images), "one address gave two different noises; use nothing but the draw")
     expect(not torch.equal(once.images, other.images), "two addresses gave the same noise; take it from the draw")
@@ -65,17 +67,27 @@ def _check_apply(expect: Expect, corruption: Corruption, images: Tensor) -> None
     _check_kept(expect, grey, images[:1, :1, :5])
     expect(change[1::2].min() > change[0::2].max(), "it does not use each image's sigma: 0.5 changes no more than 0.05")
     expect(not torch.equal(repeated[0], repeated[2]), "all images of a batch get the same noise")
-    expect(torch.allclose(stacked, parts, atol=1e-5), "several draws at once give other noise than one by one; make each row on its own")
+    expect(
+        torch.allclose(stacked, parts, atol=1e-5),
+        "several draws at once give other noise than one by one; make each row on its own",
+    )
     expect(not (far <= 1).all(), "it clamps; noisy images stay unclamped")
-    expect(result.requires_grad, "it cuts the gradient; be differentiable in images, or pass gradients straight through")
+    expect(
+        result.requires_grad, "it cuts the gradient; be differentiable in images, or pass gradients straight through"
+    )
     (gradient,) = torch.autograd.grad(result.sum(), leaf)
     expect(gradient.isfinite().all() and gradient.any(), "the gradient with respect to images is zero or not finite")
 
 
 def _apply_to_stack(corruption: Corruption, images: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the noise of three draws of two images, at once and one by one, as certification does on a GPU and elsewhere."""
+    """Return the noise of three draws of two images, at once and one by one, as certification does on a GPU and
+    elsewhere.
+    """
     device = images.device
-    parts = [corruption.apply(images[i : i + 2], levels[i : i + 2], Draw(0, "call", "stack", i, device=device)) for i in (0, 2, 4)]
+    parts = [
+        corruption.apply(images[i : i + 2], levels[i : i + 2], Draw(0, "call", "stack", i, device=device))
+        for i in (0, 2, 4)
+    ]
     draws = [Draw(0, "call", "stack", i, device=device) for i in (0, 2, 4)]
     try:
         return corruption.apply(images, levels, DrawStack(draws, images.shape)), torch.cat(parts)
@@ -95,7 +107,12 @@ def _check_geometry(expect: Expect, geometry: Geometry) -> None:
     expect(all(0 < a < b for a, b in itertools.pairwise(radii)), "its radii do not grow with p_lower above 1/2")
     expect(geometry.radius(sigma, 0.45) < 0, "its radius for p_lower below 1/2 is not negative")
     for p, radius in zip(levels, radii, strict=True):
-        expect(abs(geometry.radius(sigma, p, 1 - p) - radius) < 1e-9, "p_upper = 1 - p_lower gives another radius than None")
+        expect(
+            abs(geometry.radius(sigma, p, 1 - p) - radius) < 1e-9,
+            "p_upper = 1 - p_lower gives another radius than None",
+        )
         expect(geometry.radius(sigma, p, (1 - p) / 2) > radius, "a smaller p_upper gives no larger radius")
-        expect(abs(geometry.needed(sigma, radius) - p) < 1e-9, "needed() of its geometry is not the inverse of radius()")
+        expect(
+            abs(geometry.needed(sigma, radius) - p) < 1e-9, "needed() of its geometry is not the inverse of radius()"
+        )
     expect(0 <= geometry.tau(sigma, 3072) < 1, "tau of its geometry is not in [0, 1), as a total variation is")

@@ -16,12 +16,18 @@ def check_dataset(dataset: Dataset) -> None:
     """
     expect, count, targets = Expect(dataset), len(dataset), dataset.targets
     expect(count > 0, "it is empty")
-    expect(len(set(dataset.classes)) == dataset.num_classes >= 2, "classes are not the different names of at least 2 classes")
+    expect(
+        len(set(dataset.classes)) == dataset.num_classes >= 2,
+        "classes are not the different names of at least 2 classes",
+    )
     expect(
         targets.shape == (count,) and targets.dtype == torch.int64,
         f"targets are {targets.dtype} {list(targets.shape)}, not int64 [{count}]",
     )
-    expect(((targets >= 0) & (targets < dataset.num_classes)).all(), f"there are targets outside its {dataset.num_classes} classes")
+    expect(
+        ((targets >= 0) & (targets < dataset.num_classes)).all(),
+        f"there are targets outside its {dataset.num_classes} classes",
+    )
     for index in sorted({0, count // 2, count - 1}):
         _check_image(expect, dataset, index)
     try:
@@ -39,6 +45,14 @@ def _check_image(expect: Expect, dataset: Dataset, index: int) -> None:
         again, _ = dataset.load(index)
     name, shape = f"image {index}", tuple(first.shape)
     expect(first.dtype == torch.uint8 and first.ndim == 3, f"{name} is {first.dtype} {list(shape)}, not uint8 [C,H,W]")
-    expect(dataset.image_shape in (None, shape), f"{name} has the shape {list(shape)}, image_shape says {dataset.image_shape}")
-    expect(isinstance(label, int) and label == dataset.targets[index], f"{name} comes with the label {label!r}, which is not its target")
-    expect(torch.equal(first, again), f"{name} is another one when it is read again; return the same each time, as a copy")
+    expect(
+        dataset.image_shape in (None, shape),
+        f"{name} has the shape {list(shape)}, image_shape says {dataset.image_shape}",
+    )
+    expect(
+        isinstance(label, int) and label == dataset.targets[index],
+        f"{name} comes with the label {label!r}, which is not its target",
+    )
+    expect(
+        torch.equal(first, again), f"{name} is another one when it is read again; return the same each time, as a copy"
+    )

@@ -45,7 +45,10 @@ def check_options(expect: Expect, entry: object, registry: Registry) -> None:
     options = [name for name, parameter in inspect.signature(type(entry)).parameters.items() if parameter.kind in kinds]
     recorded = describe(registry, entry)
     for name in options:
-        expect(name in recorded, f"its option {name} is not recorded in the header of a log; keep it as a public attribute of a plain type")
+        expect(
+            name in recorded,
+            f"its option {name} is not recorded in the header of a log; keep it as a public attribute of a plain type",
+        )
 
 
 def _global_states() -> bytes:
@@ -62,5 +65,8 @@ class _NoHostReads(TorchDispatchMode):
         name = func.overloadpacket.__name__
         masked = name == "index" and any(index is not None and index.dtype == torch.bool for index in args[1])
         reads = masked or name in ("_local_scalar_dense", "bincount", "masked_select", "nonzero")
-        self.expect(not reads, "it reads values back to the host (.item(), if, a boolean index); stay on the device, as with torch.where")
+        self.expect(
+            not reads,
+            "it reads values back to the host (.item(), if, a boolean index); stay on the device, as with torch.where",
+        )
         return func(*args, **(kwargs or {}))

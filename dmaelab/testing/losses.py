@@ -34,7 +34,10 @@ def _check_reconstruction(expect: Expect, loss: ReconstructionLoss) -> None:
     mask = torch.tensor([[1.0, 1, 0, 1, 1, 0], [0, 1, 1, 0, 1, 1]])
     pred.requires_grad_()
     with expect.isolation(pred, target, mask), expect.on_device():
-        values = {"the loss": loss(pred, target, mask), "the loss of a bfloat16 prediction": loss(pred.bfloat16(), target, mask)}
+        values = {
+            "the loss": loss(pred, target, mask),
+            "the loss of a bfloat16 prediction": loss(pred.bfloat16(), target, mask),
+        }
         perfect = loss(target, target, mask)
     _check_scalars(expect, values)
     expect(values["the loss"].requires_grad, "it has no gradient")
@@ -44,7 +47,9 @@ def _check_reconstruction(expect: Expect, loss: ReconstructionLoss) -> None:
 
 
 def _check_classification(expect: Expect, loss: ClassificationLoss) -> None:
-    expect(isinstance(loss.copies, int) and loss.copies >= 1, f"copies is {loss.copies!r}, not a number of noisy copies")
+    expect(
+        isinstance(loss.copies, int) and loss.copies >= 1, f"copies is {loss.copies!r}, not a number of noisy copies"
+    )
     expect(isinstance(loss.needs_hard_labels, bool), f"needs_hard_labels is {loss.needs_hard_labels!r}, not a bool")
     with global_generators(0):
         classifier = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.BatchNorm1d(8), nn.Linear(8, 5))
@@ -61,15 +66,24 @@ def _check_classification(expect: Expect, loss: ClassificationLoss) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             low = values_at(0.0)
     for values in (first, again, late, low):
-        expect(isinstance(values, Mapping) and values, f"it returns {type(values).__name__}; return a dict of named scalars")
+        expect(
+            isinstance(values, Mapping) and values,
+            f"it returns {type(values).__name__}; return a dict of named scalars",
+        )
         _check_scalars(expect, values)
     expect(all(torch.equal(first[name], again[name]) for name in first), "one batch and draw gave two different values")
     expect(all(module.training for module in classifier.modules()), "it leaves the classifier in evaluation mode")
     expect(all(p.requires_grad for p in parameters), "it leaves parameters of the classifier frozen")
-    expect(all(p.grad is None for p in parameters), "it writes .grad of the classifier; attacks use torch.autograd.grad on inputs")
+    expect(
+        all(p.grad is None for p in parameters),
+        "it writes .grad of the classifier; attacks use torch.autograd.grad on inputs",
+    )
     expect(sum(first.values()).requires_grad, "it has no gradient")
     gradients = torch.autograd.grad(sum(first.values()), parameters, allow_unused=True)
-    expect(all(g is not None and g.isfinite().all() for g in gradients), "a parameter of the classifier gets no finite gradient")
+    expect(
+        all(g is not None and g.isfinite().all() for g in gradients),
+        "a parameter of the classifier gets no finite gradient",
+    )
 
 
 def _check_scalars(expect: Expect, values: Mapping[str, Tensor]) -> None:

@@ -26,7 +26,10 @@ def run_main(main: Callable[[], None]) -> None:
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # type: ignore[assignment]
     try:
         main()
-    except (UserError, OSError) as error:  # what the system refuses (a path, a permission, a full disk) is input as well
+    except (
+        UserError,
+        OSError,
+    ) as error:  # what the system refuses (a path, a permission, a full disk) is input as well
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except Preempted as stop:
@@ -40,7 +43,8 @@ def run_main(main: Callable[[], None]) -> None:
 
 @contextmanager
 def preempted_by_signals(message: str) -> Iterator[None]:
-    """Raise ``Preempted(message)`` inside at the first SIGTERM, SIGUSR2 or SIGHUP, which else ends a process without a word.
+    """Raise ``Preempted(message)`` inside at the first SIGTERM, SIGUSR2 or SIGHUP, which else ends a process without a
+    word.
 
     Later ones do nothing, so that they cannot cut short what is done on the way out; signals that are ignored (SIGHUP
     under ``nohup``) stay so.

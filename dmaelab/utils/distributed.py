@@ -60,7 +60,9 @@ def pick_device(name: str) -> torch.device:
         if not torch.cuda.is_available():
             raise UserError(f"device is '{name}' and this machine has no usable CUDA device: choose 'cpu', or 'auto'")
         if (device.index or 0) >= torch.cuda.device_count():
-            raise UserError(f"device is '{name}' and this machine has {torch.cuda.device_count()} CUDA devices, counted from 0")
+            raise UserError(
+                f"device is '{name}' and this machine has {torch.cuda.device_count()} CUDA devices, counted from 0"
+            )
         if device.index is None:
             device = torch.device("cuda", local_rank() % torch.cuda.device_count())
         torch.cuda.set_device(device)

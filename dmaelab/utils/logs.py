@@ -8,7 +8,9 @@ from dmaelab.utils.distributed import is_main
 
 
 def setup_logging(folder: Path | None = None) -> None:
-    """Send the messages of ``dmaelab`` to stdout, and to ``folder/log.txt``; only the first process speaks below warnings."""
+    """Send the messages of ``dmaelab`` to stdout, and to ``folder/log.txt``; only the first process speaks below
+    warnings.
+    """
     logger = logging.getLogger("dmaelab")
     logger.setLevel(logging.INFO if is_main() else logging.WARNING)
     logger.propagate = False

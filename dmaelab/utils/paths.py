@@ -20,7 +20,10 @@ def local_path(path: str | os.PathLike) -> Path:
     local = PATHS.get_local_path(os.fspath(path))
     if "://" in local:
         scheme = local.split("://")[0]
-        raise UserError(f"{path}: nobody registered {scheme}://; give a local path or register a handler with dmaelab.utils.paths.PATHS")
+        raise UserError(
+            f"{path}: nobody registered {scheme}://; give a local path or register a handler with"
+            " dmaelab.utils.paths.PATHS"
+        )
     return Path(local).expanduser()
 
 
@@ -35,7 +38,9 @@ def data_root(name: str, root: str | os.PathLike | None = None, create: bool = F
     """
     base = os.environ.get("DMAELAB_DATA")
     if root is None and not base:
-        raise UserError(f"data set '{name}': where is it? Set its root, or $DMAELAB_DATA to the folder that holds '{name}'")
+        raise UserError(
+            f"data set '{name}': where is it? Set its root, or $DMAELAB_DATA to the folder that holds '{name}'"
+        )
     places = [] if root is None else [local_path(root)]
     if base and (root is None or not places[0].is_absolute()):
         places.append(local_path(base) / (name if root is None else root))
@@ -50,5 +55,7 @@ def data_root(name: str, root: str | os.PathLike | None = None, create: bool = F
         raise UserError(f"data set '{name}': cannot read its root {folder} ({error.strerror})") from error
     if folder is None:
         tried = " nor ".join(map(str, places))
-        raise UserError(f"data set '{name}': there is no folder {tried}; set its root, or $DMAELAB_DATA to the folder that holds it")
+        raise UserError(
+            f"data set '{name}': there is no folder {tried}; set its root, or $DMAELAB_DATA to the folder that holds it"
+        )
     return folder

@@ -1,4 +1,5 @@
-"""Random words as a function of a key and a place: Philox4x32-10 (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3").
+"""Random words as a function of a key and a place: Philox4x32-10 (Salmon et al., 2011, "Parallel random numbers: as
+easy as 1, 2, 3").
 
 Word j of a key is half of the block that the cipher makes of the counter j // 2. So a word depends on nothing else:
 not on how many are asked for at once, and not on the GPU. (torch's own generators lay a call out over the
@@ -23,9 +24,9 @@ KERNEL = """
 template <typename T> T philox_word(T place, T key, T more) {
   unsigned long long block = static_cast<unsigned long long>(place) / 2;
   unsigned int c0 = static_cast<unsigned int>(block), c1 = static_cast<unsigned int>(block >> 32);
-  unsigned int c2 = static_cast<unsigned int>(more), c3 = static_cast<unsigned int>(static_cast<unsigned long long>(more) >> 32);
-  unsigned int k0 = static_cast<unsigned int>(key), k1 = static_cast<unsigned int>(static_cast<unsigned long long>(key) >> 32);
-  for (int round = 0; round < 10; ++round) {
+  unsigned int c2 = static_cast<unsigned int>(more), c3 = static_cast<unsigned int>(static_cast<unsigned long
+  long>(more) >> 32); unsigned int k0 = static_cast<unsigned int>(key), k1 = static_cast<unsigned
+  int>(static_cast<unsigned long long>(key) >> 32); for (int round = 0; round < 10; ++round) {
     unsigned long long p0 = 0xD2511F53ULL * c0, p1 = 0xCD9E8D57ULL * c2;
     unsigned int old1 = c1, old3 = c3;
     c0 = static_cast<unsigned int>(p1 >> 32) ^ old1 ^ k0;
@@ -79,14 +80,16 @@ def cipher(counter: list[Tensor], keys: list[Tensor]) -> list[Tensor]:
 
 
 def _multiply(number: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """Return the upper and the lower 32 bits of a product of two 32-bit numbers; int64 wraps around, which keeps all 64 bits."""
+    """Return the upper and the lower 32 bits of a product of two 32-bit numbers; int64 wraps around, which keeps all 64
+    bits.
+    """
     product = number * factor
     return (product >> 32) & _LOW, product & _LOW
 
 
 @lru_cache
 def _function(device: torch.device) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return the fastest way to compute words on a device: on a GPU one kernel, if it gives the words of the plain way."""
+    """Return the fastest way to compute words on a device: on a GPU one kernel, if its words are right."""
     if device.type != "cuda":
         return plain_words
     try:
@@ -98,5 +101,7 @@ def _function(device: torch.device) -> Callable[[Tensor, Tensor, Tensor], Tensor
         reason = "it gives other words"
     except (RuntimeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
-    warnings.warn(f"the kernel for random words cannot be used on {device} ({reason}): the plain way is slower", stacklevel=2)
+    warnings.warn(
+        f"the kernel for random words cannot be used on {device} ({reason}): the plain way is slower", stacklevel=2
+    )
     return plain_words

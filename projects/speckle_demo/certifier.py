@@ -39,14 +39,24 @@ class CohenTwoLooks(Certifier):
     """``alpha_look`` is the level of the bound in the row: what re-deriving p_lower from ``look_a`` needs."""
 
     def __init__(
-        self, n0: int = 100, n: int = 10_000, alpha: float = 0.001, n_first: int = 1000, share: float = 0.2, target: float = 0.25
+        self,
+        n0: int = 100,
+        n: int = 10_000,
+        alpha: float = 0.001,
+        n_first: int = 1000,
+        share: float = 0.2,
+        target: float = 0.25,
     ) -> None:
         if not 1 <= n_first < n:
-            raise UserError(f"certifier.n_first is {n_first}: the first look takes at least 1 and fewer than n = {n} samples")
+            raise UserError(
+                f"certifier.n_first is {n_first}: the first look takes at least 1 and fewer than n = {n} samples"
+            )
         if not 0 < share < 1:
             raise UserError(f"certifier.share is {share}: give the part of alpha for the first look, in (0, 1)")
         if not target >= 0:
-            raise UserError(f"certifier.target is {target}: give the radius that is enough, at least 0, in [0,1] pixel units")
+            raise UserError(
+                f"certifier.target is {target}: give the radius that is enough, at least 0, in [0,1] pixel units"
+            )
         self.n_first, self.share, self.target = int(n_first), float(share), float(target)
         super().__init__(n0, n, alpha)
 
@@ -57,7 +67,10 @@ class CohenTwoLooks(Certifier):
     def certify(self, case: Case) -> Generator[Votes, np.ndarray, Certificate]:
         """Certify one image."""
         top = select((yield Votes("selection", self.n0)))
-        for n, alpha, enough in ((self.n_first, self.share * self.alpha, self.target), (self.n, (1 - self.share) * self.alpha, 0.0)):
+        for n, alpha, enough in (
+            (self.n_first, self.share * self.alpha, self.target),
+            (self.n, (1 - self.share) * self.alpha, 0.0),
+        ):
             counts = yield Votes("estimation", n)
             count_a = int(counts[top])
             p_lower = clopper_pearson_lower(count_a, n, alpha)

@@ -16,8 +16,12 @@ PUBLIC = ("noise_0.25__test__sigma_0.25", "noise_0.50__test__sigma_0.50")
 @pytest.fixture
 def pair(make_log):
     """Five images: gained, gained a little, lost, equal, right in neither."""
-    a = make_log((0, 1, 0.9), (1, 1, 0.3), (2, 2, 0.8), (3, 3, 0.5), (4, -1, 0.0), index=[0, 10, 20, 30, 40], path="a.tsv")
-    b = make_log((4, 0, 0.7), (3, 3, 0.5), (2, -1, 0.0), (1, 1, 0.4), (0, 0, 0.6), index=[40, 30, 20, 10, 0], path="b.tsv")
+    a = make_log(
+        (0, 1, 0.9), (1, 1, 0.3), (2, 2, 0.8), (3, 3, 0.5), (4, -1, 0.0), index=[0, 10, 20, 30, 40], path="a.tsv"
+    )
+    b = make_log(
+        (4, 0, 0.7), (3, 3, 0.5), (2, -1, 0.0), (1, 1, 0.4), (0, 0, 0.6), index=[40, 30, 20, 10, 0], path="b.tsv"
+    )
     return a, b
 
 
@@ -92,7 +96,17 @@ def test_text_names_the_kind_of_radius(make_log):
 def test_rows_of_all_images_keep_every_digit(make_log):
     a, b = make_log((0, 0, 0.1 + 0.2)), make_log((0, 0, 1 / 3))
     headers, rows = image_rows(compare(*align(a, b)))
-    assert headers == ["idx", "label", "predict_a", "radius_a", "correct_a", "predict_b", "radius_b", "correct_b", "change"]
+    assert headers == [
+        "idx",
+        "label",
+        "predict_a",
+        "radius_a",
+        "correct_a",
+        "predict_b",
+        "radius_b",
+        "correct_b",
+        "change",
+    ]
     assert rows == [["0", "0", "0", str(0.1 + 0.2), "1", "0", str(1 / 3), "1", str(1 / 3 - (0.1 + 0.2))]]
 
 

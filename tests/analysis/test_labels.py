@@ -7,7 +7,8 @@ from dmaelab.utils.errors import UserError
 def test_values_are_read_as_a_config_would(make_log):
     (log,) = label_logs(
         [make_log((0, 0, 1.0), path="a.tsv")],
-        [["a.tsv", "method=MACER (Zhai et al., 2020)", "sigma=[0, .75]", "extra_data=True", "params=87M", "eval_sigma=.25"],
+        [["a.tsv", "method=MACER (Zhai et al., 2020)", "sigma=[0, .75]", "extra_data=True", "params=87M",
+         "eval_sigma=.25"],
          ["a.tsv", "n=100000", "alpha=1e-3", "n0=100", "epochs=700", "continued=false", "pretrain=none"]],
     )  # fmt: skip
     assert labels_of(log) == {

@@ -12,7 +12,14 @@ def grid():
         ["0.5", "a_b & 50%", Entry("1.0 ± 0.2", "best"), Entry("2.0", "second", "+1.0")],
         ["[0, 0.75]", "c|d*", Entry("0"), Entry("-")],
     ]
-    return Grid(["sigma", "Method", "r=0.0", "r=0.5"], rows, left=2, blocks=[1], caption="A #1", notes=["one >= two", "b~c^2\\d"])
+    return Grid(
+        ["sigma", "Method", "r=0.0", "r=0.5"],
+        rows,
+        left=2,
+        blocks=[1],
+        caption="A #1",
+        notes=["one >= two", "b~c^2\\d"],
+    )
 
 
 def test_text(grid):
@@ -26,7 +33,12 @@ def test_text(grid):
 
 def test_markdown_shows_bars_and_stars_as_they_are(grid):
     lines = render(grid, "markdown").splitlines()
-    assert [cell.strip() for cell in lines[4].split(" | ")] == ["| 0.5", "a_b & 50%", r"**1.0 ± 0.2**\*\*", r"2.0\* (+1.0) |"]
+    assert [cell.strip() for cell in lines[4].split(" | ")] == [
+        "| 0.5",
+        "a_b & 50%",
+        r"**1.0 ± 0.2**\*\*",
+        r"2.0\* (+1.0) |",
+    ]
     assert r"c\|d\*" in lines[5]
     assert lines[-4:] == ["", "one >= two", "", "b~c^2\\d"]
 

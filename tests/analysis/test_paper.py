@@ -78,7 +78,10 @@ def test_printed_marks_and_gaps_follow_from_the_figures():
         return [
             round(100 * cell.share, 1)
             for column in zip(
-                *[list(zip(row.cells, marks, strict=True)) for row, marks in zip(rows, ranks(SPECS[number], rows), strict=True)],
+                *[
+                    list(zip(row.cells, marks, strict=True))
+                    for row, marks in zip(rows, ranks(SPECS[number], rows), strict=True)
+                ],
                 strict=True,
             )
             for cell, given in column

@@ -38,14 +38,21 @@ def probes(measured):
 def test_table_2_of_public_logs_is_what_is_known_of_them():
     sigmas = ("0.25", "0.50", "1.00")
     logs = [
-        public(f"imagenet__resnet50__noise_{sigma}__test__sigma_{sigma}", backbone="ResNet-50", sigma=float(sigma), eval_sigma=float(sigma))
+        public(
+            f"imagenet__resnet50__noise_{sigma}__test__sigma_{sigma}",
+            backbone="ResNet-50",
+            sigma=float(sigma),
+            eval_sigma=float(sigma),
+        )
         for sigma in sigmas
     ]
     record = json.loads(paper_table(2, logs, style="json"))
     assert [row["sigma"] for row in record["rows"]] == ["0.25", "0.5", "1.0"]
     for row, log in zip(record["rows"], logs, strict=True):
         known = EXPECTED[log.path.name]["cert_acc"]
-        assert [cell["share"] for cell in row["cells"]] == pytest.approx([known[f"{radius:.2f}"] for radius in record["radii"]], abs=1e-6)
+        assert [cell["share"] for cell in row["cells"]] == pytest.approx(
+            [known[f"{radius:.2f}"] for radius in record["radii"]], abs=1e-6
+        )
         assert {Path(one["path"]).name for cell in row["cells"] for one in cell["logs"]} == {log.path.name}
     assert [cell["beyond_cap"] for cell in record["rows"][1]["cells"]] == [False] * 4 + [True] * 2
     rows, notes = body(2, logs)
@@ -56,7 +63,14 @@ def test_table_2_of_public_logs_is_what_is_known_of_them():
 
 
 def test_table_1_takes_the_best_sigma_at_each_radius(measured):
-    same = {"method": "CR", "pretrain": "DMAE", "backbone": "ViT-B", "params": "87M", "extra_data": False, "dataset": "ImageNet"}
+    same = {
+        "method": "CR",
+        "pretrain": "DMAE",
+        "backbone": "ViT-B",
+        "params": "87M",
+        "extra_data": False,
+        "dataset": "ImageNet",
+    }
     logs = [
         measured("low", [9, 8], 0.25, sigma=0.25, **same),
         measured("other", [7, 6, 5], 0.5, method="MACER (Zhai et al., 2020)", backbone="ResNet-50"),
@@ -102,7 +116,9 @@ def test_table_3_puts_continued_pretraining_below_its_model(measured):
     rows, _ = body(3, logs, radii=[0.5])
     assert [row[0] for row in rows[1:]] == ["DMAE ViT-B", "+ continued pre-training", "RS"]
     assert body(3, logs[:1])[0][1][0] == "DMAE ViT-B + continued pre-training"
-    assert paper_table(3, logs, style="csv", radii=[0.5]).splitlines()[2] == "DMAE ViT-B + continued pre-training,-,-,80"
+    assert (
+        paper_table(3, logs, style="csv", radii=[0.5]).splitlines()[2] == "DMAE ViT-B + continued pre-training,-,-,80"
+    )
 
 
 def test_table_4_states_gaps_within_blocks(measured, probes):
@@ -140,10 +156,14 @@ def test_tables_5_and_6_and_9(measured):
     assert notes[-1] == "No part of this table by their labels: mae-cr, mae-rs."
     rows, _ = body(9, methods, radii=[0])
     assert [row[1:] for row in rows[1:]] == [
-        ["MAE-tiny+RS", "60.0"], ["DMAE-tiny+RS", "50.0 (-10.0)"], ["MAE-tiny+CR", "40.0"], ["DMAE-tiny+CR", "70.0 (+30.0)"],
+        ["MAE-tiny+RS", "60.0"], ["DMAE-tiny+RS", "50.0 (-10.0)"], ["MAE-tiny+CR", "40.0"],
+        ["DMAE-tiny+CR", "70.0 (+30.0)"],
     ]  # fmt: skip
     large = [log(f"{name}-large", share, method=name, backbone="ViT-L") for name, share in (("RS", [3]), ("CR", [2]))]
-    assert [row[1:] for row in body(6, [*methods[:2], *large], radii=[0])[0][3:]] == [["DMAE-L+RS", "30.0"], ["DMAE-L+CR", "20.0 (-10.0)"]]
+    assert [row[1:] for row in body(6, [*methods[:2], *large], radii=[0])[0][3:]] == [
+        ["DMAE-L+RS", "30.0"],
+        ["DMAE-L+CR", "20.0 (-10.0)"],
+    ]
 
 
 def test_table_10_crosses_training_and_evaluation(measured):
@@ -165,7 +185,10 @@ def test_table_10_crosses_training_and_evaluation(measured):
 
 
 def test_seeds_are_one_row(measured):
-    logs = [measured(f"seed{seed}", [share], method="RS", backbone="ViT-tiny", seed=seed) for seed, share in enumerate((5, 6, 8))]
+    logs = [
+        measured(f"seed{seed}", [share], method="RS", backbone="ViT-tiny", seed=seed)
+        for seed, share in enumerate((5, 6, 8))
+    ]
     rows, notes = body(2, logs, radii=[0], intervals=True)
     assert rows[1][2] == r"**63.3 ± 15.3**\*\*"
     assert "±: mean and standard deviation over 3 seeds." in notes
@@ -177,7 +200,10 @@ def test_seeds_are_one_row(measured):
         (1, 6, 10, 10_000),
         (2, 8, 10, 10_000),
     ]
-    assert paper_table(2, logs, style="csv", radii=[0]).splitlines() == ["sigma,Method,r=0.0,r=0.0 sd", "0.5,RS,63.3333,15.2753"]
+    assert paper_table(2, logs, style="csv", radii=[0]).splitlines() == [
+        "sigma,Method,r=0.0,r=0.0 sd",
+        "0.5,RS,63.3333,15.2753",
+    ]
 
 
 def test_csv_has_a_column_for_every_figure(probes):
@@ -213,7 +239,10 @@ def test_the_paper_stands_apart(probes):
 
 def test_what_was_not_sampled_for_is_a_bound_without_a_gap(measured):
     sampled = {"certifier": {"name": "sequential", "radii": [0.0]}}
-    logs = [measured(name, [8, 5], identity=sampled, method="probe", pretrain=name, backbone="ViT-B") for name in ("MAE", "DMAE")]
+    logs = [
+        measured(name, [8, 5], identity=sampled, method="probe", pretrain=name, backbone="ViT-B")
+        for name in ("MAE", "DMAE")
+    ]
     rows, notes = body(4, logs, radii=[0, 0.5, 2])
     assert rows[2][2:] == ["80.0 (+0.0)", ">=50.0", "0"]
     assert any(note.startswith(">=: lower bound") for note in notes)
@@ -250,23 +279,35 @@ def test_missing_rows_are_named(measured, probes):
     rows, _ = body(4, probes[:1], radii=[0], partial=True)
     assert rows[1:] == [["0.5", "MAE", "-"], ["", "DMAE", "80.0"]]
     run = {"pretrain": "DMAE", "backbone": "ViT-B", "method": "CR"}
-    with pytest.raises(UserError, match=r"MAE-B.RS at sigma 0.5 .*; DMAE-B.RS at sigma 0.5 .*; MAE-B.CR at sigma 0.5 .*; --partial"):
+    with pytest.raises(
+        UserError, match=r"MAE-B.RS at sigma 0.5 .*; DMAE-B.RS at sigma 0.5 .*; MAE-B.CR at sigma 0.5 .*; --partial"
+    ):
         paper_table(9, [measured("a", [5], **run)])
-    with pytest.raises(UserError, match="table 5 compares several epochs, and its logs all have epochs=700: add others"):
+    with pytest.raises(
+        UserError, match="table 5 compares several epochs, and its logs all have epochs=700: add others"
+    ):
         paper_table(5, [measured("a", [5], epochs=700, **run)])
     with pytest.raises(
-        UserError, match=r"table 5 lacks 1 of its rows: 1100 at sigma 1 \(pretrain=DMAE method=CR backbone=ViT-B epochs=1100 sigma=1.0\)"
+        UserError,
+        match=r"table 5 lacks 1 of its rows: 1100 at sigma 1 \(pretrain=DMAE method=CR backbone=ViT-B epochs=1100"
+        r" sigma=1.0\)",
     ):
         paper_table(
-            5, [measured(f"{epochs}", [5], epochs=epochs, **run) for epochs in (700, 1100)] + [measured("b", [5], 1.0, epochs=700, **run)]
+            5,
+            [measured(f"{epochs}", [5], epochs=epochs, **run) for epochs in (700, 1100)]
+            + [measured("b", [5], 1.0, epochs=700, **run)],
         )
-    with pytest.raises(UserError, match="no log given is of table 4, which takes those labelled method=probe, pretrain=MAE or DMAE"):
+    with pytest.raises(
+        UserError, match="no log given is of table 4, which takes those labelled method=probe, pretrain=MAE or DMAE"
+    ):
         paper_table(4, [measured("a", [5], **run)])
 
 
 def test_missing_labels_are_named(make_log, measured):
     with pytest.raises(
-        UserError, match=r"made\.tsv does not say its method, backbone, eval_sigma, n, n0, alpha: add --label hand/made\.tsv method=\.\.\. "
+        UserError,
+        match=r"made\.tsv does not say its method, backbone, eval_sigma, n, n0, alpha: add --label hand/made\.tsv"
+        r" method=\.\.\. ",
     ):
         paper_table(2, [make_log((0, 0, 1.0))])
     with pytest.raises(UserError, match="a does not say its sigma"):
@@ -280,7 +321,8 @@ def test_other_bad_input(make_log, measured):
     with pytest.raises(UserError, match="p has no radii, it answers with classes alone"):
         paper_table(2, [measured("p", [5], identity={"certifier": {"name": "predict"}}, **run)])
     with pytest.raises(
-        UserError, match=r"a certifies 4 images at r = 1\.00, but n = 10000, alpha = 0\.001 and sigma = 0\.25 reach 0\.7996"
+        UserError,
+        match=r"a certifies 4 images at r = 1\.00, but n = 10000, alpha = 0\.001 and sigma = 0\.25 reach 0\.7996",
     ):
         paper_table(2, [measured("a", [5, 5, 4], 0.25, **run)])
     for arguments, options, message in [

@@ -45,7 +45,9 @@ def test_svg_names_every_curve_and_the_norm(make_log, tmp_path):
 def test_curves_of_sequential_logs_are_called_lower_bounds(make_log, tmp_path):
     pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
     identity = {"norm": "l2", "certifier": {"name": "sequential", "radii": [0.0, 0.25]}}
-    plots.plot_certified_accuracy([("seq", make_log((0, 0, 0.4), header={"identity": identity}))], tmp_path / "curve.svg")
+    plots.plot_certified_accuracy(
+        [("seq", make_log((0, 0, 0.4), header={"identity": identity}))], tmp_path / "curve.svg"
+    )
     assert "seq (lower bound, sampled for some radii)" in texts_of(tmp_path / "curve.svg")
     log = make_log((0, 0, 0.4), header={"identity": identity})
     scatter.plot_radii(("seq", log), ("other", log), tmp_path / "radii.svg")
@@ -103,7 +105,8 @@ def test_without_matplotlib_one_line_says_what_to_install(make_log, tmp_path, mo
 
 def test_analysis_imports_neither_torch_nor_what_is_slow():
     code = (
-        "import sys, dmaelab.analysis.plots, dmaelab.analysis.scatter, dmaelab.analysis.compare, dmaelab.analysis.tables\n"
+        "import sys, dmaelab.analysis.plots, dmaelab.analysis.scatter, dmaelab.analysis.compare,"
+        " dmaelab.analysis.tables\n"
         "print([name for name in ('torch', 'matplotlib', 'statsmodels', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -31,23 +31,36 @@ def test_two_logs_for_one_cell_are_named(measured):
         with pytest.raises(UserError) as error:
             paper_table(number, [measured("a", [5], **RUN), measured("b", [6], sigma=0.5, **RUN)])
         assert str(error.value) == (
-            f"a and b are two logs for one cell of table {number} (same labels, evaluated at sigma 0.5): check their eval_sigma and sigma; "
+            f"a and b are two logs for one cell of table {number} (same labels, evaluated at sigma 0.5): check their"
+            " eval_sigma and sigma; "
             "where they are right, leave one out, or give each its seed, such as --label b seed=1"
         )
     with pytest.raises(UserError, match=r"\(same labels, a seed in one of them alone, evaluated at sigma 0\.5\)"):
         paper_table(2, [measured("a", [5], **RUN), measured("b", [6], seed=1, **RUN)])
     old = measured("old", [5], pretrain="DMAE", epochs=700, **PROBE)
-    with pytest.raises(UserError, match="new and old are two logs for one cell of table 4, they differ in epochs: leave one out"):
-        paper_table(4, [measured("new", [8], pretrain="DMAE", **PROBE), measured("mae", [7], pretrain="MAE", **PROBE), old])
+    with pytest.raises(
+        UserError, match="new and old are two logs for one cell of table 4, they differ in epochs: leave one out"
+    ):
+        paper_table(
+            4, [measured("new", [8], pretrain="DMAE", **PROBE), measured("mae", [7], pretrain="MAE", **PROBE), old]
+        )
 
 
 def test_one_log_is_not_two_seeds_nor_two_sigmas(measured):
     seeds = [measured(f"s{seed}", [5], seed=seed, **RUN) for seed in (0, 1)]
-    with pytest.raises(UserError, match="s0 and s1 share a row of table 2, but are one log: equal image by image; leave one out"):
+    with pytest.raises(
+        UserError, match="s0 and s1 share a row of table 2, but are one log: equal image by image; leave one out"
+    ):
         paper_table(2, seeds)
     with pytest.raises(UserError, match="s0 and s1 share a row of table 1, but are one log"):
         paper_table(
-            1, [seeds[0], relabel(replace(seeds[1], header=None), {**RUN, "n": 10_000, "n0": 100, "alpha": 0.001, "eval_sigma": 1.0})]
+            1,
+            [
+                seeds[0],
+                relabel(
+                    replace(seeds[1], header=None), {**RUN, "n": 10_000, "n0": 100, "alpha": 0.001, "eval_sigma": 1.0}
+                ),
+            ],
         )
     with pytest.raises(UserError, match="s0 and s1 are labelled as two seeds, but are of one model"):
         paper_table(2, [measured(f"s{seed}", [5], seed=seed, identity={"weights": "abc"}, **RUN) for seed in (0, 1)])
@@ -59,14 +72,24 @@ def test_seeds_are_of_one_network(measured):
     def seeds(**other):
         backbones = {"width": 4, "attention": "sdpa"}, {"width": 4, **other}
         models = [{"model": {"backbone": backbone}} for backbone in backbones]
-        return [measured(f"s{seed}", [5 + seed], seed=seed, identity=model, run=f"r{seed}", **RUN) for seed, model in enumerate(models)]
+        return [
+            measured(f"s{seed}", [5 + seed], seed=seed, identity=model, run=f"r{seed}", **RUN)
+            for seed, model in enumerate(models)
+        ]
 
     paper_table(2, seeds(attention="matmul"))
-    for identity in ({"attention": "sdpa"}, {}):  # a module of anyone's, whose config may name its weights, or which has none
+    for identity in (
+        {"attention": "sdpa"},
+        {},
+    ):  # a module of anyone's, whose config may name its weights, or which has none
         for model in (["model"], []):
             own = [{**identity, **{key: {"weights": f"{seed}.pth"} for key in model}} for seed in (0, 1)]
-            paper_table(2, [measured(f"s{seed}", [5 + seed], seed=seed, identity=one, **RUN) for seed, one in enumerate(own)])
-    with pytest.raises(UserError, match=r"labelled as two seeds of one model, but model\.backbone\.width is 4 in s0, 8 in s1"):
+            paper_table(
+                2, [measured(f"s{seed}", [5 + seed], seed=seed, identity=one, **RUN) for seed, one in enumerate(own)]
+            )
+    with pytest.raises(
+        UserError, match=r"labelled as two seeds of one model, but model\.backbone\.width is 4 in s0, 8 in s1"
+    ):
         paper_table(2, seeds(attention="matmul", width=8))
 
 
@@ -82,7 +105,10 @@ def test_seeds_are_of_one_network(measured):
         ("corruption.name", {"identity": {**NATIVE, "corruption": {"name": "quantised_gaussian"}}}),
         ("geometry", {"identity": {**NATIVE, "geometry": "dmaelab.stats.geometry.QuantisedGaussianL2"}}),
         ("first_image", {"identity": {**NATIVE, "first_image": "other"}}),
-        ("certifier.name", {"identity": {**NATIVE, "certifier": {"name": "sequential", "skip_wrong": True, "radii": [0.5]}}}),
+        (
+            "certifier.name",
+            {"identity": {**NATIVE, "certifier": {"name": "sequential", "skip_wrong": True, "radii": [0.5]}}},
+        ),
     ],
 )
 def test_what_was_measured_otherwise_is_not_compared(measured, key, other):
@@ -106,8 +132,12 @@ def test_settings_are_compared_where_both_headers_have_them(measured):
     ]
     assert records(4, pair)["rows"][1]["cells"][0]["gap"] == pytest.approx(0.1)
     first = measured("c", [7], pretrain="MAE", seed=1, identity={"corruption": {"name": "laplace"}}, **PROBE)
-    with pytest.raises(UserError, match=r"table 4 is between c and b, but corruption\.name is .laplace. in c, .uniform. in b"):
-        paper_table(4, [relabel(pair[0], {"seed": 0}), first, pair[1]])  # every log of the one row with every one of the other
+    with pytest.raises(
+        UserError, match=r"table 4 is between c and b, but corruption\.name is .laplace. in c, .uniform. in b"
+    ):
+        paper_table(
+            4, [relabel(pair[0], {"seed": 0}), first, pair[1]]
+        )  # every log of the one row with every one of the other
 
 
 def test_data_sets_are_those_of_labels_or_headers(measured):
@@ -115,8 +145,13 @@ def test_data_sets_are_those_of_labels_or_headers(measured):
     with pytest.raises(UserError, match=r"a \(ImageNet\) and b \(CIFAR-10\) are of different data sets"):
         paper_table(2, [measured("a", [5], dataset="ImageNet", **RUN), measured("b", [6], dataset="CIFAR-10", **RUN)])
     with pytest.raises(UserError, match=r"a \(cifar10\) and b \(digits\) are of different data sets"):
-        paper_table(2, [measured("a", [5], dataset="CIFAR-10", **RUN, **cifar), measured("b", [6], 1.0, **RUN, **digits)])
-    named = [measured("a", [5], dataset="CIFAR-10", **RUN, **cifar), measured("b", [6], 1.0, dataset="CIFAR-10", **RUN, **digits)]
+        paper_table(
+            2, [measured("a", [5], dataset="CIFAR-10", **RUN, **cifar), measured("b", [6], 1.0, **RUN, **digits)]
+        )
+    named = [
+        measured("a", [5], dataset="CIFAR-10", **RUN, **cifar),
+        measured("b", [6], 1.0, dataset="CIFAR-10", **RUN, **digits),
+    ]
     assert "data set" not in paper_table(2, named)  # a label says more than the name of a reader
     assert paper_table(2, [named[0], measured("c", [6], 1.0, **RUN)]).endswith("\nNot labelled with a data set: c.")
 
@@ -156,7 +191,9 @@ def test_labels_that_gaps_do_not_compare_are_listed(measured):
     dmae = measured("dmae", [8], pretrain="DMAE", epochs=1100, params="87M", schedule="cosine", **PROBE)
     lines = paper_table(4, [mae, dmae]).splitlines()
     assert "In brackets: percentage points more than with pretrain=MAE." in lines
-    assert "Compared rows also differ in epochs (1100, not 1600), schedule (cosine, not none): DMAE (sigma 0.5)." in lines
+    assert (
+        "Compared rows also differ in epochs (1100, not 1600), schedule (cosine, not none): DMAE (sigma 0.5)." in lines
+    )
     assert "alike" not in paper_table(9, paper=True)  # 1600 epochs of MAE and 1100 of DMAE in the paper
 
 

@@ -19,7 +19,9 @@ def test_public_logs_give_the_known_figures(name):
     assert summary.rows == expected["rows"]
     assert summary.abstain == pytest.approx(expected["abstain"], abs=1e-6)
     assert summary.acr == pytest.approx(expected["acr"], abs=1e-6)
-    shares = {f"{radius:.2f}": count / summary.rows for radius, count in zip(summary.radii, summary.counts, strict=True)}
+    shares = {
+        f"{radius:.2f}": count / summary.rows for radius, count in zip(summary.radii, summary.counts, strict=True)
+    }
     assert shares == pytest.approx(expected["cert_acc"], abs=1e-6)
     assert log.radius.max() == pytest.approx(expected["max_radius"], abs=1e-6)
     assert (log.index[0], log.index[1] - log.index[0]) == (expected["idx_first"], expected["idx_step"])
@@ -94,7 +96,16 @@ def test_default_radii_follow_the_norm(make_log):
         return make_log(*[(0, 0, radius) for radius in radii], header={"identity": {"norm": norm}})
 
     assert default_radii([in_("l2", 0.01), in_("l1", 9.0)]) == RADII
-    assert default_radii([in_("linf", 0.001), in_("linf", 0.015)]) == (0, 0.002, 0.004, 0.006, 0.008, 0.01, 0.012, 0.014)
+    assert default_radii([in_("linf", 0.001), in_("linf", 0.015)]) == (
+        0,
+        0.002,
+        0.004,
+        0.006,
+        0.008,
+        0.01,
+        0.012,
+        0.014,
+    )
     assert default_radii([in_("l0", 3.0)]) == (0, 1, 2, 3)
     assert default_radii([in_("l0", 14.0)]) == tuple(range(0, 15, 2))
     assert default_radii([in_("linf", 0.0)]) == (0,)

@@ -37,7 +37,16 @@ def test_markdown_with_chosen_radii_and_intervals(logs):
     lines = make_table(logs, "markdown", radii=(0.0, 0.125, 2.0), intervals=True).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0] == ["log", "images", "clean", "r=0.125", "r=2.00", "abstain", "ACR", "median"]
-    assert cells[2] == ["good", "4", "50.0 [6.8, 93.2]", "50.0 [6.8, 93.2]", "0.0 [0.0, 60.2]", "25.0", "0.225", "0.150"]
+    assert cells[2] == [
+        "good",
+        "4",
+        "50.0 [6.8, 93.2]",
+        "50.0 [6.8, 93.2]",
+        "0.0 [0.0, 60.2]",
+        "25.0",
+        "0.225",
+        "0.150",
+    ]
 
 
 def test_json_is_exactly_the_agreed_form(logs):
@@ -82,7 +91,10 @@ def test_bound_takes_alpha_from_the_header_and_asks_for_it_where_there_is_none(m
     assert record["alpha"] == 0.2
     with pytest.raises(UserError, match=r"a\.tsv does not say at which alpha .* --alpha"):
         make_table(logs, bound=0.05)
-    for arguments, message in [({"bound": 1.5, "alpha": 0.1}, "failure probability is 1.5"), ({"bound": 0.1, "alpha": 1}, "alpha is 1")]:
+    for arguments, message in [
+        ({"bound": 1.5, "alpha": 0.1}, "failure probability is 1.5"),
+        ({"bound": 0.1, "alpha": 1}, "alpha is 1"),
+    ]:
         with pytest.raises(UserError, match=message):
             make_table(logs, **arguments)
 
@@ -140,7 +152,10 @@ def test_latex_and_csv_hold_the_cells_of_the_text(logs):
 
 
 def test_what_a_sequential_log_did_not_sample_for_is_marked_as_a_lower_bound(make_log):
-    header = {"identity": {"norm": "l2", "certifier": {"name": "sequential", "mode": "target", "radii": [0.5]}}, "context": {}}
+    header = {
+        "identity": {"norm": "l2", "certifier": {"name": "sequential", "mode": "target", "radii": [0.5]}},
+        "context": {},
+    }
     log = make_log((0, 0, 0.6), (0, 0, 0.3), (0, -1, 0.0), (0, 0, 0.8), header=header)
     cells = make_table([("a", log)], "markdown", [0.25, 0.5]).splitlines()[2].replace(" ", "").split("|")
     assert cells[1:-1] == ["a", "4", ">=75.0", ">=75.0", "50.0", "-", ">=0.425", ">=0.450"]
@@ -154,12 +169,22 @@ def test_what_a_sequential_log_did_not_sample_for_is_marked_as_a_lower_bound(mak
 
 
 def test_logs_of_predict_show_their_classes_and_no_radii(make_log, tmp_path):
-    answers = make_log((0, 0, 0.0), (0, -1, 0.0), header={"identity": {"certifier": {"name": "predict"}, "shape": [1, 2, 2]}})
+    answers = make_log(
+        (0, 0, 0.0), (0, -1, 0.0), header={"identity": {"certifier": {"name": "predict"}, "shape": [1, 2, 2]}}
+    )
     path = tmp_path / "foreign.tsv"  # of another tool, without a column for the radius
     path.write_text("idx\tlabel\tpredict\tcorrect\ttime\n0\t0\t0\t1\t0.1\n1\t0\t-1\t0\t0.1\n")
     logs = [("certified", make_log((0, 0, 0.3), (0, 0, 0.3))), ("ours", answers), ("foreign", read_log(path))]
     for line in make_table(logs, norms=["l1"]).splitlines()[3:]:
-        assert line.split()[1:] == ["2", "50.0", "-", "50.0", "-", "-", "-"]  # images, clean, r=.25, abstain, ACR, median, ACR l1
+        assert line.split()[1:] == [
+            "2",
+            "50.0",
+            "-",
+            "50.0",
+            "-",
+            "-",
+            "-",
+        ]  # images, clean, r=.25, abstain, ACR, median, ACR l1
     for record in json.loads(make_table(logs, "json", [0.0, 0.25], intervals=True, bound=0.05, alpha=0.001))[1:]:
         assert record["acr"] is record["median"] is None
         for key in ("certified_accuracy", "interval", "population_bound"):
@@ -171,9 +196,16 @@ def test_default_labels(make_log):
     header = {"identity": {}, "context": {}}
     assert default_label(make_log((0, 0, 1.0), path="x/noise_0.25.tsv")) == "noise_0.25"
     assert default_label(make_log((0, 0, 1.0), path="x/noise_0.25")) == "noise_0.25"
-    assert default_label(make_log((0, 0, 1.0), path=Path("runs/cr/certify/sigma-0.25"), header=header)) == "cr/sigma-0.25"
+    assert (
+        default_label(make_log((0, 0, 1.0), path=Path("runs/cr/certify/sigma-0.25"), header=header)) == "cr/sigma-0.25"
+    )
     assert default_label(make_log((0, 0, 1.0), path=Path("out/mine"), header=header)) == "mine"
-    assert default_label(make_log((0, 0, 1.0), path=Path("out/mine"), header={**header, "context": {"labels": {"label": "CR"}}})) == "CR"
+    assert (
+        default_label(
+            make_log((0, 0, 1.0), path=Path("out/mine"), header={**header, "context": {"labels": {"label": "CR"}}})
+        )
+        == "CR"
+    )
 
 
 def test_logs_of_the_same_name_are_called_by_their_paths(tmp_path):

@@ -38,7 +38,15 @@ def certify(tmp_path):
     def run(certifier, corruption="gaussian"):
         noise = build_corruption(corruption, sigma=0.25)
         certify_images(
-            Brightness(), image, range(12), certifier, noise, num_classes=3, out=tmp_path / "log", batch_size=256, progress=False
+            Brightness(),
+            image,
+            range(12),
+            certifier,
+            noise,
+            num_classes=3,
+            out=tmp_path / "log",
+            batch_size=256,
+            progress=False,
         )
         return tmp_path / "log"
 
@@ -82,7 +90,10 @@ def test_every_log_that_is_written_follows_from_its_counts(certify, name, noise)
         ({"look_b": "nan"}, "is damaged"),
         ({"p_lower": "abc"}, "is damaged"),
         ({"look_a": "100/290"}, "contradict"),  # the last ten samples cannot have brought the rest
-        ({"count_a": 245, "look_a": "245/300", "count_b": 0, "look_b": "0/300"}, "contradict"),  # 55 votes that nobody got
+        (
+            {"count_a": 245, "look_a": "245/300", "count_b": 0, "look_b": "0/300"},
+            "contradict",
+        ),  # 55 votes that nobody got
         ({"samples": 321}, "contradict"),
     ],
 )
@@ -113,14 +124,25 @@ def test_a_claim_below_what_the_counts_allow_is_fine(certify):
 
 def test_a_skipped_row_claims_nothing(certify):
     folder = certify(CERTIFIERS["skipping"])
-    for claim in ({"radius": "0.100000", "radius_full": "0.1"}, {"radius": "0.000000", "radius_full": "0.0", "radius_two_sided": "7.0"}):
+    for claim in (
+        {"radius": "0.100000", "radius_full": "0.1"},
+        {"radius": "0.000000", "radius_full": "0.0", "radius_two_sided": "7.0"},
+    ):
         change(folder, 1, **claim)
-        assert verify_log(folder)[1] == ["image 1: was skipped for its class, but claims something or should not have been"]
+        assert verify_log(folder)[1] == [
+            "image 1: was skipped for its class, but claims something or should not have been"
+        ]
 
 
 def test_only_a_certifier_that_skips_may_skip(certify):
     folder = certify(CERTIFIERS["cohen"])
-    nothing = {"radius": "0.000000", "radius_full": "0.0", "radius_two_sided": "nan", "p_lower": "nan", "p_upper": "nan"}
+    nothing = {
+        "radius": "0.000000",
+        "radius_full": "0.0",
+        "radius_two_sided": "nan",
+        "p_lower": "nan",
+        "p_upper": "nan",
+    }
     change(folder, 1, stop_reason="wrong_class", predict=0, correct=0, **nothing)
     assert "should not have been" in verify_log(folder)[1][0]
 

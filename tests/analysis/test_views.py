@@ -56,7 +56,9 @@ def test_the_headers_noise_and_shape_convert(make_log):
 
 def test_a_header_without_geometry_tells_only_for_l2(make_log):
     shape = {"shape": [1, 6, 6]}
-    assert in_norm(make_log((0, 0, 1.2), header={"identity": {"norm": "l2", **shape}}), "linf").radius == pytest.approx([0.2])
+    assert in_norm(make_log((0, 0, 1.2), header={"identity": {"norm": "l2", **shape}}), "linf").radius == pytest.approx(
+        [0.2]
+    )
     with pytest.raises(UserError, match=r"header of hand/made\.tsv names no geometry"):
         in_norm(make_log((0, 0, 1.2), header={"identity": {"norm": "l1", **shape}}), "linf")
 

@@ -23,14 +23,20 @@ def test_target_becomes_text():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: L(lambda x: x), "a lambda cannot be a target, nothing can import it: move it to an importable module and give it a name"),
+        (
+            lambda: L(lambda x: x),
+            "a lambda cannot be a target, nothing can import it: move it to an importable module and give it a name",
+        ),
         (
             lambda: L(toolbox.local_function()),
             "local_function.<locals>.inner cannot be imported as 'config_toolbox.local_function.<locals>.inner': "
             "move it to an importable module",
         ),
         (lambda: L(5), "L(...) takes a class, a function or a dotted name, not 5"),
-        (lambda: L(toolbox.Model)(3), "L(Model)(...) takes keyword arguments only, so that every value has a key to override it by"),
+        (
+            lambda: L(toolbox.Model)(3),
+            "L(Model)(...) takes keyword arguments only, so that every value has a key to override it by",
+        ),
     ],
 )
 def test_refused(make, message):

@@ -35,13 +35,24 @@ def good():
 
 def test_a_good_config_passes_and_nothing_is_built():
     built = toolbox.Model.built
-    check(good(), sections={"train": toolbox.Settings}, allowed=["model", "optimizer", "others"], extra={"optimizer": ["params"]})
+    check(
+        good(),
+        sections={"train": toolbox.Settings},
+        allowed=["model", "optimizer", "others"],
+        extra={"optimizer": ["params"]},
+    )
     assert toolbox.Model.built == built
 
 
 CASES = [
-    ({"m": noise(name="normal", sigma=1.0, sigmaa=2)}, "m.sigmaa: normal has no argument 'sigmaa' (did you mean 'sigma'?)"),
-    ({"m": noise(name="salt", share=1.0, other=2)}, "m.other: salt has no argument 'other'; it has: share, value, name"),
+    (
+        {"m": noise(name="normal", sigma=1.0, sigmaa=2)},
+        "m.sigmaa: normal has no argument 'sigmaa' (did you mean 'sigma'?)",
+    ),
+    (
+        {"m": noise(name="salt", share=1.0, other=2)},
+        "m.other: salt has no argument 'other'; it has: share, value, name",
+    ),
     ({"m": noise(name="salt", sigma=0.2)}, "m.sigma: salt has no argument 'sigma'; it has: share, value, name"),
     ({"m": {"n": [noise(name="salt")]}}, "m.n.0: salt needs 'share'"),
     ({"m": {"_target_": "config_toolbox.optimizer"}}, "m: optimizer needs 'params' and 'lr'"),
@@ -56,11 +67,20 @@ CASES = [
     ({"m": L(toolbox.Model)(depth=1.5)}, "m.depth: Model expects int, got 1.5 (float)"),
     ({"m": L(toolbox.Model)(depth=None)}, "m.depth: Model expects int, got None (None)"),
     ({"m": L(toolbox.Model)(depth=1, pool="max")}, "m.pool: Model expects Literal['gap', 'cls'], got 'max' (text)"),
-    ({"m": L(toolbox.Model)(depth=1, sizes=["a"])}, "m.sizes: Model expects collections.abc.Sequence[int], got ['a'] (list)"),
+    (
+        {"m": L(toolbox.Model)(depth=1, sizes=["a"])},
+        "m.sizes: Model expects collections.abc.Sequence[int], got ['a'] (list)",
+    ),
     ({"m": L(toolbox.Model)(depth=1, name=3)}, "m.name: Model expects str | None, got 3 (int)"),
     ({"x": {"lr": 3}, "m": L(toolbox.Model)(depth=1, flag="${x.lr}")}, "m.flag: Model expects bool, got 3 (int)"),
-    ({"m": {"_target_": "config_toolbox.Modle"}}, "m._target_: 'config_toolbox' has no 'Modle' (did you mean 'Model'?)"),
-    ({"m": {"_target_": "dmaelab.registy.builder"}}, "m._target_: 'dmaelab' has no 'registy' (did you mean 'registry'?)"),
+    (
+        {"m": {"_target_": "config_toolbox.Modle"}},
+        "m._target_: 'config_toolbox' has no 'Modle' (did you mean 'Model'?)",
+    ),
+    (
+        {"m": {"_target_": "dmaelab.registy.builder"}},
+        "m._target_: 'dmaelab' has no 'registy' (did you mean 'registry'?)",
+    ),
     ({"m": {"_target_": "no_such_module.f"}}, "m._target_: no module named 'no_such_module' on the search path"),
     ({"m": {"_target_": "f"}}, "m._target_: 'f' is not a dotted name such as 'torch.optim.AdamW'"),
     ({"m": {"_target_": 3}}, "m._target_: is the dotted name of a class or function as text, not 3"),
@@ -68,7 +88,10 @@ CASES = [
         {"m": {"_target_": "config_toolbox.NOT_CALLABLE"}},
         "m._target_: 'config_toolbox.NOT_CALLABLE' cannot be called, name a class or a function",
     ),
-    ({"train": {"max_iter": 1}, "x": "${train.max_itr}"}, "x: ${train.max_itr} leads to no key (did you mean 'train.max_iter'?)"),
+    (
+        {"train": {"max_iter": 1}, "x": "${train.max_itr}"},
+        "x: ${train.max_itr} leads to no key (did you mean 'train.max_iter'?)",
+    ),
     ({"x": "${y}", "y": "${x}"}, "x: Recursive interpolation detected"),
     ({"x": {"weights": "???"}}, "x.weights: is '???', give it a value"),
     ({"m": toolbox.Salt(0.1)}, "m is a Salt object: did you forget L? Write L(Salt)(...)"),
@@ -147,7 +170,8 @@ def test_a_plugin_that_breaks_is_named(write, monkeypatch, tmp_path):
     with pytest.raises(ConfigError) as error:
         check({"plugins": ["broken_plugin"]})
     assert str(error.value) == (
-        "plugins: broken_plugin: importing 'broken_plugin' failed: ModuleNotFoundError: No module named 'no_such_dependency'"
+        "plugins: broken_plugin: importing 'broken_plugin' failed: ModuleNotFoundError: No module named"
+        " 'no_such_dependency'"
     )
 
 
@@ -157,7 +181,10 @@ def test_registered_corruptions_and_torch_classes_are_checked():
     from dmaelab.corruptions import build_corruption
 
     check(
-        {"m": L(build_corruption)(name="gaussian", sigma=(0.0, 0.5)), "o": L(torch.optim.AdamW)(lr=1e-3, betas=(0.9, 0.95))},
+        {
+            "m": L(build_corruption)(name="gaussian", sigma=(0.0, 0.5)),
+            "o": L(torch.optim.AdamW)(lr=1e-3, betas=(0.9, 0.95)),
+        },
         extra={"o": ["params"]},
     )
     with pytest.raises(ConfigError, match=r"^m\.sigmaa: gaussian has no argument 'sigmaa' \(did you mean 'sigma'\?\)$"):
@@ -169,10 +196,14 @@ def test_registered_corruptions_and_torch_classes_are_checked():
 @pytest.mark.parametrize(
     ("value", "annotation", "expected"),
     [
-        (1, float, True), (True, float, False), (True, int, False), (1.0, int, False), (None, int | None, True), ("a", str, True),
-        ([1, 2], tuple[int, ...], True), ([1, "a"], tuple[int, ...], False), ([1, 2], tuple[int, int, int], False), ([], tuple, True),
-        ([1], list[float], True), ([[1, 2]], list[tuple[int, int]], True), ("abc", list[str], False), ({"a": 1}, dict[str, float], True),
-        ({"a": "b"}, dict[str, float], False), ({"_target_": "x.y"}, int, True), ([{"_target_": "x.y"}], list[int], True),
+        (1, float, True), (True, float, False), (True, int, False), (1.0, int, False), (None, int | None, True),
+        ("a", str, True),
+        ([1, 2], tuple[int, ...], True), ([1, "a"], tuple[int, ...], False), ([1, 2], tuple[int, int, int], False),
+        ([], tuple, True),
+        ([1], list[float], True), ([[1, 2]], list[tuple[int, int]], True), ("abc", list[str], False),
+        ({"a": 1}, dict[str, float], True),
+        ({"a": "b"}, dict[str, float], False), ({"_target_": "x.y"}, int, True),
+        ([{"_target_": "x.y"}], list[int], True),
         (1, toolbox.Salt, False), (3, "Forward", True), (None, None, True), (1, None, False), (1, type(None), False),
     ],
 )  # fmt: skip

@@ -73,27 +73,36 @@ HEAD = "import config_toolbox as _t, torch\nfrom dmaelab.config import LazyCall 
         ("model = L(_t.Model)", "bad.py: model is L(Model) without its arguments: write L(Model)()"),
         (
             "train = dict(act=_t.Salt)",
-            "bad.py: train.act is the class Salt: write L(Salt)(...) to build one, or its dotted name as text to name it",
+            "bad.py: train.act is the class Salt: write L(Salt)(...) to build one, or its dotted name as text to name"
+            " it",
         ),
         (
             "train = dict(act=_t.optimizer)",
-            "bad.py: train.act is the function optimizer: write L(optimizer)(...) to call it, or its dotted name as text to name it",
+            "bad.py: train.act is the function optimizer: write L(optimizer)(...) to call it, or its dotted name as"
+            " text to name it",
         ),
-        ("act = lambda x: x", "bad.py: act is a lambda: move it to an importable module and write its dotted name as text"),
+        (
+            "act = lambda x: x",
+            "bad.py: act is a lambda: move it to an importable module and write its dotted name as text",
+        ),
         (
             "train = dict(act=lambda x: x)",
             "bad.py: train.act is a lambda: move it to an importable module and write its dotted name as text",
         ),
         (
             "model = L(lambda: 1)()",
-            "bad.py, line 3: a lambda cannot be a target, nothing can import it: move it to an importable module and give it a name",
+            "bad.py, line 3: a lambda cannot be a target, nothing can import it: move it to an importable module and"
+            " give it a name",
         ),
         (
             "def make(): ...\nmodel = L(make)()",
             "bad.py, line 4: make cannot be imported as 'bad.py.make': move it to an importable module",
         ),
         ("train = dict(dtype=torch.bfloat16)", "bad.py: train.dtype is a torch dtype: write the text 'bfloat16'"),
-        ("train = dict(x={1, 2})", "bad.py: train.x is a set: a config holds text, numbers, bool, None, lists and dicts only"),
+        (
+            "train = dict(x={1, 2})",
+            "bad.py: train.x is a set: a config holds text, numbers, bool, None, lists and dicts only",
+        ),
         ("train = {3: 4}", "bad.py: train.3: keys are text, write '3'"),
         ("train = dict(x='${y')", "bad.py: train.x: no viable alternative at input '${y'"),
         ("train = dict(", "bad.py, line 3: SyntaxError: '(' was never closed"),

@@ -10,7 +10,9 @@ from dmaelab.utils.errors import ConfigError
 @pytest.fixture
 def folder(write):
     write("common/train.py", "_secret = 5\ntrain = dict(max_iter=10, nested=dict(a=1))\n")
-    write("common/model.py", "from .train import train\ntrain['max_iter'] = 99\nmodel = dict(width=train['max_iter'])\n")
+    write(
+        "common/model.py", "from .train import train\ntrain['max_iter'] = 99\nmodel = dict(width=train['max_iter'])\n"
+    )
     write("base.py", "from common_nowhere import x\n")
     return write
 
@@ -26,7 +28,11 @@ def test_each_importer_gets_values_of_its_own(folder):
         """,
     )
     cfg = LazyConfig.load(path)
-    assert cfg == {"model": {"width": 99}, "train": {"max_iter": 10, "nested": {"a": 5}}, "other": {"max_iter": 10, "nested": {"a": 1}}}
+    assert cfg == {
+        "model": {"width": 99},
+        "train": {"max_iter": 10, "nested": {"a": 5}},
+        "other": {"max_iter": 10, "nested": {"a": 1}},
+    }
     assert LazyConfig.load(path) == cfg
 
 
@@ -39,7 +45,9 @@ def test_a_path_with_dots_finds_the_same_files(folder, monkeypatch):
 def test_nested_load_inside_a_config(folder):
     folder("base.yaml", "train: {lr: 1}\n")
     path = folder(
-        "a.py", "from dmaelab.config import LazyConfig\n_base = LazyConfig.load('base.yaml')\ntrain = _base.train\ntrain.lr = 2\n"
+        "a.py",
+        "from dmaelab.config import LazyConfig\n_base = LazyConfig.load('base.yaml')\ntrain = _base.train\ntrain.lr ="
+        " 2\n",
     )
     assert LazyConfig.load(path) == {"train": {"lr": 2}}
 
@@ -47,14 +55,26 @@ def test_nested_load_inside_a_config(folder):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("from ..common.train import trian", "runs/a.py, line 1: config ..common.train has no 'trian' (did you mean 'train'?)"),
-        ("from ..common.trian import train", "runs/a.py, line 1: there is no config common/trian.py (did you mean 'train'?)"),
-        ("from . import train", "runs/a.py, line 1: import from another config by file and name, as in 'from .base import model, train'"),
+        (
+            "from ..common.train import trian",
+            "runs/a.py, line 1: config ..common.train has no 'trian' (did you mean 'train'?)",
+        ),
+        (
+            "from ..common.trian import train",
+            "runs/a.py, line 1: there is no config common/trian.py (did you mean 'train'?)",
+        ),
+        (
+            "from . import train",
+            "runs/a.py, line 1: import from another config by file and name, as in 'from .base import model, train'",
+        ),
         (
             "from .b import *",
             "runs/a.py, line 1: import from another config by file and name, as in 'from .base import model, train'",
         ),
-        ("\nfrom ..base import x", "runs/a.py, line 2: base.py, line 1: ModuleNotFoundError: No module named 'common_nowhere'"),
+        (
+            "\nfrom ..base import x",
+            "runs/a.py, line 2: base.py, line 1: ModuleNotFoundError: No module named 'common_nowhere'",
+        ),
         ("from .a import x", "runs/a.py, line 1: circular import: runs/a.py -> runs/a.py"),
     ],
 )

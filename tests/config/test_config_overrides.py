@@ -10,10 +10,13 @@ from dmaelab.utils.errors import ConfigError
 @pytest.mark.parametrize(
     ("raw", "value"),
     [
-        ("1", 1), ("-1", -1), ("1e-3", 1e-3), ("1e5", 100000.0), ("True", True), ("true", True), ("false", False), ("null", None),
-        ("none", None), ("None", None), ("'none'", "none"), ("None1", "None1"), ("abc", "abc"), ("", ""), ("a=b", "a=b"),
+        ("1", 1), ("-1", -1), ("1e-3", 1e-3), ("1e5", 100000.0), ("True", True), ("true", True), ("false", False),
+        ("null", None),
+        ("none", None), ("None", None), ("'none'", "none"), ("None1", "None1"), ("abc", "abc"), ("", ""),
+        ("a=b", "a=b"),
         ("1,2", [1, 2]),
-        ("(0.9,0.95)", [0.9, 0.95]), ("[1, 'a']", [1, "a"]), ("{'a': (1,)}", {"a": [1]}), ("[a,b]", "[a,b]"), ("007", "007"),
+        ("(0.9,0.95)", [0.9, 0.95]), ("[1, 'a']", [1, "a"]), ("{'a': (1,)}", {"a": [1]}), ("[a,b]", "[a,b]"),
+        ("007", "007"),
         ("/a/b=c.pth", "/a/b=c.pth"), ("out (1)/x", "out (1)/x"), ("{1, 2}", "{1, 2}"), ("b'x'", "b'x'"),
         ("1j", "1j"), ("{1: 2}", "{1: 2}"), ("'\\d'", "\\d"), ("${train.lr}", "${train.lr}"),
     ],
@@ -27,8 +30,18 @@ def test_value_grammar(raw, value):
 def cfg():
     return LazyConfig.apply_overrides(
         {
-            "train": {"max_iter": 100, "lr": 0.1, "amp": False, "out": "runs/x", "clip": None, "steps": [1, 2], "half": "${train.lr}"},
-            "model": L(toolbox.Model)(depth=2, noise=L(toolbox.build_noise)(name="normal", sigma=0.25), name=None, pool="gap", flag=True),
+            "train": {
+                "max_iter": 100,
+                "lr": 0.1,
+                "amp": False,
+                "out": "runs/x",
+                "clip": None,
+                "steps": [1, 2],
+                "half": "${train.lr}",
+            },
+            "model": L(toolbox.Model)(
+                depth=2, noise=L(toolbox.build_noise)(name="normal", sigma=0.25), name=None, pool="gap", flag=True
+            ),
             "empty": {},
         },
         [],
@@ -60,7 +73,11 @@ def cfg():
         ("~train.clip", "train.clip", None),
         ("model.noise.sigma=(0.0, 0.5)", "model.noise.sigma", [0.0, 0.5]),
         ("model.noise=none", "model.noise", None),
-        ("model.noise.name=salt", "model.noise", {"_target_": "config_toolbox.build_noise", "name": "salt", "sigma": 0.25}),
+        (
+            "model.noise.name=salt",
+            "model.noise",
+            {"_target_": "config_toolbox.build_noise", "name": "salt", "sigma": 0.25},
+        ),
         ("model.name=12", "model.name", "12"),
         ("model.depth=3.0", "model.depth", 3),
     ],
@@ -83,7 +100,8 @@ def test_applied(cfg, override, key, value):
         ("train.lr", "train.lr: write key=value to change, +key=value to add, ~key to delete"),
         ("~train.lr=1", "~train.lr=1: write key=value to change, +key=value to add, ~key to delete"),
         ("", "'': write key=value to change, +key=value to add, ~key to delete"),
-        ("train.max_itr=5", "train.max_itr: no such key (did you mean 'max_iter'?); write '+train.max_itr=5' to add it"),
+        ("train.max_itr=5", "train.max_itr: no such key (did you mean 'max_iter'?); write '+train.max_itr=5' to add"
+                            " it"),
         ("trian.lr=5", "trian: no such key (did you mean 'train'?)"),
         ("~train.zzz", "train.zzz: no such key; there are: max_iter, lr, amp, out, clip, steps, half"),
         ("+train.lr=5", "train.lr: exists already, write 'train.lr=5' to change it"),
@@ -99,10 +117,12 @@ def test_applied(cfg, override, key, value):
         ("train.amp=1", "train.amp is False (bool); '1' is int, write true or false"),
         ("train.out=none", "train.out is 'runs/x' (text); 'none' is None"),
         ("train.steps=a,b", "train.steps is [1, 2] (list); 'a,b' is text, write a list such as ['a', 'b']"),
-        ("train.steps.2=1", "train.steps.2: no such item, the list has 2 (counted from 0); write '+train.steps.2=1' to add it"),
+        ("train.steps.2=1", "train.steps.2: no such item, the list has 2 (counted from 0); write '+train.steps.2=1'"
+                            " to add it"),
         ("+train.steps.5=1", "+train.steps.5: the next item of the list is 2"),
         ("+train.=1", "+train.: the key is empty"),
-        ("train=5", "train is {'max_iter': 100, 'lr': 0.1, 'amp': False, 'out': 'runs/x', 'clip': None, 'steps': [1, 2], "
+        ("train=5", "train is {'max_iter': 100, 'lr': 0.1, 'amp': False, 'out': 'runs/x', 'clip': None, 'steps': [1,"
+                    " 2], "
                     "'half': '${train.lr}'} (dict); '5' is int"),
         ("train.lr.x=5", "train.lr.x: train.lr is 0.1 (float) and has no keys"),
         ("train.half.x=5", "train.half.x: train.half is the interpolation '${train.lr}', override what it refers to"),
@@ -120,7 +140,9 @@ def test_refused(cfg, override, message):
 
 
 def test_sections_give_annotations(cfg):
-    changed = LazyConfig.apply_overrides({"train": {"max_iter": 1, "clip": 1.0}}, ["train.clip=none"], sections={"train": toolbox.Settings})
+    changed = LazyConfig.apply_overrides(
+        {"train": {"max_iter": 1, "clip": 1.0}}, ["train.clip=none"], sections={"train": toolbox.Settings}
+    )
     assert changed.train.clip is None
     with pytest.raises(ConfigError, match=r"^train\.clip: expects float \| None; 'abc' is text$"):
         LazyConfig.apply_overrides(changed, ["train.clip=abc"], sections={"train": toolbox.Settings})

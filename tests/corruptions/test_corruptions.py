@@ -94,7 +94,9 @@ def test_an_image_in_range_can_be_certified_with_a_known_geometry(name, images):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("sigma", [-0.1, math.nan, math.inf, (0.5, 0.1), (-0.1, 0.2), (0.1, 0.2, 0.3), (), (0.1, math.nan)])
+@pytest.mark.parametrize(
+    "sigma", [-0.1, math.nan, math.inf, (0.5, 0.1), (-0.1, 0.2), (0.1, 0.2, 0.3), (), (0.1, math.nan)]
+)
 def test_bad_levels_are_one_clear_line(name, sigma):
     with pytest.raises(UserError, match=r"corruption\.sigma is .*: give one number >= 0 or an ascending pair") as error:
         build_corruption(name, sigma=sigma)

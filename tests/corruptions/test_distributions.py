@@ -45,7 +45,9 @@ def test_laplace():
     assert stats.kstest(x, "laplace").pvalue > 1e-3
     assert stats.kstest(abs(x), "expon").pvalue > 1e-3
     assert 10 < abs(x).max() < 20
-    assert abs(stats.spearmanr(x > 0, abs(x)).statistic) < 4 / len(x) ** 0.5  # the sign says nothing about the magnitude
+    assert (
+        abs(stats.spearmanr(x > 0, abs(x)).statistic) < 4 / len(x) ** 0.5
+    )  # the sign says nothing about the magnitude
     assert Laplace(SIGMA).geometry.norm == "l1"
 
 

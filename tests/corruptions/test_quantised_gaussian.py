@@ -98,6 +98,8 @@ def test_eight_bit_images_can_be_certified():
 def test_others_cannot_and_are_told_where_and_what_to_do(value):
     image = torch.zeros(3, 4, 5)
     image[1, 2, 3] = value / 255
-    with pytest.raises(UserError, match=f"channel 1 of the pixel in row 2, column 3 is {value:.4f}/255: round images to uint8") as error:
+    with pytest.raises(
+        UserError, match=f"channel 1 of the pixel in row 2, column 3 is {value:.4f}/255: round images to uint8"
+    ) as error:
         QuantisedGaussian(0.25).check(image)
     assert "\n" not in str(error.value)

@@ -44,7 +44,9 @@ def fashion_root(tmp_path):
         labels = (np.arange(count) % 10).astype(np.uint8)
         images = struct.pack(">BBBBIII", 0, 0, 8, 3, count, 28, 28) + pixels.tobytes()
         (root / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
-        (root / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(struct.pack(">BBBBI", 0, 0, 8, 1, count) + labels.tobytes()))
+        (root / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(
+            gzip.compress(struct.pack(">BBBBI", 0, 0, 8, 1, count) + labels.tobytes())
+        )
     return root
 
 
@@ -62,7 +64,13 @@ def cifar_root(tmp_path, monkeypatch):
 
     def batch(name, seed):
         rng = np.random.default_rng(seed)
-        return [name, write(name, {"data": rng.integers(0, 256, (4, 3072), dtype=np.uint8), "labels": rng.integers(0, 10, 4).tolist()})]
+        return [
+            name,
+            write(
+                name,
+                {"data": rng.integers(0, 256, (4, 3072), dtype=np.uint8), "labels": rng.integers(0, 10, 4).tolist()},
+            ),
+        ]
 
     monkeypatch.setattr(CIFAR10, "train_list", [batch(f"data_batch_{i}", i) for i in range(1, 6)])
     monkeypatch.setattr(CIFAR10, "test_list", [batch("test_batch", 6)])

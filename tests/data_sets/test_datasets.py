@@ -45,7 +45,9 @@ def test_importing_the_room_imports_nothing_heavy():
 
 @pytest.mark.parametrize("name", ["cifar10", "digits", "fashion_mnist", "generated", "imagenet"])
 def test_unknown_split_names_the_splits(name):
-    with pytest.raises(UserError, match=f"data set '{name}' has no split 'tran' \\(did you mean 'train'\\?\\); it has train, "):
+    with pytest.raises(
+        UserError, match=f"data set '{name}' has no split 'tran' \\(did you mean 'train'\\?\\); it has train, "
+    ):
         build_dataset(name, split="tran")
 
 
@@ -103,7 +105,10 @@ def test_digits_without_scikit_learn(monkeypatch):
 
 
 def test_cifar10_reads_planes_and_splits(cifar_root):
-    train, test = build_dataset("cifar10", root=str(cifar_root)), build_dataset("cifar10", root=str(cifar_root), split="test")
+    train, test = (
+        build_dataset("cifar10", root=str(cifar_root)),
+        build_dataset("cifar10", root=str(cifar_root), split="test"),
+    )
     assert (len(train), len(test)) == (20, 4)
     assert test.classes[3] == "cat"
     entry = pickle.loads((cifar_root / "cifar-10-batches-py" / "test_batch").read_bytes())
@@ -126,7 +131,9 @@ def test_fashion_mnist_also_where_torchvision_puts_it(fashion_root):
     for file in fashion_root.glob("t10k*.gz"):
         (raw / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
         file.unlink()
-    assert torch.equal(build_dataset("fashion_mnist", root=str(fashion_root), split="test", download=True).images, test.images)
+    assert torch.equal(
+        build_dataset("fashion_mnist", root=str(fashion_root), split="test", download=True).images, test.images
+    )
 
 
 @pytest.mark.parametrize("keep", [0, 300, 900])

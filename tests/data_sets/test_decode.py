@@ -27,7 +27,9 @@ def write(tmp_path, picture, name="x.jpg", **options):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"restart_marker_rows": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"restart_marker_rows": 2}]
+)
 def test_a_jpeg_has_the_pixels_that_pil_gives_it(tmp_path, picture, mode, options):
     file = write(tmp_path, picture.convert(mode), **options)
     image = read_rgb(file)

@@ -22,7 +22,9 @@ class Small(Dataset):
     """Twenty-three images that know their index, in memory or one by one."""
 
     def __init__(self, in_memory=True):
-        images = torch.arange(23, dtype=torch.uint8).view(-1, 1, 1, 1) * 10 + torch.arange(9, dtype=torch.uint8).view(1, 1, 3, 3)
+        images = torch.arange(23, dtype=torch.uint8).view(-1, 1, 1, 1) * 10 + torch.arange(9, dtype=torch.uint8).view(
+            1, 1, 3, 3
+        )
         super().__init__(torch.arange(23) % 4, "abcd", images if in_memory else None, image_shape=(1, 3, 3))
         self.source = images
 
@@ -41,7 +43,9 @@ def take(loader, count):
 
 
 def same(one, other):
-    return len(one) == len(other) and all(torch.equal(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True))
+    return len(one) == len(other) and all(
+        torch.equal(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True)
+    )
 
 
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
@@ -80,7 +84,9 @@ def test_images_resident_on_a_device_give_the_same_batches(setting, device):
     before = set(active_children())
     host = take(build_train_loader(Small(), 3, seed=4, num_workers=2, accum=2, start_step=3, **setting), 12)
     here = set(active_children())
-    loader = build_train_loader(Small(), 3, seed=4, num_workers=2, accum=2, start_step=3, resident=torch.device(device), **setting)
+    loader = build_train_loader(
+        Small(), 3, seed=4, num_workers=2, accum=2, start_step=3, resident=torch.device(device), **setting
+    )
     batches = take(loader, 12)
     assert set(active_children()) <= here | before
     assert {tensor.device.type for samples in batches for tensor in samples} == {device}
@@ -231,6 +237,11 @@ def test_make_batch_divides_by_255():
     assert isinstance(batch, Batch)
     assert batch.images.dtype == torch.float32
     assert batch.images.flatten().tolist() == [0.0, pytest.approx(0.2), 1.0]
-    assert (batch.targets.tolist(), batch.index.tolist(), batch.draw, batch.progress) == ([1, 2, 3], [4, 5, 6], draw, 0.5)
+    assert (batch.targets.tolist(), batch.index.tolist(), batch.draw, batch.progress) == (
+        [1, 2, 3],
+        [4, 5, 6],
+        draw,
+        0.5,
+    )
     floats = make_batch(Samples(images.double() / 255, torch.zeros(3), torch.zeros(3)), "cpu", draw, 0.0).images
     assert torch.equal(floats, batch.images)

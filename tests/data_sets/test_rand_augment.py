@@ -37,7 +37,9 @@ def test_without_timm(monkeypatch):
         rand_augment()
 
 
-@pytest.mark.parametrize("policy", ["", "rand-", "rand-foo", "rand-m9.5", "augmix-m3", "rand-m9-mstd", "original-mstd0.5"])
+@pytest.mark.parametrize(
+    "policy", ["", "rand-", "rand-foo", "rand-m9.5", "augmix-m3", "rand-m9-mstd", "original-mstd0.5"]
+)
 def test_a_policy_that_timm_would_pass_over(policy):
     with pytest.raises(UserError, match=f"^rand_augment: '{policy}' is not 'rand' with options"):
         rand_augment(policy)
@@ -60,7 +62,10 @@ def test_the_recipe_has_two_of_fifteen_operations(augment):
 def test_operations_are_applied_half_of_the_time_with_clipped_normal_magnitudes(augment):
     random.seed(0)
     op, magnitudes = inner(augment).ops[3], []
-    op.aug_fn, op.level_fn = (lambda image, **kwargs: image), (lambda magnitude, hparams: magnitudes.append(magnitude) or ())
+    op.aug_fn, op.level_fn = (
+        (lambda image, **kwargs: image),
+        (lambda magnitude, hparams: magnitudes.append(magnitude) or ()),
+    )
     for _ in range(4000):
         op(None)
     assert 1870 < len(magnitudes) < 2130  # binomial(4000, 1/2), 4 standard deviations
@@ -75,7 +80,11 @@ def test_the_recipe_gives_uint8_and_neither_erases_nor_normalises(augment, tmp_p
     for seed in range(6):
         save_image(tmp_path / "train" / f"class{seed % 2}" / f"{seed}.jpg", height=60 + seed, width=80, seed=seed)
     transform = instantiate(recipe())
-    assert (len(transform), type(transform[1]).__name__, type(inner(transform[2])).__name__) == (3, "RandomHorizontalFlip", "RandAugment")
+    assert (len(transform), type(transform[1]).__name__, type(inner(transform[2])).__name__) == (
+        3,
+        "RandomHorizontalFlip",
+        "RandAugment",
+    )
     loader = build_train_loader(build_dataset("image_folder", root=str(tmp_path)), 6, seed=0, transform=transform)
     images = next(iter(loader)).images
     assert (images.dtype, tuple(images.shape)) == (torch.uint8, (6, 3, 224, 224))
@@ -99,11 +108,15 @@ def test_an_augmented_image_is_a_function_of_seed_epoch_and_index(augment):
     for other in (by_address(4), by_address(8, workers=2)):
         assert all(torch.equal(whole[address], image) for address, image in other.items())
     assert sum(torch.equal(whole[0, i], whole[1, i]) for i in range(24)) <= 1
-    assert sum(torch.equal(whole[0, i], image) for (epoch, i), image in by_address(24, seed=1).items() if epoch == 0) <= 1
+    assert (
+        sum(torch.equal(whole[0, i], image) for (epoch, i), image in by_address(24, seed=1).items() if epoch == 0) <= 1
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("shape", "dtype"), [((1, 8, 8), torch.uint8), ((3, 8, 8), torch.float32), ((2, 3, 8, 8), torch.uint8)])
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((1, 8, 8), torch.uint8), ((3, 8, 8), torch.float32), ((2, 3, 8, 8), torch.uint8)]
+)
 def test_other_images_are_refused(augment, shape, dtype):
     with pytest.raises(UserError, match=r"^rand_augment takes uint8 images \[3,H,W\], not torch\."):
         augment(torch.zeros(shape, dtype=dtype))

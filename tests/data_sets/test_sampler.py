@@ -13,7 +13,9 @@ def take(sampler, count):
 
 def step_indices(ranks, accum, step, batch_size=3, length=100, seed=1):
     """The images of one step by their number g, gathered over the ranks."""
-    batches = [take(InfiniteSampler(length, batch_size, seed, ranks, rank, accum, start=step), accum) for rank in range(ranks)]
+    batches = [
+        take(InfiniteSampler(length, batch_size, seed, ranks, rank, accum, start=step), accum) for rank in range(ranks)
+    ]
     return {batch.micro: batch.indices.tolist() for of_rank in batches for batch in of_rank}
 
 
@@ -32,7 +34,9 @@ def test_an_epoch_shows_each_image_once_and_drops_its_tail():
     orders = []
     for epoch in range(4):
         own = [batch for batch in batches if batch.epoch == epoch]
-        assert [(batch.step, batch.micro) for batch in own] == [(3 * epoch + step, micro) for step in range(3) for micro in range(2)]
+        assert [(batch.step, batch.micro) for batch in own] == [
+            (3 * epoch + step, micro) for step in range(3) for micro in range(2)
+        ]
         shown = np.concatenate([batch.indices for batch in own])
         assert len(shown) == 18 == len(set(shown.tolist()))
         assert 0 <= shown.min() <= shown.max() < 23

@@ -8,7 +8,14 @@ from dmaelab.data.seeding import global_generators
 
 
 def numbers():
-    return random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.rand(1).item(), torch.randn(1).item()  # noqa: NPY002
+    return (
+        random.random(),
+        random.gauss(0, 1),
+        np.random.rand(),  # noqa: NPY002
+        np.random.randn(),  # noqa: NPY002
+        torch.rand(1).item(),
+        torch.randn(1).item(),
+    )
 
 
 def test_same_seed_same_numbers_and_high_bits_count():

@@ -29,8 +29,23 @@ def test_evenly_spaced_images_of_a_sorted_set_take_every_class_alike():
 @pytest.mark.parametrize(
     "subset",
     [
-        *[{"stride": 0}, {"count": 11}, {"count": 2.5}, {"count": True}, {"each": 2}, {"stride": 2, "n": 2}, {"stride": 2, "seed": 1}],
-        *[{"random": 0}, {"random": 11, "seed": 1}, {"random": 2, "seed": 0.5}, {"seed": 1}, {"random": 2, "stratified": 2}, {}],
+        *[
+            {"stride": 0},
+            {"count": 11},
+            {"count": 2.5},
+            {"count": True},
+            {"each": 2},
+            {"stride": 2, "n": 2},
+            {"stride": 2, "seed": 1},
+        ],
+        *[
+            {"random": 0},
+            {"random": 11, "seed": 1},
+            {"random": 2, "seed": 0.5},
+            {"seed": 1},
+            {"random": 2, "stratified": 2},
+            {},
+        ],
         *[[10], [-1], [1, 1], [], "all", 5],
     ],
 )
@@ -49,7 +64,9 @@ def test_a_random_subset_is_a_function_of_its_seed_and_favours_no_image():
 
 
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
-@pytest.mark.parametrize(("number", "expected"), [(3, [1, 1, 1]), (10, [4, 2, 4]), (25, [11, 2, 12]), (42, [20, 2, 20])])
+@pytest.mark.parametrize(
+    ("number", "expected"), [(3, [1, 1, 1]), (10, [4, 2, 4]), (25, [11, 2, 12]), (42, [20, 2, 20])]
+)
 def test_a_stratified_subset_takes_classes_alike_as_far_as_they_go(kind, number, expected):
     labels = [0] * 20 + [1] * 2 + [2] * 20
     np.random.default_rng(0).shuffle(labels)

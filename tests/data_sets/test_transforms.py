@@ -5,7 +5,13 @@ import torch
 from dmaelab.config import LazyCall as L
 from dmaelab.config import instantiate
 from dmaelab.data import build_dataset, build_train_loader, transforms
-from dmaelab.data.transforms import HorizontalFlip, RandomCrop, random_horizontal_flip, random_resized_crop, single_draw_crop
+from dmaelab.data.transforms import (
+    HorizontalFlip,
+    RandomCrop,
+    random_horizontal_flip,
+    random_resized_crop,
+    single_draw_crop,
+)
 from dmaelab.utils.errors import UserError
 
 
@@ -34,7 +40,9 @@ def test_crop_moves_each_image_within_the_padding(images):
     out = RandomCrop(2)(images, np.random.default_rng(3))
     padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
     shifts = [(top, left) for top in range(5) for left in range(5)]
-    matches = torch.stack([(out == padded[:, :, top : top + 6, left : left + 5]).flatten(1).all(1) for top, left in shifts])
+    matches = torch.stack(
+        [(out == padded[:, :, top : top + 6, left : left + 5]).flatten(1).all(1) for top, left in shifts]
+    )
     assert (matches.sum(0) == 1).all()
     assert matches.any(1).all()  # every shift occurs among 200 images
     assert torch.equal(RandomCrop(0)(images, np.random.default_rng(3)), images)
@@ -145,6 +153,8 @@ def test_impossible_arguments(make):
 
 def test_the_recipe_of_pre_training_as_a_config_writes_it():
     crop = instantiate(L(random_resized_crop)(size=16, scale=[0.2, 1.0]))
-    loader = build_train_loader(build_dataset("generated", count=8), 8, seed=0, transform=[crop], augment=[HorizontalFlip()])
+    loader = build_train_loader(
+        build_dataset("generated", count=8), 8, seed=0, transform=[crop], augment=[HorizontalFlip()]
+    )
     images = next(iter(loader)).images
     assert (images.dtype, tuple(images.shape)) == (torch.uint8, (8, 3, 16, 16))

@@ -16,7 +16,9 @@ SMALL = [
     "train.eval_period=0",
     "train.eval_images=40",
 ]
-SMALL_CLASSIFIER = [text.replace("model.encoder", "model.classifier.backbone") for text in SMALL if "decoder" not in text]
+SMALL_CLASSIFIER = [
+    text.replace("model.encoder", "model.classifier.backbone") for text in SMALL if "decoder" not in text
+]
 
 
 @pytest.fixture
@@ -24,7 +26,9 @@ def pretrain_config(tmp_path):
     """Return a function of further overrides that gives a small pre-training config."""
 
     def make(*overrides, out="pretrain"):
-        return open_config("digits/pretrain", [*SMALL, f"train.out_dir={tmp_path / out}", "train.max_iter=8", *overrides], SECTIONS)
+        return open_config(
+            "digits/pretrain", [*SMALL, f"train.out_dir={tmp_path / out}", "train.max_iter=8", *overrides], SECTIONS
+        )
 
     return make
 

@@ -9,7 +9,13 @@ from dmaelab.engine import certification_config, run_certification, run_training
 from dmaelab.records.readers import read_log
 from dmaelab.utils.errors import UserError
 
-QUICK = ["certify.device=cpu", "certifier.n=200", "certifier.n0=50", "certify.batch_size=128", 'certify.subset={"count": 12}']
+QUICK = [
+    "certify.device=cpu",
+    "certifier.n=200",
+    "certifier.n0=50",
+    "certify.batch_size=128",
+    'certify.subset={"count": 12}',
+]
 
 
 @pytest.fixture
@@ -32,7 +38,9 @@ def rows(folder):
 
 
 def certify(run, name, *overrides, shard=(0, 1)):
-    return run_certification(certification_config(run, [*QUICK, f"certify.name={name}", *overrides]), shard, progress=False)
+    return run_certification(
+        certification_config(run, [*QUICK, f"certify.name={name}", *overrides]), shard, progress=False
+    )
 
 
 def test_a_bare_run_directory_is_enough(run):
@@ -62,13 +70,17 @@ def test_another_batch_shape_sees_the_same_votes_in_fp32(run):
     counts = []
     for size in (64, 200, 1000):
         found = rows(certify(run, f"batch{size}", f"certify.batch_size={size}"))
-        counts.append({index: (row["top"], row["count_a"], row["count_b"], row["runner_up"]) for index, row in found.items()})
+        counts.append(
+            {index: (row["top"], row["count_a"], row["count_b"], row["runner_up"]) for index, row in found.items()}
+        )
     assert counts[0] == counts[1] == counts[2]
 
 
 def test_predict_writes_its_own_columns(run):
     predict = ["certifier.name=predict", "~certifier.n0", "certifier.n=100"]
-    cfg = certification_config(run, [*predict, "certify.name=predict", "certify.device=cpu", 'certify.subset={"count": 5}'])
+    cfg = certification_config(
+        run, [*predict, "certify.name=predict", "certify.device=cpu", 'certify.subset={"count": 5}']
+    )
     folder = run_certification(cfg, progress=False)
     header = (folder / "shard-000-of-001.tsv").read_text().splitlines()[0]
     assert header.replace("\t", " ") == "idx label predict radius correct time top count_a n count_b runner_up p_value"

@@ -14,7 +14,9 @@ from dmaelab.engine import run_training
 def test_compiled_blocks_train_like_eager_ones(pretrain_config, tmp_path):
     weights = {}
     for compiled in (False, True):
-        cfg = pretrain_config("train.max_iter=3", f"train.compile={compiled}", f"train.out_dir={tmp_path / str(compiled)}")
+        cfg = pretrain_config(
+            "train.max_iter=3", f"train.compile={compiled}", f"train.out_dir={tmp_path / str(compiled)}"
+        )
         run_training(cfg)
         weights[compiled] = torch.load(tmp_path / str(compiled) / "model_final.pth", weights_only=True)["model"]
     assert weights[True].keys() == weights[False].keys()

@@ -17,10 +17,18 @@ CPU = torch.device("cpu")
 
 @pytest.mark.slow
 def test_denoising_works_on_held_out_digits(tmp_path):
-    short = ["train.max_iter=1200", "train.batch_size=128", "optimizer.lr=5e-3", "train.eval_period=0", "train.device=cpu"]
+    short = [
+        "train.max_iter=1200",
+        "train.batch_size=128",
+        "optimizer.lr=5e-3",
+        "train.eval_period=0",
+        "train.device=cpu",
+    ]
     cfg = open_config("digits/pretrain", [f"train.out_dir={tmp_path}/run", *short], SECTIONS)
     run_training(cfg)
-    errors = denoising_report(load_model(tmp_path / "run", "final", CPU), instantiate(cfg.data.train), instantiate(cfg.data.test), CPU)
+    errors = denoising_report(
+        load_model(tmp_path / "run", "final", CPU), instantiate(cfg.data.train), instantiate(cfg.data.test), CPU
+    )
     assert errors["noisy"] == pytest.approx(0.25**2, rel=0.05)
     assert errors["reconstruction"] < 0.85 * min(errors["noisy"], errors["mean_image"])
 

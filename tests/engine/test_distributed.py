@@ -15,21 +15,27 @@ from dmaelab.engine.training import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = [
-    "--config-file", "digits/finetune_cr", "train.init_from=None", "train.device=cpu", "train.precision=fp32", "train.max_iter=6",
-    "train.batch_size=64", "train.log_period=3", "train.checkpoint_period=2", "train.eval_images=40", "train.ema_decay=0.9",
+    "--config-file", "digits/finetune_cr", "train.init_from=None", "train.device=cpu", "train.precision=fp32",
+    "train.max_iter=6",
+    "train.batch_size=64", "train.log_period=3", "train.checkpoint_period=2", "train.eval_images=40",
+    "train.ema_decay=0.9",
     "model.classifier.backbone.width=16", "model.classifier.backbone.depth=1", "model.corruption.sigma=(0.0, 0.5)",
 ]  # fmt: skip
 
 
 def start(*command):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        [sys.executable, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert result.returncode == 0, result.stderr
     return result
 
 
 def train(out, processes, *overrides):
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    )
     return start(*launcher, "tools/train_net.py", *SETTINGS, f"train.out_dir={out}", *overrides)
 
 
@@ -45,7 +51,9 @@ def test_two_processes_equal_one_with_two_micro_batches(tmp_path):
     one, two = model(tmp_path / "one"), model(tmp_path / "two")
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-4, rtol=0)
-    last_one, last_two = (json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1]) for name in ("one", "two"))
+    last_one, last_two = (
+        json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1]) for name in ("one", "two")
+    )
     for name in ("loss", "eval_noisy_loss", "eval_clean_accuracy"):
         assert last_two[name] == pytest.approx(last_one[name], rel=1e-3)
 
@@ -77,8 +85,8 @@ def tensors(tree):
 
 def check(trainer):
     parameters = {name: p for name, p in trainer.inner.named_parameters()}
-    for tensor in tensors([parameters, trainer.optimizer.state_dict(), {n: torch.tensor(v) for n, v in trainer.evaluate().items()}]):
-        other = [torch.empty_like(tensor) for _ in range(2)]
+    for tensor in tensors([parameters, trainer.optimizer.state_dict(), {n: torch.tensor(v) for n, v in
+        trainer.evaluate().items()}]): other = [torch.empty_like(tensor) for _ in range(2)]
         dist.all_gather(other, tensor.detach())
         assert torch.equal(*other)
         assert tensor.isfinite().all()
@@ -90,7 +98,8 @@ with process_group():
         run_training(open_config("digits/finetune_cr", overrides, SECTIONS))
 """
 PROBE = [
-    "model.classifier.head=bn_linear", "model.classifier.backbone.pool=cls", "model.train_backbone=False", "train.eval_batch_size=20",
+    "model.classifier.head=bn_linear", "model.classifier.backbone.pool=cls", "model.train_backbone=False",
+    "train.eval_batch_size=20",
     "optimizer={'_target_': 'dmaelab.solver.build_lars', 'lr': 6.4}",
 ]  # fmt: skip
 MIXING = ["model.mixing={'_target_': 'dmaelab.modeling.Mixing', 'mixup': 0.8, 'cutmix': 1.0}"]
@@ -125,9 +134,13 @@ def test_two_processes_resume_exactly(tmp_path):
     whole, parts = model(tmp_path / "whole"), model(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     # The checkpoint of step 4 lies inside the record of step 6: it keeps the sums of both processes.
-    whole, parts = (json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1]) for name in ("whole", "parts"))
+    whole, parts = (
+        json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1]) for name in ("whole", "parts")
+    )
     assert parts["step"] == 6
-    assert [parts[name] for name in whole if "loss" in name] == pytest.approx([whole[name] for name in whole if "loss" in name], rel=1e-6)
+    assert [parts[name] for name in whole if "loss" in name] == pytest.approx(
+        [whole[name] for name in whole if "loss" in name], rel=1e-6
+    )
 
 
 LEAVE = """

@@ -42,7 +42,10 @@ def test_pre_training_goes_on_from_a_whole_file_and_from_an_encoder(pretrained, 
     with torch.no_grad():
         for parameter in pretrained.parameters():
             parameter += 0.01  # else the decoder is that of the seed, which a new one is as well
-    for layout, new in (("official", "new 0"), ("timm", "new 20 (decoder.blocks, decoder.embed, decoder.mask_token, decoder.norm, ...)")):
+    for layout, new in (
+        ("official", "new 0"),
+        ("timm", "new 20 (decoder.blocks, decoder.embed, decoder.mask_token, decoder.norm, ...)"),
+    ):
         path = tmp_path / f"{layout}.pth"
         save_weights(pretrained, path, layout)
         model, line = started(pretrain_config(f"train.init_from={path}", out=layout), caplog)

@@ -13,7 +13,9 @@ from dmaelab.engine.settings import TrainSettings
 from dmaelab.utils.errors import ConfigError, UserError
 
 
-@pytest.mark.parametrize(("images", "batch", "steps"), [(1281167, 4096, 312), (50000, 512, 97), (50000, 256, 195), (1281167, 1024, 1251)])
+@pytest.mark.parametrize(
+    ("images", "batch", "steps"), [(1281167, 4096, 312), (50000, 512, 97), (50000, 256, 195), (1281167, 1024, 1251)]
+)
 def test_an_epoch_drops_its_tail(images, batch, steps):
     settings = TrainSettings("out", batch, epochs=3, milestones={"early": 2})
     assert settings.steps(images) == (3 * steps, {"early": 2 * steps})
@@ -22,7 +24,9 @@ def test_an_epoch_drops_its_tail(images, batch, steps):
 
 @pytest.mark.parametrize("given", [{}, {"max_iter": 5, "epochs": 1}])
 def test_the_length_is_given_once(given):
-    with pytest.raises(ConfigError, match=r"train\.max_iter is .* and train\.epochs is .*: give the length in one of them"):
+    with pytest.raises(
+        ConfigError, match=r"train\.max_iter is .* and train\.epochs is .*: give the length in one of them"
+    ):
         TrainSettings("out", 4, **given)
 
 
@@ -41,7 +45,9 @@ def test_a_step_is_split_over_processes(given, processes, expected):
 
 
 def test_splits_that_cannot_be():
-    with pytest.raises(ConfigError, match=r"train.batch_size 4096 is not divisible by 3 processes x micro-batches of 64"):
+    with pytest.raises(
+        ConfigError, match=r"train.batch_size 4096 is not divisible by 3 processes x micro-batches of 64"
+    ):
         TrainSettings("out", 4096, max_iter=1, micro_batch=64).split(3)
     with pytest.raises(ConfigError, match=r"train.batch_size 2 is not divisible by 4 processes x 1 accum_steps"):
         TrainSettings("out", 2, max_iter=1).split(4)
@@ -55,7 +61,9 @@ def test_a_milestone_after_the_end_is_refused():
 
 
 def test_a_training_of_epochs(pretrain_config, tmp_path):
-    cfg = pretrain_config("train.max_iter=None", "train.epochs=2", "train.batch_size=600", "train.milestones={'first': 1}")
+    cfg = pretrain_config(
+        "train.max_iter=None", "train.epochs=2", "train.batch_size=600", "train.milestones={'first': 1}"
+    )
     run_training(cfg)  # 1,397 images: two steps an epoch
     assert (tmp_path / "pretrain/checkpoints/step_0000004.pth").exists()
     assert torch.load(tmp_path / "pretrain/checkpoints/first.pth", weights_only=True)["step"] == 2

@@ -29,7 +29,9 @@ def test_pre_training_of_the_base_model():
     assert result.flops == encoder + decoder
     assert result.weight_bytes == 4 * (result.parameters + 6)  # and the pixel statistics
     assert result.gradient_bytes == 4 * result.trainable
-    assert result.optimizer_bytes == 2 * result.gradient_bytes + 4 * (167 + 85)  # two moments, and AdamW's step counters
+    assert result.optimizer_bytes == 2 * result.gradient_bytes + 4 * (
+        167 + 85
+    )  # two moments, and AdamW's step counters
 
 
 @pytest.mark.parametrize(
@@ -45,11 +47,14 @@ def test_the_papers_classifiers(name, parameters, gflops):
 
 
 def test_activations_of_one_more_block():
-    """What a block keeps, per token: inputs of two norms (2D), of qkv, of attention (3D), of proj, MLP, GELU, fc2; the softmax."""
+    """What a block keeps, per token: inputs of two norms (2D), of qkv, of attention (3D), of proj, MLP, GELU, fc2; the
+    softmax.
+    """
     tokens, width, hidden, heads = 17, 64, 128, 2
     override = ["model.classifier.backbone.attention=matmul"]
     four, three = (
-        analyze(digits("digits/finetune_rs", *override, f"model.classifier.backbone.depth={depth}")).activation_bytes for depth in (4, 3)
+        analyze(digits("digits/finetune_rs", *override, f"model.classifier.backbone.depth={depth}")).activation_bytes
+        for depth in (4, 3)
     )
     statistics = 4  # mean and deviation of two norms
     assert four - three == 4 * tokens * (8 * width + 2 * hidden + heads * tokens + statistics)
@@ -107,7 +112,8 @@ def test_run_directories_and_certifications(finetune_config, tmp_path):
     own = tmp_path / "own.py"
     own.write_text(
         "from dmaelab.config import LazyCall as L\nfrom torch.nn import Conv2d\n"
-        "classifier = L(Conv2d)(in_channels=3, out_channels=5, kernel_size=4, bias=False)\ncertify = dict(out_dir='x')\n"
+        "classifier = L(Conv2d)(in_channels=3, out_channels=5, kernel_size=4, bias=False)\n"
+        "certify = dict(out_dir='x')\n"
     )
     result = analyze(analysis_config(own), (3, 4, 4))
     assert (result.parameters, result.flops, result.activation_bytes, result.step_bytes(1)) == (240, 240, None, None)
@@ -116,7 +122,10 @@ def test_run_directories_and_certifications(finetune_config, tmp_path):
 
 
 def test_bad_configs():
-    for source, message in [("certify/default", "certify.run: name the run directory"), ("pipelines/digits", "is a pipeline")]:
+    for source, message in [
+        ("certify/default", "certify.run: name the run directory"),
+        ("pipelines/digits", "is a pipeline"),
+    ]:
         with pytest.raises(ConfigError, match=message):
             analysis_config(source)
     with pytest.raises(ConfigError, match=r"got \[1, 3, 8, 8\]"):

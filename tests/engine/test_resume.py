@@ -40,8 +40,10 @@ run_training(cfg, resume=True)
 # 1,397 images in batches of 256: an epoch is 5 steps, so 13 steps cross two of its ends.
 SETTINGS = [
     "train.init_from=None", "train.device=cpu", "train.max_iter=13", "train.batch_size=256", "train.accum_steps=2",
-    "train.checkpoint_period=3", "train.ema_decay=0.9", "train.log_period=4", "train.eval_period=5", "train.best_metric=noisy_loss",
-    "train.best_mode=min", "train.clip_grad=1.0", "model.classifier.backbone.width=16", "model.classifier.backbone.depth=2",
+    "train.checkpoint_period=3", "train.ema_decay=0.9", "train.log_period=4", "train.eval_period=5",
+    "train.best_metric=noisy_loss",
+    "train.best_mode=min", "train.clip_grad=1.0", "model.classifier.backbone.width=16",
+    "model.classifier.backbone.depth=2",
     "model.classifier.backbone.drop_path=0.2",
     f"data.augment=[{{'_target_': '{HorizontalFlip.__module__}.HorizontalFlip'}}]",
 ]  # fmt: skip
@@ -49,11 +51,15 @@ SETTINGS = [
 
 def run(out, *overrides, **env):
     command = [sys.executable, "-c", RUNNER, *SETTINGS, f"train.out_dir={out}", *overrides]
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **env}, capture_output=True, text=True)
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **env}, capture_output=True, text=True
+    )
 
 
 def contents(out, *checkpoints):
-    """Return all tensors of these checkpoints and of the final model, and the log records without what depends on the clock."""
+    """Return all tensors of these checkpoints and of the final model, and the log records without what depends on the
+    clock.
+    """
     files = {name: out / f"checkpoints/{name}.pth" for name in checkpoints} | {"final": out / "model_final.pth"}
     tensors = {name: torch.load(file, weights_only=True) for name, file in files.items()}
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -126,8 +132,10 @@ RECIPES = {
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipes_resume_exactly(finetune_config, tmp_path, recipe):
-    """8 steps, the last 5 of them twice: momentum and batch statistics, the choice of a mix, an epoch's end at step 4."""
-    cfg = finetune_config("train.checkpoint_period=3", "train.keep_checkpoints=3", "train.accum_steps=2", *RECIPES[recipe])
+    """8 steps, the last 5 twice: momentum and batch statistics, the choice of a mix, an epoch's end at step 4."""
+    cfg = finetune_config(
+        "train.checkpoint_period=3", "train.keep_checkpoints=3", "train.accum_steps=2", *RECIPES[recipe]
+    )
     run_training(cfg)
     whole = contents(tmp_path / "rs", "step_0000008")
     for name in ("checkpoints/step_0000006.pth", "checkpoints/step_0000008.pth", "model_final.pth"):

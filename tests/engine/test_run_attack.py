@@ -12,7 +12,13 @@ from dmaelab.records.readers import read_log
 from dmaelab.smoothing.pgd import PGD
 from dmaelab.utils.errors import UserError
 
-QUICK = ["certify.device=cpu", "certifier.n=500", "certifier.n0=50", "certify.batch_size=128", 'certify.subset={"count": 12}']
+QUICK = [
+    "certify.device=cpu",
+    "certifier.n=500",
+    "certifier.n0=50",
+    "certify.batch_size=128",
+    'certify.subset={"count": 12}',
+]
 SHORT = {"attack": PGD(steps=6, restarts=2, samples=16), "n": 500}
 
 
@@ -43,7 +49,15 @@ def test_certificates_stand_and_the_report_lies_beside_the_log(run):
     assert path == run / "certify/default/attack.json"
     content = json.loads(path.read_text())
     assert content["identity_hash"] == log.header["identity_hash"]
-    assert content["settings"] == {"scale": 1.0, "alpha": 0.001, "steps": 6, "restarts": 2, "samples": 16, "n": 500, "seed": 0}
+    assert content["settings"] == {
+        "scale": 1.0,
+        "alpha": 0.001,
+        "steps": 6,
+        "restarts": 2,
+        "samples": 16,
+        "n": 500,
+        "seed": 0,
+    }
     assert content["held"] + content["abstained"] + content["changed"] == len(content["images"]) == certified.sum()
     assert (content["allowed"], content["sound"]) == (report.allowed, True)
     assert run_attack(certification_config(run, QUICK), **SHORT)[0].count("held") == content["held"]
@@ -64,7 +78,12 @@ def test_images_are_drawn_at_random_from_the_certified_ones(run):
 def test_abstentions_are_not_attacked(run):
     folder = run / "certify/default"
     kept = read_log(folder).index[:3].tolist()
-    rewrite(folder, lambda row: {} if int(row["idx"]) in kept else {"predict": "-1", "radius": "0", "radius_full": "0.0", "correct": "0"})
+    rewrite(
+        folder,
+        lambda row: (
+            {} if int(row["idx"]) in kept else {"predict": "-1", "radius": "0", "radius_full": "0.0", "correct": "0"}
+        ),
+    )
     report, _ = run_attack(certification_config(run, QUICK), **SHORT)
     assert {image.index for image in report.images} <= set(kept)
     assert report.tried == 12
@@ -95,7 +114,9 @@ def test_l1_certificates(run):
     report, _ = run_attack(certification_config(run, overrides), **SHORT)
     assert report.sound
     for image in report.images:
-        assert all(np.isclose(attempt.distance, image.radius) or attempt.distance < image.radius for attempt in image.attempts)
+        assert all(
+            np.isclose(attempt.distance, image.radius) or attempt.distance < image.radius for attempt in image.attempts
+        )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +137,13 @@ def test_the_log_of_another_certification_is_refused(run, override, words):
 
 
 def test_other_weights_are_refused_and_another_way_to_certify_is_not(run):
-    other = ["certifier.n=700", "certifier.alpha=0.01", "certify.seed=3", "certify.batch_size=64", 'certify.subset={"count": 7}']
+    other = [
+        "certifier.n=700",
+        "certifier.alpha=0.01",
+        "certify.seed=3",
+        "certify.batch_size=64",
+        'certify.subset={"count": 7}',
+    ]
     report, _ = run_attack(certification_config(run, [*QUICK, *other]), images=2, **SHORT)
     assert report.alpha == 0.001  # that of the log
     header = run / "certify/default/header.json"
@@ -132,7 +159,13 @@ def test_what_cannot_be_attacked_is_one_line(run):
         run_attack(certification_config(run, [*QUICK, "certify.name=other"]))
     with pytest.raises(UserError, match="images is 0"):
         run_attack(certification_config(run, QUICK), images=0)
-    predict = ["certifier.name=predict", "~certifier.n0", "certifier.n=100", "certify.name=predict", "certify.device=cpu"]
+    predict = [
+        "certifier.name=predict",
+        "~certifier.n0",
+        "certifier.n=100",
+        "certify.name=predict",
+        "certify.device=cpu",
+    ]
     run_certification(certification_config(run, [*predict, 'certify.subset={"count": 5}']), progress=False)
     with pytest.raises(UserError, match="nothing to attack"):
         run_attack(certification_config(run, predict))

@@ -31,7 +31,10 @@ def run(classifier_run, tmp_path):
 
 def call(*arguments):
     return subprocess.run(
-        [sys.executable, str(ROOT / "tools/certify.py"), *map(str, arguments)], capture_output=True, text=True, timeout=300
+        [sys.executable, str(ROOT / "tools/certify.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
 
@@ -50,12 +53,17 @@ def rows(*folders):
 
 @pytest.mark.slow
 def test_one_command_certifies_in_many_processes(run):
-    """The same log as one process; a process that cannot write its shard fails alone, and the command again does the rest."""
+    """The same log as one process; a process that cannot write its shard fails alone, and the command again does the
+    rest.
+    """
     folder = run_certification(certification_config(run, [*QUICK, "certify.name=one"]), progress=False)
     output = tool(run, *QUICK, "certify.name=two", "--processes", "2")
     assert "12" in output
     assert "log: " in output
-    assert sorted(path.name for path in (run / "certify/two").glob("shard-*")) == ["shard-000-of-002.tsv", "shard-001-of-002.tsv"]
+    assert sorted(path.name for path in (run / "certify/two").glob("shard-*")) == [
+        "shard-000-of-002.tsv",
+        "shard-001-of-002.tsv",
+    ]
     assert rows(run / "certify/two") == rows(folder)
     assert f"{run}/certify/two: all 12 rows follow from their counts" in tool("--verify", run / "certify/two")
 
@@ -85,8 +93,10 @@ def test_commands_about_processes_and_shards(run):
 def test_children_end_with_a_parent_that_was_killed(run, tmp_path):
     """Else they would go on, and keep the files of their shards locked."""
     code = (
-        "import sys\nfrom dmaelab.engine import certification_config\nfrom dmaelab.launch.shards import certify_in_processes\n"
-        "if __name__ == '__main__':\n    certify_in_processes(certification_config(sys.argv[1], sys.argv[2:]), 2, progress=False)\n"
+        "import sys\nfrom dmaelab.engine import certification_config\nfrom dmaelab.launch.shards import"
+        " certify_in_processes\n"
+        "if __name__ == '__main__':\n    certify_in_processes(certification_config(sys.argv[1], sys.argv[2:]), 2,"
+        " progress=False)\n"
     )
     script = tmp_path / "parent.py"
     script.write_text(code)
@@ -105,12 +115,23 @@ def test_children_end_with_a_parent_that_was_killed(run, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--processes", "2"]])
 def test_a_signal_stops_it_with_a_word_and_leaves_whole_rows(run, options):
-    command = [sys.executable, str(ROOT / "tools/certify.py"), str(run), *QUICK, "certifier.n=200000", "certifier.mode=radius", *options]
+    command = [
+        sys.executable,
+        str(ROOT / "tools/certify.py"),
+        str(run),
+        *QUICK,
+        "certifier.n=200000",
+        "certifier.mode=radius",
+        *options,
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     folder = run / "certify/default"
     wait_for(lambda: (folder / "header.json").exists() and rows(folder))
     process.terminate()
-    assert "stopped by a signal; finished images are in the log: continue with the same command" in process.communicate(timeout=60)[1]
+    assert (
+        "stopped by a signal; finished images are in the log: continue with the same command"
+        in process.communicate(timeout=60)[1]
+    )
     assert process.returncode == 75
     assert 0 < len(rows(folder)) < 12
 
@@ -135,15 +156,21 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
     header, *lines = shard.read_text().splitlines()
     place = header.split("\t").index("radius")
     cells = lines[0].split("\t")
-    shard.write_text("\n".join([header, "\t".join([*cells[:place], "9.000000", *cells[place + 1 :]]), *lines[1:]]) + "\n")
+    shard.write_text(
+        "\n".join([header, "\t".join([*cells[:place], "9.000000", *cells[place + 1 :]]), *lines[1:]]) + "\n"
+    )
     (tmp_path / "machine0/certify/default").rename(tmp_path / "half")  # one that is incomplete hides no other
     result = call("--verify", tmp_path)
     assert result.returncode == 1
     assert "half: 6 of 12 images have no row" in result.stderr
     assert f"{tmp_path / 'whole'}: 1 claims do not follow from their counts" in result.stdout
     assert "half: 6 of 12 images have no row" in tool("--verify", tmp_path / "half", status=2)
-    (tmp_path / "half/header.json").write_text((tmp_path / "half/header.json").read_text().replace('"alpha": 0.001', '"alpha": 0.1'))
-    assert f"error: {tmp_path / 'half'}: the identity in the header does not have the hash" in tool("--verify", tmp_path / "half", status=2)
+    (tmp_path / "half/header.json").write_text(
+        (tmp_path / "half/header.json").read_text().replace('"alpha": 0.001', '"alpha": 0.1')
+    )
+    assert f"error: {tmp_path / 'half'}: the identity in the header does not have the hash" in tool(
+        "--verify", tmp_path / "half", status=2
+    )
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,12 @@ def test_a_classifier_learns(finetune_config, precision):
 
 def test_accumulation_is_one_large_batch(finetune_config, tmp_path):
     for accum in (1, 4):  # without noise, which has one address for each micro-batch
-        overrides = [f"train.accum_steps={accum}", "train.max_iter=3", "train.clip_grad=1.0", "model.corruption.sigma=0.0"]
+        overrides = [
+            f"train.accum_steps={accum}",
+            "train.max_iter=3",
+            "train.clip_grad=1.0",
+            "model.corruption.sigma=0.0",
+        ]
         run_training(finetune_config(*overrides, out=f"accum{accum}"))
     one, four = (torch.load(tmp_path / f"accum{a}/model_final.pth", weights_only=True)["model"] for a in (1, 4))
     for name, value in one.items():
@@ -153,7 +158,9 @@ def test_evaluation_does_not_depend_on_the_number_of_processes(classifier_run, m
     for world in (2, 3, 8):
         parts = []
         monkeypatch.setattr("dmaelab.engine.evaluation.world_size", lambda world=world: world)
-        monkeypatch.setattr("dmaelab.engine.evaluation.all_reduce", lambda tensor, _, parts=parts: parts.append(tensor) or tensor)
+        monkeypatch.setattr(
+            "dmaelab.engine.evaluation.all_reduce", lambda tensor, _, parts=parts: parts.append(tensor) or tensor
+        )
         for rank in range(world):
             monkeypatch.setattr("dmaelab.engine.evaluation.rank", lambda rank=rank: rank)
             evaluate(model, dataset, settings, torch.device("cpu"))
@@ -236,8 +243,12 @@ def test_a_corrupt_image_loses_nothing_that_was_trained(finetune_config, tmp_pat
     saved = torch.load(next((tmp_path / "rs/checkpoints").iterdir()), weights_only=True)
     assert 0 < saved["step"] < 11  # an epoch is 10 steps: the image came within the first
     run_training(cfg, resume=True)
-    run_training(finetune_config("data.transform=[{'_target_': 'torch.nn.Identity'}]", "train.max_iter=12", out="whole"))
-    resumed, whole = (torch.load(tmp_path / name / "model_final.pth", weights_only=True)["model"] for name in ("rs", "whole"))
+    run_training(
+        finetune_config("data.transform=[{'_target_': 'torch.nn.Identity'}]", "train.max_iter=12", out="whole")
+    )
+    resumed, whole = (
+        torch.load(tmp_path / name / "model_final.pth", weights_only=True)["model"] for name in ("rs", "whole")
+    )
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
 
 
@@ -283,8 +294,13 @@ def test_a_milestone_is_never_lost(finetune_config, tmp_path, monkeypatch):
 def test_one_process_trains_in_a_directory(finetune_config, tmp_path):
     cfg = finetune_config("train.max_iter=1")
     (tmp_path / "rs").mkdir()
-    holder = "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", holder, tmp_path / "rs/.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    holder = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.lockf(file, fcntl.LOCK_EX); print(flush=True);"
+        " sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, tmp_path / "rs/.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
         other.stdout.readline()
         with pytest.raises(UserError, match=r"rs: another process is training in it: wait for it"):
             run_training(cfg)
@@ -299,7 +315,9 @@ def test_a_file_that_is_of_no_run_is_one_line(classifier_run, tmp_path):
 
 
 def test_best_means_the_average_that_its_metric_was_measured_on(finetune_config, tmp_path):
-    cfg = finetune_config("train.ema_decay=0.5", "train.best_metric=noisy_loss", "train.best_mode=min", "train.eval_period=4")
+    cfg = finetune_config(
+        "train.ema_decay=0.5", "train.best_metric=noisy_loss", "train.best_mode=min", "train.eval_period=4"
+    )
     run_training(cfg)
     saved = torch.load(tmp_path / "rs/checkpoints/best.pth", weights_only=True)
     best = load_model(tmp_path / "rs", "best", torch.device("cpu")).export()

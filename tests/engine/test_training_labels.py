@@ -77,7 +77,9 @@ def test_a_run_that_goes_on_knows_what_it_began_with(pretrain_config, labelled):
     inherit_labels(again)
     assert dict(again.labels) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "extra_data": True}
     changed = labelled(cfg.train.init_from, ("method", "RS"), ("pretrain", "DMAE"))
-    assert other_labels(Path(cfg.train.out_dir), changed) == ["method=RS, and CR there"]  # the other was never its own to say
+    assert other_labels(Path(cfg.train.out_dir), changed) == [
+        "method=RS, and CR there"
+    ]  # the other was never its own to say
 
 
 def test_a_run_goes_on_without_what_it_started_from(pretrain_config, labelled):

@@ -15,7 +15,13 @@ from dmaelab.records.readers import read_log
 from dmaelab.utils.errors import ConfigError
 
 SMALL = ["train.max_iter=5", "train.batch_size=32", "train.device=cpu", "train.eval_images=20"]
-QUICK = ["certifier.n=50", "certifier.n0=10", "certify.batch_size=64", "certify.device=cpu", 'certify.subset={"count": 4}']
+QUICK = [
+    "certifier.n=50",
+    "certifier.n0=10",
+    "certify.batch_size=64",
+    "certify.device=cpu",
+    'certify.subset={"count": 4}',
+]
 
 
 def pipeline(out, *overrides, small=SMALL):
@@ -55,12 +61,18 @@ def test_the_main_job_end_to_end_and_again(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("stages.1.init_from=pretran", r"stages.1.init_from: there is no earlier training stage 'pretran' \(did you mean 'pretrain'\?\)"),
+        (
+            "stages.1.init_from=pretran",
+            r"stages.1.init_from: there is no earlier training stage 'pretran' \(did you mean 'pretrain'\?\)",
+        ),
         ("stages.4.certify=certify_rs", r"no earlier training stage 'certify_rs'"),
         ("stages.2.name=rs", r"two stages are called 'rs'"),
         ("stages.0.config=digits/pretran", r"no config 'digits/pretran' \(did you mean 'digits/pretrain'\?\)"),
         ("+stages.0.overides=[]", r"a stage has no key 'overides' \(did you mean 'overrides'\?\)"),
-        ("+stages.0.overrides=['train.max_itr=1']", r"stage 'pretrain': train.max_itr: no such key \(did you mean 'max_iter'\?\)"),
+        (
+            "+stages.0.overrides=['train.max_itr=1']",
+            r"stage 'pretrain': train.max_itr: no such key \(did you mean 'max_iter'\?\)",
+        ),
         ("pipeline.pictures=['certify_rs']", r"pipeline.pictures: there is no training stage 'certify_rs'"),
         ("pipeline.outdir=x", r"pipeline.outdir: no such key \(did you mean 'out_dir'\?\)"),
     ],
@@ -86,7 +98,9 @@ def test_a_report_shows_answers_without_radii_in_the_table_alone(tmp_path):
 
 
 def test_a_report_has_the_papers_tables_at_radii_of_its_own(tmp_path):
-    (tmp_path / "log.tsv").write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t1\t1\t0.3\t1\t0.1\n1\t1\t1\t0.1\t1\t0.1\n")
+    (tmp_path / "log.tsv").write_text(
+        "idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t1\t1\t0.3\t1\t0.1\n1\t1\t1\t0.1\t1\t0.1\n"
+    )
     labels = {"method": "RS", "backbone": "tiny", "eval_sigma": 0.25, "n": 400, "n0": 100, "alpha": 0.001}
     log = relabel(read_log(tmp_path / "log.tsv"), labels)
     assert paper_tables(2, [log], tmp_path, [0.0, 0.25, 1.0]).count("r=") == 3

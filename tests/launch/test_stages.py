@@ -27,7 +27,12 @@ def test_further_seeds_share_what_is_done_once():
     tune, probe, log = second
     assert (tune.name, tune.init_from, tune.overrides) == ("tune_seed1", "pre:early", ["x=1", "train.seed=1"])
     assert (probe.name, probe.init_from) == ("probe_seed1", "tune_seed1:late")
-    assert (log.name, log.certify, log.overrides, log.label) == ("log_seed1", "tune_seed1", ["certify.seed=1"], "row (seed 1)")
+    assert (log.name, log.certify, log.overrides, log.label) == (
+        "log_seed1",
+        "tune_seed1",
+        ["certify.seed=1"],
+        "row (seed 1)",
+    )
     assert [stage.name for stage in repeated(CHAIN, 3)[7:]] == ["tune_seed2", "probe_seed2", "log_seed2"]
 
 
@@ -49,15 +54,23 @@ def test_weights_stand_in_for_a_stage(tmp_path):
 
 
 def test_a_milestone_is_a_checkpoint_of_its_stage(tmp_path):
-    pipeline = digits(tmp_path, "stages.1.init_from=pretrain:early", "+stages.0.overrides=[\"train.milestones={'early': 5}\"]")
-    assert pipeline._training_config(pipeline.stages[1]).train.init_from == str(tmp_path / "pretrain/checkpoints/early.pth")
+    pipeline = digits(
+        tmp_path, "stages.1.init_from=pretrain:early", "+stages.0.overrides=[\"train.milestones={'early': 5}\"]"
+    )
+    assert pipeline._training_config(pipeline.stages[1]).train.init_from == str(
+        tmp_path / "pretrain/checkpoints/early.pth"
+    )
 
 
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
         (["pipeline.seeds=0"], ConfigError, r"pipeline.seeds is 0: it must be at least 1"),
-        (["pipeline.weights={'pretran': 'x'}"], ConfigError, r"pipeline.weights: there is no training stage 'pretran' \(did you mean"),
+        (
+            ["pipeline.weights={'pretran': 'x'}"],
+            ConfigError,
+            r"pipeline.weights: there is no training stage 'pretran' \(did you mean",
+        ),
         (["pipeline.tables=[4, 7]"], ConfigError, r"pipeline.tables: table 7 is none that logs make"),
         (
             ["pipeline.compare=[['certify_rs', 'cr']]"],
@@ -70,7 +83,11 @@ def test_a_milestone_is_a_checkpoint_of_its_stage(tmp_path):
             ConfigError,
             r"pipeline.weights.pretrain: there is no file or run directory nope.pth",
         ),
-        (["pipeline.weights={'pretrain': '%s'}"], ConfigError, r"weights.pth is a file, and pipeline.pictures needs the run directory"),
+        (
+            ["pipeline.weights={'pretrain': '%s'}"],
+            ConfigError,
+            r"weights.pth is a file, and pipeline.pictures needs the run directory",
+        ),
         (
             ["pipeline.weights={'pretrain:erly': '%s'}", "pipeline.pictures=[]"],
             ConfigError,
@@ -82,12 +99,17 @@ def test_a_milestone_is_a_checkpoint_of_its_stage(tmp_path):
             r"stages.1.init_from: stage 'pretrain' has no milestone 'erly' \(did you mean 'early'\?\); it has: early",
         ),
         (["stages.1.init_from=pretrain:best"], ConfigError, r"stage 'pretrain' has no milestone 'best'; it has none"),
-        (["stages.4.certify=rs:best"], ConfigError, r"stages.4.certify: name the stage 'rs', and certify.weights=best among the overrides"),
+        (
+            ["stages.4.certify=rs:best"],
+            ConfigError,
+            r"stages.4.certify: name the stage 'rs', and certify.weights=best among the overrides",
+        ),
         (["pipeline.processes=0"], ConfigError, r"pipeline.processes is 0: give a number of processes, or 'auto'"),
         (
             ["pipeline.weights={'pretrain': '%s'}", "pipeline.pictures=[]", "stages.1.init_from=pretrain:early"],
             ConfigError,
-            r"'pretrain:early' is a milestone and pipeline.weights.pretrain one file: give pipeline.weights.pretrain:early as well",
+            r"'pretrain:early' is a milestone and pipeline.weights.pretrain one file: give"
+            r" pipeline.weights.pretrain:early as well",
         ),
     ],
 )
@@ -146,7 +168,9 @@ def chain(out, *overrides):
 def test_a_stage_is_of_one_config_and_of_the_weights_it_began_with(tmp_path, monkeypatch):
     chain(tmp_path, "pipeline.processes=1").run()
     there = chain(tmp_path)
-    there.stages[1].overrides.extend(["train.log_period=7", "train.eval_batch_size=7", "train.eval_images=10"])  # change no weight
+    there.stages[1].overrides.extend(
+        ["train.log_period=7", "train.eval_batch_size=7", "train.eval_images=10"]
+    )  # change no weight
     there.run()
     monkeypatch.chdir(tmp_path)
     for stage in chain(".").stages[:2]:  # nor does another way to write the place
@@ -165,7 +189,9 @@ def test_a_stage_is_of_one_config_and_of_the_weights_it_began_with(tmp_path, mon
     there = chain(tmp_path, f"pipeline.weights={{'pretrain': '{tmp_path / 'other/pretrain'}'}}")
     weights = tmp_path / "pretrain/model_final.pth"
     weights.write_bytes(weights.read_bytes() + b"0")
-    with pytest.raises(ConfigError, match=r"stage 'rs' began with other weights than .*model_final.pth holds now: redo it"):
+    with pytest.raises(
+        ConfigError, match=r"stage 'rs' began with other weights than .*model_final.pth holds now: redo it"
+    ):
         chain(tmp_path).run()
     (tmp_path / "rs/model_final.pth").unlink()  # as if it had been killed
     with pytest.raises(ConfigError, match=r"stage 'rs' began with other weights"):
@@ -177,7 +203,9 @@ def test_a_finished_stage_outlives_the_file_it_began_with(tmp_path):
     file = tmp_path / "given.pth"
     for again in (False, True):
         there = chain(tmp_path)
-        there.stages[1] = replace(there.stages[1], init_from=None, name="own", overrides=[*SMALL, f"train.init_from={file}"])
+        there.stages[1] = replace(
+            there.stages[1], init_from=None, name="own", overrides=[*SMALL, f"train.init_from={file}"]
+        )
         if not again:
             shutil.copy(tmp_path / "pretrain/model_final.pth", file)
         there._train(there.stages[1])
@@ -192,7 +220,10 @@ def test_a_label_that_has_changed_since_is_mentioned(tmp_path, caplog):
     logging.getLogger("dmaelab").propagate = True
     with caplog.at_level(logging.WARNING):
         there._train(there.stages[0])
-    message = "stage 'pretrain' was run with another label, which tables go by (pretrain=XYZ, and None there): --label corrects it"
+    message = (
+        "stage 'pretrain' was run with another label, which tables go by (pretrain=XYZ, and None there):"
+        " --label corrects it"
+    )
     assert caplog.messages[-1] == message
 
 

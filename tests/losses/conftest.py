@@ -28,7 +28,9 @@ class Linear(nn.Module):
 def context() -> Callable[..., LossContext]:
     """Make the context of a batch of 6 images of 3x2x2 pixels and 5 classes."""
 
-    def make(copies: int = 1, corruption: Corruption | None = None, classifier: nn.Module | None = None, key: int = 0) -> LossContext:
+    def make(
+        copies: int = 1, corruption: Corruption | None = None, classifier: nn.Module | None = None, key: int = 0
+    ) -> LossContext:
         images = Draw(0, "train", "images").uniform((6, 3, 2, 2))
         batch = Batch(images, torch.arange(6) % 5, torch.arange(6), Draw(key, "train", 0, 0), progress=0.5)
         return LossContext(classifier or Linear(), corruption or Gaussian(0.25), batch, copies, aux={})

@@ -11,7 +11,9 @@ from dmaelab.utils.random import Draw
 
 def test_the_rule():
     assert attention_rule("cpu", training=True) == "matmul"
-    assert attention_rule("cpu", training=False) == attention_rule("cuda", True) == attention_rule("cuda", False) == "sdpa"
+    assert (
+        attention_rule("cpu", training=False) == attention_rule("cuda", True) == attention_rule("cuda", False) == "sdpa"
+    )
 
 
 @pytest.mark.parametrize("kernel", ["sdpa", "matmul", "auto"])

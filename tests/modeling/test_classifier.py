@@ -48,7 +48,9 @@ def test_statistics_travel_with_the_weights():
 
 def test_layers_are_the_backbones():
     model = classifier()
-    assert [list(map(id, layer)) for layer in model.layers()] == [list(map(id, layer)) for layer in model.backbone.layers()]
+    assert [list(map(id, layer)) for layer in model.layers()] == [
+        list(map(id, layer)) for layer in model.backbone.layers()
+    ]
 
 
 @pytest.mark.parametrize("num_classes", [1, 0, -3])

@@ -18,7 +18,9 @@ GAUSSIAN = Gaussian(0.25)
 def autoencoder(corruption=GAUSSIAN, mean=MEAN, std=STD, image_size=8, patch_size=2, loss=None, **options):
     torch.manual_seed(0)
     encoder = ViT(24, 1, 3, image_size=image_size, patch_size=patch_size, pool=None)
-    return DenoisingMAE(encoder, lambda e: MAEDecoder(e, 16, 1, 2), corruption, loss or MSEAllPatches(), mean, std, **options)
+    return DenoisingMAE(
+        encoder, lambda e: MAEDecoder(e, 16, 1, 2), corruption, loss or MSEAllPatches(), mean, std, **options
+    )
 
 
 def test_forward_takes_noise_and_mask_from_the_address(batch):
@@ -59,7 +61,9 @@ def test_noise_has_the_dimension_of_the_native_image():
     images, noise = Draw(0, "data").uniform((2, 3, 8, 8)), Draw(0, "train").normal((2, 3, 8, 8))
     result = model.reconstruct(images, noise=noise)
     assert result.noisy.shape == (2, 3, 16, 16)
-    torch.testing.assert_close(result.noisy, model.preprocess.resize(images) + model.preprocess.resize(noise), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        result.noisy, model.preprocess.resize(images) + model.preprocess.resize(noise), atol=1e-5, rtol=0
+    )
     torch.testing.assert_close(result.target, patchify(model.preprocess(images), 4))
 
 
@@ -161,7 +165,9 @@ def test_export_and_layers():
     assert [list(map(id, layer)) for layer in model.layers()] == [list(map(id, model.parameters()))]
 
 
-@pytest.mark.parametrize("encoder", [CifarResNet(8), ViT(24, 1, 3, image_size=8, patch_size=4, pool="gap")], ids=["resnet", "pooling"])
+@pytest.mark.parametrize(
+    "encoder", [CifarResNet(8), ViT(24, 1, 3, image_size=8, patch_size=4, pool="gap")], ids=["resnet", "pooling"]
+)
 def test_other_encoders_are_refused_by_name(encoder):
     with pytest.raises(ConfigError, match=f"{type(encoder).__name__} cannot be the encoder of a DenoisingMAE"):
         DenoisingMAE(encoder, MAEDecoder, GAUSSIAN, MSEAllPatches(), MEAN, STD)

@@ -16,7 +16,11 @@ def encoder():
 
 
 def is_uniform_within(weight, bound):
-    return weight.abs().max() <= bound and weight.abs().max() > 0.99 * bound and abs(weight.std() / (bound / 3**0.5) - 1) < 0.03
+    return (
+        weight.abs().max() <= bound
+        and weight.abs().max() > 0.99 * bound
+        and abs(weight.std() / (bound / 3**0.5) - 1) < 0.03
+    )
 
 
 def test_linear_layers_start_xavier_uniform(encoder):

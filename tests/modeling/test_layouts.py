@@ -32,8 +32,10 @@ def linear(name, out, width):
 
 def block(name, width):
     return {
-        **norm(f"{name}.norm1", width), **linear(f"{name}.attn.qkv", 3 * width, width), **linear(f"{name}.attn.proj", width, width),
-        **norm(f"{name}.norm2", width), **linear(f"{name}.mlp.fc1", 4 * width, width), **linear(f"{name}.mlp.fc2", width, 4 * width),
+        **norm(f"{name}.norm1", width), **linear(f"{name}.attn.qkv", 3 * width, width),
+        **linear(f"{name}.attn.proj", width, width),
+        **norm(f"{name}.norm2", width), **linear(f"{name}.mlp.fc1", 4 * width, width),
+        **linear(f"{name}.mlp.fc2", width, 4 * width),
     }  # fmt: skip
 
 
@@ -53,15 +55,19 @@ def shapes(state):
 def test_autoencoders_have_the_released_names_in_their_order(name, count):
     width, depth = SIZES[name]
     expected = {
-        "cls_token": [1, 1, width], "pos_embed": [1, 197, width], "mask_token": [1, 1, 512], "decoder_pos_embed": [1, 197, 512],
-        **patch_embed(width), **blocks("blocks", depth, width), **norm("norm", width), **linear("decoder_embed", 512, width),
+        "cls_token": [1, 1, width], "pos_embed": [1, 197, width], "mask_token": [1, 1, 512],
+        "decoder_pos_embed": [1, 197, 512],
+        **patch_embed(width), **blocks("blocks", depth, width), **norm("norm", width),
+        **linear("decoder_embed", 512, width),
         **blocks("decoder_blocks", 8, 512), **norm("decoder_norm", 512), **linear("decoder_pred", 768, 512),
     }  # fmt: skip
     own = autoencoder(name).state_dict()
     assert shapes(official_layout(own)) == list(expected.items())
     assert len(expected) == count
     assert list(timm_layout(own)) == [key for key in expected if not key.startswith(("decoder_", "mask_"))]
-    assert shapes(own_layout(official_layout(own))) == shapes({key: own[key] for key in own_layout(official_layout(own))})
+    assert shapes(own_layout(official_layout(own))) == shapes(
+        {key: own[key] for key in own_layout(official_layout(own))}
+    )
     assert set(own) - set(own_layout(official_layout(own))) == {"preprocess.pixel_mean", "preprocess.pixel_std"}
 
 
@@ -71,7 +77,8 @@ def test_classifiers_have_the_released_names_in_their_order(name, count, pool):
     width, depth = SIZES[name]
     head, last = linear("head", 1000, width), norm("fc_norm" if pool == "gap" else "norm", width)
     expected = {
-        "cls_token": [1, 1, width], "pos_embed": [1, 197, width], **patch_embed(width), **blocks("blocks", depth, width),
+        "cls_token": [1, 1, width], "pos_embed": [1, 197, width], **patch_embed(width),
+        **blocks("blocks", depth, width),
         **({**head, **last} if pool == "gap" else {**last, **head}),
     }  # fmt: skip
     official = official_layout(classifier(name, pool).state_dict())
@@ -99,7 +106,10 @@ def test_wrappers_are_taken_off_where_they_are_whole():
 
 def test_a_name_beside_a_wrapper_does_not_vanish():
     one = torch.ones(1)
-    assert list(unwrapped({"classifier.head.bias": one, "teacher.x": one, "corruption.sigma": one})) == ["head.bias", "teacher.x"]
+    assert list(unwrapped({"classifier.head.bias": one, "teacher.x": one, "corruption.sigma": one})) == [
+        "head.bias",
+        "teacher.x",
+    ]
     both = {"classifier.head.bias": one, "head.bias": one}
     assert unwrapped(both) == both
 

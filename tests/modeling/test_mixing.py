@@ -138,7 +138,9 @@ def test_all_copies_of_an_image_have_its_label(copies, mixing):
 def test_copy_c_is_mixed_with_copy_m_minus_1_minus_c_of_the_last_image(copies, mixing):
     mixed, plain = context(copies, mixing), context(copies, None).noisy().images
     clean = LossContext(Ten(), Gaussian(0.0), batch(), 1, {}, mixing).noisy().images
-    own = (clean - batch().images[5]).abs()[0, 0] / 0.5  # share of image 0 in the pixels of image 0: its partner is 0.5 brighter
+    own = (clean - batch().images[5]).abs()[
+        0, 0
+    ] / 0.5  # share of image 0 in the pixels of image 0: its partner is 0.5 brighter
     assert float(own.mean()) == pytest.approx(weight_of(mixed), abs=1e-6)
     assert 0.01 < weight_of(mixed) < 0.99
     for copy, image in itertools.product(range(copies), range(6)):
@@ -160,7 +162,11 @@ def test_cutmix_of_copies_keeps_all_of_the_noise(copies):
 def model(loss, **options):
     torch.manual_seed(0)
     classifier = Classifier(
-        ViT(24, 1, 3, image_size=16, patch_size=8, pool="cls", drop_path=0.5), 10, [0.5] * 3, [0.25] * 3, head="bn_linear"
+        ViT(24, 1, 3, image_size=16, patch_size=8, pool="cls", drop_path=0.5),
+        10,
+        [0.5] * 3,
+        [0.25] * 3,
+        head="bn_linear",
     )
     return NoisyClassifier(classifier, Gaussian(SIGMA), loss, **options)
 
@@ -180,7 +186,10 @@ def test_probing_trains_the_head_alone_on_a_backbone_in_evaluation():
     probe = model(RS(), train_backbone=False).train()
     assert not any(module.training for module in probe.classifier.backbone.modules())
     assert probe.classifier.head[0].training
-    assert [name for name, p in probe.named_parameters() if p.requires_grad] == ["classifier.head.1.weight", "classifier.head.1.bias"]
+    assert [name for name, p in probe.named_parameters() if p.requires_grad] == [
+        "classifier.head.1.weight",
+        "classifier.head.1.bias",
+    ]
     sum(probe(batch()).values()).backward()
     assert probe.classifier.backbone.cls_token.grad is None
     assert probe.classifier.head[1].weight.grad.abs().sum() > 0

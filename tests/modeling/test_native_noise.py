@@ -1,4 +1,6 @@
-"""Noise lives at the images' own size, whatever the size of the model: 32 x 32 x 3 dimensions on CIFAR-10, not 224 x 224 x 3."""
+"""Noise lives at the images' own size, whatever the size of the model: 32 x 32 x 3 dimensions on CIFAR-10, not 224 x
+224 x 3.
+"""
 
 import torch
 from torch import nn
@@ -39,7 +41,9 @@ def test_enlarged_noise_has_as_many_dimensions_as_the_pixels_it_was_added_to():
 
 
 def test_a_certified_image_keeps_its_class_within_the_radius():
-    """The radius is one of native pixels: no shift d of the small image with |d| < R moves a half-space of the large one."""
+    """The radius is one of native pixels: no shift d of the small image with |d| < R moves a half-space of the large
+    one.
+    """
     sigma, image = 0.25, 0.4 + 0.2 * Draw(0, "data").uniform((1, 4, 4))
     linear = nn.Linear(28 * 28, 2)
     model = nn.Sequential(Preprocess([0.5], [0.25], input_size=28), nn.Flatten(), linear)

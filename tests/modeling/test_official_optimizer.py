@@ -52,18 +52,44 @@ def official_groups(kind):
         return [*norms[:2], *biases[:2], *norms[2:], *biases[2:]], [f"{layer}.weight" for layer in layers]
 
     if kind == "autoencoder":
-        (plain_a, decayed_a), (plain_b, decayed_b), (plain_c, decayed_c) = map(block, ("blocks.0", "blocks.1", "decoder_blocks.0"))
-        plain = ["patch_embed.proj.bias", *plain_a, *plain_b, "norm.weight", "norm.bias", "decoder_embed.bias", *plain_c]
-        decayed = ["cls_token", "mask_token", "patch_embed.proj.weight", *decayed_a, *decayed_b, "decoder_embed.weight", *decayed_c]
-        return [[*plain, "decoder_norm.weight", "decoder_norm.bias", "decoder_pred.bias"], [*decayed, "decoder_pred.weight"]]
-    groups = [["cls_token", "pos_embed", "patch_embed.proj.bias"], ["patch_embed.proj.weight"], *block("blocks.0"), *block("blocks.1")]
+        (plain_a, decayed_a), (plain_b, decayed_b), (plain_c, decayed_c) = map(
+            block, ("blocks.0", "blocks.1", "decoder_blocks.0")
+        )
+        plain = [
+            "patch_embed.proj.bias",
+            *plain_a,
+            *plain_b,
+            "norm.weight",
+            "norm.bias",
+            "decoder_embed.bias",
+            *plain_c,
+        ]
+        decayed = [
+            "cls_token",
+            "mask_token",
+            "patch_embed.proj.weight",
+            *decayed_a,
+            *decayed_b,
+            "decoder_embed.weight",
+            *decayed_c,
+        ]
+        return [
+            [*plain, "decoder_norm.weight", "decoder_norm.bias", "decoder_pred.bias"],
+            [*decayed, "decoder_pred.weight"],
+        ]
+    groups = [
+        ["cls_token", "pos_embed", "patch_embed.proj.bias"],
+        ["patch_embed.proj.weight"],
+        *block("blocks.0"),
+        *block("blocks.1"),
+    ]
     if kind == "gap":
         return [*groups, ["head.weight"], ["head.bias", "fc_norm.weight", "fc_norm.bias"]]
     return [*groups, ["norm.weight", "norm.bias", "head.bias"], ["head.weight"]]
 
 
 def official_state(model, kind):
-    """Return what an official trainer's AdamW has after one step on the gradients, and the parameters by official name."""
+    """Return an official trainer's AdamW after one step on the gradients, and the parameters by official name."""
     named = official_layout(unwrapped(dict(model.named_parameters())))
     copies = {name: torch.nn.Parameter(value.detach().clone()) for name, value in named.items()}
     for name, value in copies.items():
@@ -78,7 +104,9 @@ def official_state(model, kind):
 def test_each_parameter_gets_its_own_moments(kind):
     model = MODELS[kind]()
     state, gradients = official_state(model, kind)
-    optimizer = build_adamw(model, lr=0.1, layer_decay=1.0 if kind == "autoencoder" else 0.5, no_decay=["pos_embed", "cls_token"])
+    optimizer = build_adamw(
+        model, lr=0.1, layer_decay=1.0 if kind == "autoencoder" else 0.5, no_decay=["pos_embed", "cls_token"]
+    )
     rates = [group["weight_decay"] for group in optimizer.param_groups]
     optimizer.load_state_dict(from_official_optimizer(state, model, optimizer))
     trainable = {
@@ -130,13 +158,19 @@ def test_another_model_is_refused_in_one_line():
     optimizer = build_adamw(model, lr=0.1)
     state, _ = official_state(model, "autoencoder")
     fine, _ = official_state(classifier("gap"), "gap")
-    with pytest.raises(WeightsError, match=r"has 8 groups of 3 \+ 1 \+ 8 .*, and the official trainer of this model 2 groups of 31 \+ 17"):
+    with pytest.raises(
+        WeightsError,
+        match=r"has 8 groups of 3 \+ 1 \+ 8 .*, and the official trainer of this model 2 groups of 31 \+ 17",
+    ):
         from_official_optimizer(fine, model, optimizer)
     short = {**state, "state": {place: entry for place, entry in state["state"].items() if place}}
     with pytest.raises(WeightsError, match="holds moments of 47 parameters, and the model has 48"):
         from_official_optimizer(short, model, optimizer)
     place = state["param_groups"][1]["params"][0]
-    for wrong, message in [({"exp_avg_sq": torch.zeros(3)}, r"exp_avg_sq of cls_token is \[3\]"), ({}, "exp_avg of cls_token is missing")]:
+    for wrong, message in [
+        ({"exp_avg_sq": torch.zeros(3)}, r"exp_avg_sq of cls_token is \[3\]"),
+        ({}, "exp_avg of cls_token is missing"),
+    ]:
         entry = {"exp_avg": torch.zeros(1, 1, 24), **wrong} if wrong else {"momentum_buffer": torch.zeros(1, 1, 24)}
         with pytest.raises(WeightsError, match=message):
             from_official_optimizer({**state, "state": {**state["state"], place: entry}}, model, optimizer)
@@ -146,7 +180,12 @@ def test_what_is_no_state_or_of_no_vit_is_refused_in_one_line():
     model = autoencoder()
     optimizer = build_adamw(model, lr=0.1)
     state, _ = official_state(model, "autoencoder")
-    for wrong in ({"model": {}, "optimizer": state}, {"param_groups": state["param_groups"]}, {"state": {}, "param_groups": [3]}, None):
+    for wrong in (
+        {"model": {}, "optimizer": state},
+        {"param_groups": state["param_groups"]},
+        {"state": {}, "param_groups": [3]},
+        None,
+    ):
         with pytest.raises(WeightsError, match=r'^not the state of an optimizer, .*: pass the file\'s "optimizer"$'):
             from_official_optimizer(wrong, model, optimizer)
     with pytest.raises(WeightsError, match="moves 48 parameters, which are not the 48 that the model trains"):
@@ -157,7 +196,8 @@ def test_what_is_no_state_or_of_no_vit_is_refused_in_one_line():
 
 
 @pytest.mark.parametrize(
-    ("name", "groups"), [("vit_base", [167, 85]), ("vit_large", [263, 133]), ("fine-tuned vit_base", [3, 1, *[8, 4] * 12, 1, 3])]
+    ("name", "groups"),
+    [("vit_base", [167, 85]), ("vit_large", [263, 133]), ("fine-tuned vit_base", [3, 1, *[8, 4] * 12, 1, 3])],
 )
 def test_the_counts_of_the_released_models(name, groups):
     """A state with the right counts and no moments is taken, one parameter more is not."""
@@ -169,7 +209,10 @@ def test_the_counts_of_the_released_models(name, groups):
     optimizer = build_adamw(model, lr=0.1)
 
     def state(sizes):
-        return {"state": {}, "param_groups": [{"params": list(range(sum(sizes[:i]), sum(sizes[: i + 1])))} for i in range(len(sizes))]}
+        return {
+            "state": {},
+            "param_groups": [{"params": list(range(sum(sizes[:i]), sum(sizes[: i + 1])))} for i in range(len(sizes))],
+        }
 
     assert from_official_optimizer(state(groups), model, optimizer)["state"] == {}
     with pytest.raises(WeightsError, match=f"{len(groups)} groups of "):

@@ -37,7 +37,9 @@ def test_normalised_patches_have_unit_unbiased_variance():
 def test_normalised_patches_know_no_brightness_and_no_contrast():
     patches = Draw(0, "data").normal((2, 5, 48))
     scale, shift = Draw(1, "data").uniform((2, 5, 1)) * 4 + 1, Draw(2, "data").normal((2, 5, 1))
-    torch.testing.assert_close(normalise_patches(patches * scale + shift), normalise_patches(patches), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        normalise_patches(patches * scale + shift), normalise_patches(patches), atol=1e-5, rtol=0
+    )
     per_channel = patches * torch.tensor([1.0, 2.0, 3.0]).repeat(16)
     assert (normalise_patches(per_channel) - normalise_patches(patches)).abs().max() > 0.1
 

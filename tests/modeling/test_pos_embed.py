@@ -8,14 +8,18 @@ def test_check_values():
     table = sincos_2d(768, 14)
     assert table.shape == (1, 197, 768)
     assert table.dtype == torch.float32
-    torch.testing.assert_close(table[0, 2, :3], torch.tensor([0.841471, 0.815251, 0.788593]), atol=1e-6, rtol=0)  # row 0, col 1
+    torch.testing.assert_close(
+        table[0, 2, :3], torch.tensor([0.841471, 0.815251, 0.788593]), atol=1e-6, rtol=0
+    )  # row 0, col 1
 
 
 @pytest.mark.parametrize(("width", "total"), [(768, 75_264), (1024, 100_352), (512, 50_176)])
 def test_each_pair_of_sine_and_cosine_counts_one(width, total):
     table = sincos_2d(width, 14).double()
     assert abs(table.square().sum() - total) < 1e-2
-    torch.testing.assert_close(table[0, 1:].square().sum(dim=1), torch.full((196,), width / 2).double(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        table[0, 1:].square().sum(dim=1), torch.full((196,), width / 2).double(), atol=1e-4, rtol=0
+    )
 
 
 def test_the_class_token_has_no_position():

@@ -52,14 +52,18 @@ def test_resizing_is_bicubic_with_a_of_minus_three_quarters():
     torch.testing.assert_close(matrix[0], edge, atol=1e-6, rtol=0)
     for row in (3, 10, 17):
         torch.testing.assert_close(matrix[row], F.one_hot(torch.tensor(row // 7), 32).float(), atol=1e-6, rtol=0)
-    spread = matrix.square().sum(dim=1).mean()  # pixels of one row and column are independent: the mean over both is the square
+    spread = (
+        matrix.square().sum(dim=1).mean()
+    )  # pixels of one row and column are independent: the mean over both is the square
     assert abs(spread - 0.863) < 2e-3
 
 
 def test_resizing_is_linear_so_noise_keeps_its_dimension():
     preprocess = Preprocess(MEAN, STD, input_size=20)
     images, noise = Draw(0, "data").uniform((2, 3, 8, 8)), Draw(0, "train").normal((2, 3, 8, 8))
-    torch.testing.assert_close(preprocess.resize(images + noise), preprocess.resize(images) + preprocess.resize(noise), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        preprocess.resize(images + noise), preprocess.resize(images) + preprocess.resize(noise), atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize(("mean", "std"), [([0.5], [0.5, 0.5]), ([0.5], [0.0]), ([0.5] * 3, [0.5, -1, 0.5])])

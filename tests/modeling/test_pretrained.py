@@ -48,7 +48,9 @@ def vit(pool, heads=3, **options):
 
 def autoencoder(**options):
     recipe = {"mask_ratio": 0.5, "norm_pix": False, "input_size": 8, **options}
-    return DenoisingMAE(vit(None), lambda e: MAEDecoder(e, 16, 1, 2), Gaussian(0.25), MSEMaskedPatches(), *OWN, **recipe)
+    return DenoisingMAE(
+        vit(None), lambda e: MAEDecoder(e, 16, 1, 2), Gaussian(0.25), MSEMaskedPatches(), *OWN, **recipe
+    )
 
 
 def classifier(pool="gap", head="linear"):
@@ -86,9 +88,17 @@ def test_every_official_file_gives_the_official_outputs(file, released, io, tmp_
         source = tmp_path / "x.safetensors"
         pytest.importorskip("safetensors.torch").save_file(released, source)
     model = load_pretrain(source, **HEADS, pixel_mean=io["config"]["pixel_mean"], pixel_std=io["config"]["pixel_std"])
-    assert (model.corruption, model.loss.__class__.__name__, model.mask_ratio, model.norm_pix) == (None, "MSEAllPatches", 0.75, True)
+    assert (model.corruption, model.loss.__class__.__name__, model.mask_ratio, model.norm_pix) == (
+        None,
+        "MSEAllPatches",
+        0.75,
+        True,
+    )
     assert not model.training
-    assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["encoder.pos_embed", "decoder.pos_embed"]
+    assert [name for name, p in model.named_parameters() if not p.requires_grad] == [
+        "encoder.pos_embed",
+        "decoder.pos_embed",
+    ]
     result = model.reconstruct(io["images"], noise=io["noise"], mask_noise=io["mask_u"])
     torch.testing.assert_close(result.latent, io["latent"], atol=1e-5, rtol=0)
     torch.testing.assert_close(result.pred, io["pred"], atol=1e-5, rtol=0)
@@ -137,10 +147,13 @@ def test_loading_leaves_the_dictionary_and_the_generator_alone(released):
 def test_released_sizes_are_read_off_the_tensors(size):
     width, depth, heads = {"vit_base": (768, 12, 12), "vit_large": (1024, 24, 16)}[size]
     with torch.device("meta"):
-        state = official_layout(DenoisingMAE(ViT(width, depth, heads, pool=None), MAEDecoder, None, MSEMaskedPatches(), *OWN).state_dict())
+        state = official_layout(
+            DenoisingMAE(ViT(width, depth, heads, pool=None), MAEDecoder, None, MSEMaskedPatches(), *OWN).state_dict()
+        )
     weights = read_weights(state)
     assert vit_options(weights, "encoder", None) == {
-        "width": width, "depth": depth, "num_heads": heads, "image_size": 224, "patch_size": 16, "in_channels": 3, "mlp_ratio": 4.0,
+        "width": width, "depth": depth, "num_heads": heads, "image_size": 224, "patch_size": 16, "in_channels": 3,
+        "mlp_ratio": 4.0,
     }  # fmt: skip
     assert decoder_options(weights, None) == {"width": 512, "depth": 8, "num_heads": 16}
 
@@ -198,7 +211,10 @@ def test_statistics_that_the_file_stores_otherwise_are_refused(tmp_path):
     for layout in ("dmaelab", "official"):
         save_weights(classifier(), tmp_path / "x.pth", layout)
         message = refused(load_classifier, tmp_path / "x.pth", pixel_mean="imagenet")
-        assert "stores pixel_mean [0.4, 0.5, 0.6], and [0.485, 0.456, 0.406] is given: leave it out (to change it on purpose," in message
+        assert (
+            "stores pixel_mean [0.4, 0.5, 0.6], and [0.485, 0.456, 0.406] is given: leave it out (to change it on"
+            " purpose," in message
+        )
         wrong = {"pixel_mean": OWN[0], "pixel_std": [0.2, 0.25, 0.3002]}
         assert "stores pixel_std [0.2, 0.25, 0.3], and" in refused(load_classifier, tmp_path / "x.pth", **wrong)
         load_classifier(tmp_path / "x.pth", pixel_mean=OWN[0], pixel_std=OWN[1])
@@ -232,11 +248,15 @@ def test_statistics_are_an_explicit_choice():
         ([0.5] * 3, [0.0] * 3, "0 < pixel_std <= 1"),
         ([float("nan")] * 3, [0.5] * 3, "in [0,1] pixel units"),
     ]:
-        assert wrong in refused(load_classifier, TINY / "classifier_gap.pth", num_heads=3, pixel_mean=mean, pixel_std=std)
+        assert wrong in refused(
+            load_classifier, TINY / "classifier_gap.pth", num_heads=3, pixel_mean=mean, pixel_std=std
+        )
 
 
 def test_the_other_function_is_named():
-    assert "holds a classifier: load it with load_classifier" in refused(load_pretrain, TINY / "classifier_gap.pth", **HEADS, **CIFAR)
+    assert "holds a classifier: load it with load_classifier" in refused(
+        load_pretrain, TINY / "classifier_gap.pth", **HEADS, **CIFAR
+    )
     assert "load it with load_pretrain" in refused(load_classifier, TINY / "pretrain.pth", num_heads=3, **CIFAR)
     resnet = Classifier(CifarResNet(8), 10, *OWN).state_dict()
     assert "missing backbone.cls_token, " in refused(load_classifier, resnet)
@@ -247,7 +267,11 @@ def test_the_other_function_is_named():
     ("removed", "added", "message"),
     [
         (["mask_token"], {}, "missing mask_token"),
-        (["norm.weight", "decoder_norm.bias", "decoder_embed.weight"], {}, "missing norm.weight, decoder_embed.weight, decoder_norm.bias"),
+        (
+            ["norm.weight", "decoder_norm.bias", "decoder_embed.weight"],
+            {},
+            "missing norm.weight, decoder_embed.weight, decoder_norm.bias",
+        ),
         (["patch_embed.proj.weight"], {}, "missing patch_embed.proj.weight"),
         (["pos_embed"], {"extra.x": (1,), "preprocess.y": (1,)}, "missing pos_embed; unexpected extra.x, preprocess.y"),
         ([], {"blocks.7.norm1.weight": (48,)}, "unexpected blocks.7.norm1.weight"),
@@ -255,12 +279,18 @@ def test_the_other_function_is_named():
         ([], {"pos_embed": (65, 48)}, "pos_embed is [65, 48]: expected 3 dimensions"),
         ([], {"norm.weight": (49,)}, "encoder.norm.weight is [49] in the file and [48] in the model"),
         ([], {"decoder_pred.bias": (12,)}, "decoder.pred.bias is [12] in the file and [48] in the model"),
-        ([], {"patch_embed.proj.weight": (48, 3, 4, 2)}, "encoder.patch_embed.proj.weight is [48, 3, 4, 2] in the file"),
+        (
+            [],
+            {"patch_embed.proj.weight": (48, 3, 4, 2)},
+            "encoder.patch_embed.proj.weight is [48, 3, 4, 2] in the file",
+        ),
     ],
     ids=str,
 )
 def test_what_is_missing_or_too_much_is_named(released, removed, added, message):
-    state = {name: value for name, value in released.items() if name not in removed} | {n: torch.zeros(s) for n, s in added.items()}
+    state = {name: value for name, value in released.items() if name not in removed} | {
+        n: torch.zeros(s) for n, s in added.items()
+    }
     assert message in refused(load_pretrain, state, **HEADS, **CIFAR)
 
 
@@ -282,7 +312,9 @@ def alone(released):
     before = torch.get_rng_state()
     with pytest.warns(UserWarning, match="holds an encoder only; its decoder is new") as caught:
         model = load_pretrain(
-            {"model": {name: value for name, value in released.items() if not name.startswith(("decoder_", "mask_"))}}, num_heads=3, **CIFAR
+            {"model": {name: value for name, value in released.items() if not name.startswith(("decoder_", "mask_"))}},
+            num_heads=3,
+            **CIFAR,
         )
     assert len(caught) == 1
     assert torch.equal(torch.get_rng_state(), before)
@@ -333,9 +365,16 @@ def test_a_linear_probe_of_the_official_code():
     """The class token after norm, then batch norm by running statistics without weights, eps 1e-6, then linear."""
     state = dict(load_file(TINY / "classifier_cls.pth")["model"])
     draw = Draw(0, "data")
-    mean, variance = draw.child("mean").normal((48,)), 1e-6 * draw.child("variance").uniform((48,))  # of the size of eps
+    mean, variance = (
+        draw.child("mean").normal((48,)),
+        1e-6 * draw.child("variance").uniform((48,)),
+    )  # of the size of eps
     weight, bias = state.pop("head.weight"), state.pop("head.bias")
-    state |= {"head.0.running_mean": mean, "head.0.running_var": variance, "head.0.num_batches_tracked": torch.tensor(9)}
+    state |= {
+        "head.0.running_mean": mean,
+        "head.0.running_var": variance,
+        "head.0.num_batches_tracked": torch.tensor(9),
+    }
     model = load_classifier({**state, "head.1.weight": weight, "head.1.bias": bias}, num_heads=3, **CIFAR)
     images = draw.uniform((2, 3, 32, 32))
     with torch.no_grad():
@@ -364,7 +403,9 @@ def test_an_autoencoder_comes_back(layout, suffix, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("layout", ["dmaelab", "official", "timm"])
-@pytest.mark.parametrize(("pool", "head"), [("gap", "linear"), ("cls", "linear"), ("cls", "bn_linear"), ("gap", "bn_linear")])
+@pytest.mark.parametrize(
+    ("pool", "head"), [("gap", "linear"), ("cls", "linear"), ("cls", "bn_linear"), ("gap", "bn_linear")]
+)
 def test_a_classifier_comes_back(pool, head, layout, suffix, tmp_path):
     pytest.importorskip("safetensors")
     model, path = classifier(pool, head), tmp_path / f"weights{suffix}"
@@ -386,7 +427,11 @@ def test_official_files_of_ours_load_as_official_ones(tmp_path):
     save_weights(model, tmp_path / "x.pth", "official")
     content = torch.load(tmp_path / "x.pth", weights_only=True)
     assert sorted(content) == ["dmaelab", "model"]
-    assert content["dmaelab"] == {"num_heads": 3, "pixel_mean": pytest.approx(OWN[0]), "pixel_std": pytest.approx(OWN[1])}
+    assert content["dmaelab"] == {
+        "num_heads": 3,
+        "pixel_mean": pytest.approx(OWN[0]),
+        "pixel_std": pytest.approx(OWN[1]),
+    }
     own = {name: value for name, value in model.state_dict().items() if not name.startswith("preprocess.")}
     assert set(content["model"]) == {official_name(name) for name in own}
     assert all(torch.equal(content["model"][official_name(name)], value) for name, value in own.items())
@@ -469,4 +514,6 @@ def test_names_that_are_no_text_are_no_weights():
 def test_a_wrong_entry_beside_the_weights(released):
     with pytest.raises(WeightsError, match="its entry 'dmaelab' is a list"):
         load_pretrain({"model": released, "dmaelab": [3]})
-    assert "num_heads x does not divide" in refused(load_pretrain, {"model": released, "dmaelab": {"num_heads": "x"}}, **CIFAR)
+    assert "num_heads x does not divide" in refused(
+        load_pretrain, {"model": released, "dmaelab": {"num_heads": "x"}}, **CIFAR
+    )

@@ -8,7 +8,7 @@ from dmaelab.utils.random import Draw
 
 @pytest.mark.parametrize(("depth", "numbers"), [(20, 269_722), (56, 853_018), (110, 1_727_962)])
 def test_numbers_of_parameters(depth, numbers):
-    """With a linear layer to ten classes: .27 M, .85 M and 1.7 M (He et al., 2016, Table 6; no weights in shortcuts)."""
+    """With ten classes: .27 M, .85 M and 1.7 M (He et al., 2016, Table 6; no weights in shortcuts)."""
     with torch.device("meta"):
         backbone = CifarResNet(depth)
     assert backbone.num_features == 64

@@ -13,7 +13,12 @@ SIZES = {"vit_base": (768, 12), "vit_large": (1024, 24)}
 
 def block_shapes(prefix, width):
     """Return the twelve tensors of a block."""
-    linear = {"attn.qkv": (3 * width, width), "attn.proj": (width, width), "mlp.fc1": (4 * width, width), "mlp.fc2": (width, 4 * width)}
+    linear = {
+        "attn.qkv": (3 * width, width),
+        "attn.proj": (width, width),
+        "mlp.fc1": (4 * width, width),
+        "mlp.fc2": (width, 4 * width),
+    }
     shapes = {f"{prefix}.{name}.weight": shape for name, shape in linear.items()}
     shapes |= {f"{prefix}.{name}.bias": shape[:1] for name, shape in linear.items()}
     return shapes | {f"{prefix}.{norm}.{kind}": (width,) for norm in ("norm1", "norm2") for kind in ("weight", "bias")}
@@ -34,7 +39,9 @@ def norm_shapes(name, width):
 
 
 def shapes_of(module):
-    return {name: tuple(value.shape) for name, value in module.state_dict().items() if not name.startswith("preprocess.")}
+    return {
+        name: tuple(value.shape) for name, value in module.state_dict().items() if not name.startswith("preprocess.")
+    }
 
 
 def count(module, trainable=False):
@@ -42,7 +49,8 @@ def count(module, trainable=False):
 
 
 @pytest.mark.parametrize(
-    ("name", "keys", "numbers", "trainable"), [("vit_base", 254, 111_907_840, 111_655_680), ("vit_large", 398, 329_541_888, 329_239_296)]
+    ("name", "keys", "numbers", "trainable"),
+    [("vit_base", 254, 111_907_840, 111_655_680), ("vit_large", 398, 329_541_888, 329_239_296)],
 )
 def test_autoencoders_have_the_tensors_of_the_public_weights(name, keys, numbers, trainable):
     width, depth = SIZES[name]
@@ -65,7 +73,9 @@ def test_classifiers_have_the_tensors_of_the_public_weights(name, keys, numbers,
     width, depth = SIZES[name]
     with torch.device("meta"):
         model = Classifier(build_backbone(name, pool=pool), 1000, *RGB)
-    expected = trunk_shapes("backbone.", width, depth) | norm_shapes("backbone.fc_norm" if pool == "gap" else "backbone.norm", width)
+    expected = trunk_shapes("backbone.", width, depth) | norm_shapes(
+        "backbone.fc_norm" if pool == "gap" else "backbone.norm", width
+    )
     expected |= {"head.weight": (1000, width), "head.bias": (1000,)}
     assert shapes_of(model) == expected
     assert len(expected) == keys
@@ -81,7 +91,12 @@ def test_classifier_of_ten_classes():
 def test_named_sizes(name):
     with torch.device("meta"):
         vit = build_backbone(name)
-    shape = {"vit_tiny": (192, 12, 3), "vit_small": (384, 12, 6), "vit_base": (768, 12, 12), "vit_large": (1024, 24, 16)}[name]
+    shape = {
+        "vit_tiny": (192, 12, 3),
+        "vit_small": (384, 12, 6),
+        "vit_base": (768, 12, 12),
+        "vit_large": (1024, 24, 16),
+    }[name]
     assert (vit.num_features, len(vit.blocks), vit.blocks[0].attn.num_heads) == shape
     assert (vit.input_size, vit.patch_size, vit.grid) == (224, 16, 14)
 
@@ -116,10 +131,14 @@ def test_tokens_are_a_set_but_for_their_positions():
     encoder = ViT(24, 2, 3, image_size=8, patch_size=4, pool=None)
     tokens = Draw(0, "data").normal((2, 4, 24))
     order = [2, 0, 3, 1]
-    torch.testing.assert_close(encoder.encode(tokens[:, order])[:, 1:], encoder.encode(tokens)[:, 1:][:, order], atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        encoder.encode(tokens[:, order])[:, 1:], encoder.encode(tokens)[:, 1:][:, order], atol=1e-5, rtol=0
+    )
     images = Draw(1, "data").normal((1, 3, 4, 4)).repeat(1, 1, 2, 2)  # four equal patches
     embedded = encoder.embed(images)[0]
-    torch.testing.assert_close(embedded[1] - embedded[0], (encoder.pos_embed[0, 2] - encoder.pos_embed[0, 1]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        embedded[1] - embedded[0], (encoder.pos_embed[0, 2] - encoder.pos_embed[0, 1]), atol=1e-5, rtol=0
+    )
 
 
 def test_positions_are_frozen_in_pre_training_only():
@@ -137,7 +156,12 @@ def test_layers_are_the_embedding_and_the_blocks():
     vit = ViT(24, 3, 3, image_size=8, patch_size=4)
     layers = vit.layers()
     names = {id(p): name for name, p in vit.named_parameters()}
-    assert [names[id(p)] for p in layers[0]] == ["cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias"]
+    assert [names[id(p)] for p in layers[0]] == [
+        "cls_token",
+        "pos_embed",
+        "patch_embed.proj.weight",
+        "patch_embed.proj.bias",
+    ]
     for index, layer in enumerate(layers[1:]):
         assert {names[id(p)].rpartition(".")[0].startswith(f"blocks.{index}.") for p in layer} == {True}
     assert [len(layer) for layer in layers] == [4, 12, 12, 12]

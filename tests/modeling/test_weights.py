@@ -35,7 +35,9 @@ def vit(pool, width=24, depth=1):
 
 
 def autoencoder(**options):
-    return DenoisingMAE(vit(None, **options), lambda e: MAEDecoder(e, 16, 1, 2), Gaussian(0.25), MSEAllPatches(), [0.0] * 3, [1.0] * 3)
+    return DenoisingMAE(
+        vit(None, **options), lambda e: MAEDecoder(e, 16, 1, 2), Gaussian(0.25), MSEAllPatches(), [0.0] * 3, [1.0] * 3
+    )
 
 
 def noisy_classifier(backbone):
@@ -63,8 +65,12 @@ def test_a_classifier_takes_the_encoder(pretrained, pool):
     initial = {name: value.clone() for name, value in model.export().state_dict().items()}
     report = load_pretrained(model, pretrained)
 
-    trunk = {name for name in initial if name.startswith("backbone.") and "norm." not in name.replace("backbone.blocks", "")}
-    new = {"head.weight", "head.bias"} | ({"backbone.fc_norm.weight", "backbone.fc_norm.bias"} if pool == "gap" else set())
+    trunk = {
+        name for name in initial if name.startswith("backbone.") and "norm." not in name.replace("backbone.blocks", "")
+    }
+    new = {"head.weight", "head.bias"} | (
+        {"backbone.fc_norm.weight", "backbone.fc_norm.bias"} if pool == "gap" else set()
+    )
     norm = {"backbone.norm.weight", "backbone.norm.bias"}
     decoder = {name for name in pretrained if name.startswith("decoder.")}
     assert set(report.new) == new
@@ -106,8 +112,14 @@ def test_a_classifier_takes_another_classifier(wrapped):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: noisy_classifier(vit("gap", width=48)), r"backbone.cls_token is [1, 1, 24] in the file and [1, 1, 48] in the model"),
-        (lambda: noisy_classifier(vit("gap", depth=2)), "backbone.blocks.1.norm1.weight is in the model and not in the file"),
+        (
+            lambda: noisy_classifier(vit("gap", width=48)),
+            r"backbone.cls_token is [1, 1, 24] in the file and [1, 1, 48] in the model",
+        ),
+        (
+            lambda: noisy_classifier(vit("gap", depth=2)),
+            "backbone.blocks.1.norm1.weight is in the model and not in the file",
+        ),
         (lambda: noisy_classifier(CifarResNet(8)), "backbone.conv1.weight is in the model and not in the file"),
         (lambda: autoencoder(width=48), "encoder.cls_token is [1, 1, 24] in the file and [1, 1, 48] in the model"),
         (lambda: autoencoder(depth=2), "encoder.blocks.1.norm1.weight is in the model and not in the file"),
@@ -141,18 +153,27 @@ def test_other_heads_than_the_file_tells_are_refused(pretrained):
     """No tensor shows them: without the check a model with others loads, and computes something else."""
     model = autoencoder()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    for facts, wrong in [({"num_heads": 4}, "num_heads 4, and the model has 3"), ({"decoder_num_heads": 4}, "decoder_num_heads 4, and")]:
-        assert f"trained with {wrong}" in refused(load_pretrained, model, {"model": pretrained, FACTS: {**facts_of(model), **facts}})
+    for facts, wrong in [
+        ({"num_heads": 4}, "num_heads 4, and the model has 3"),
+        ({"decoder_num_heads": 4}, "decoder_num_heads 4, and"),
+    ]:
+        assert f"trained with {wrong}" in refused(
+            load_pretrained, model, {"model": pretrained, FACTS: {**facts_of(model), **facts}}
+        )
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     message = refused(load_pretrained, noisy_classifier(vit("gap")), {"model": pretrained, FACTS: {"num_heads": 4}})
     assert message == "the dictionary: trained with num_heads 4, and the model has 3: set num_heads to 4"
-    load_pretrained(noisy_classifier(vit("gap")), {"model": pretrained, FACTS: {"num_heads": 3, "decoder_num_heads": 4}})
+    load_pretrained(
+        noisy_classifier(vit("gap")), {"model": pretrained, FACTS: {"num_heads": 3, "decoder_num_heads": 4}}
+    )
     load_pretrained(autoencoder(), {"model": timm_layout(pretrained), FACTS: {"num_heads": 3, "decoder_num_heads": 4}})
 
 
 def test_a_tensor_beside_a_wrapper_is_named():
     state = {**noisy_classifier(vit("gap")).state_dict(), "teacher.x": torch.ones(1)}
-    assert "teacher.x is in the file and not in the model" in refused(load_pretrained, noisy_classifier(vit("gap")), state)
+    assert "teacher.x is in the file and not in the model" in refused(
+        load_pretrained, noisy_classifier(vit("gap")), state
+    )
 
 
 def test_other_classes_are_another_architecture():
@@ -172,8 +193,12 @@ def test_exact_loading_misses_nothing():
     model = Classifier(vit("gap"), 4, [0.0] * 3, [1.0] * 3)
     without = {name: value for name, value in state.items() if name != "preprocess.pixel_std"}
     assert "preprocess.pixel_std is in the model and not in the file" in refused(load_exact, model, without, "file")
-    assert "extra is in the file and not in the model" in refused(load_exact, model, {**state, "extra": torch.zeros(1)}, "file")
-    assert "head.bias is [5] in the file and [4] in the model" in refused(load_exact, model, {**state, "head.bias": torch.zeros(5)}, "file")
+    assert "extra is in the file and not in the model" in refused(
+        load_exact, model, {**state, "extra": torch.zeros(1)}, "file"
+    )
+    assert "head.bias is [5] in the file and [4] in the model" in refused(
+        load_exact, model, {**state, "head.bias": torch.zeros(5)}, "file"
+    )
     assert torch.equal(model.preprocess.pixel_mean.flatten(), torch.zeros(3))
 
 
@@ -222,13 +247,18 @@ def test_positions_of_another_grid_are_interpolated(pretrained):
         [0.0] * 3,
         [1.0] * 3,
     )
-    assert load_pretrained(larger, pretrained).resized == ["encoder.pos_embed 2x2 -> 4x4", "decoder.pos_embed 2x2 -> 4x4"]
+    assert load_pretrained(larger, pretrained).resized == [
+        "encoder.pos_embed 2x2 -> 4x4",
+        "decoder.pos_embed 2x2 -> 4x4",
+    ]
 
 
 def test_a_table_that_is_no_grid_or_of_another_width_is_refused(pretrained):
     for shape in ((1, 4, 24), (1, 17, 32), (17, 24), (1, 1, 24)):
         state = {**pretrained, "encoder.pos_embed": torch.zeros(shape)}
-        assert f"backbone.pos_embed is {list(shape)} in the file" in refused(load_pretrained, noisy_classifier(vit("gap")), state)
+        assert f"backbone.pos_embed is {list(shape)} in the file" in refused(
+            load_pretrained, noisy_classifier(vit("gap")), state
+        )
 
 
 def test_numbers_of_another_kind_are_refused(pretrained):
@@ -238,10 +268,17 @@ def test_numbers_of_another_kind_are_refused(pretrained):
 
 @pytest.mark.parametrize(
     ("content", "shown"),
-    [({}, "nothing"), ({"model": 3, "epoch": 1}, "model, epoch"), ({"a": torch.ones(1), "b": "x"}, "a, b"), ({"model": {}}, "model")],
+    [
+        ({}, "nothing"),
+        ({"model": 3, "epoch": 1}, "model, epoch"),
+        ({"a": torch.ones(1), "b": "x"}, "a, b"),
+        ({"model": {}}, "model"),
+    ],
 )
 def test_a_file_without_weights_is_named(content, shown):
-    assert f"holds no weights: neither tensors by name nor an entry 'model' of such ({shown})" in refused(read_weights, content)
+    assert f"holds no weights: neither tensors by name nor an entry 'model' of such ({shown})" in refused(
+        read_weights, content
+    )
 
 
 @pytest.fixture
@@ -271,7 +308,9 @@ def test_a_truncated_file_is_named(saved, share):
     assert "truncated or not a checkpoint" in message
 
 
-@pytest.mark.parametrize("content", [b"hello\n", b"t.", b"u.", b"G1.", b"0.", bytes(range(256)), b"PK\x03\x04 but no archive"])
+@pytest.mark.parametrize(
+    "content", [b"hello\n", b"t.", b"u.", b"G1.", b"0.", bytes(range(256)), b"PK\x03\x04 but no archive"]
+)
 def test_other_files_are_no_checkpoints(saved, content):
     saved.write_bytes(content)
     assert "not a " in refused(load_file, saved)
@@ -287,7 +326,9 @@ class Payload:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))], ids=["torch", "pickle"])
+@pytest.mark.parametrize(
+    "save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))], ids=["torch", "pickle"]
+)
 def test_pickled_code_is_never_run(saved, tmp_path, save):
     save({"model": {"a": torch.ones(2)}, "args": Payload(tmp_path / "executed")}, saved)
     message = refused(load_file, saved)

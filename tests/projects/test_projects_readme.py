@@ -48,7 +48,9 @@ def test_the_steps_work(followed):
     (commands,) = blocks("bash")
     outputs = []
     for command in commands.splitlines():
-        done = subprocess.run(command, shell=True, cwd=followed, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, shell=True, cwd=followed, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         outputs.append(done.stdout)
     tests, listing, dry_run, _ = outputs

@@ -5,7 +5,13 @@ import pytest
 from dmaelab.records.log import CertificationLog
 from dmaelab.records.row import CERTIFY_COLUMNS, make_row
 
-IDENTITY = {"sigma": 0.25, "alpha": 0.001, "certifier": {"name": "cohen"}, "shape": (1, 8, 8), "subset": {"count": 4, "hash": "ab"}}
+IDENTITY = {
+    "sigma": 0.25,
+    "alpha": 0.001,
+    "certifier": {"name": "cohen"},
+    "shape": (1, 8, 8),
+    "subset": {"count": 4, "hash": "ab"},
+}
 CONTEXT = {"command": ["certify"], "torch": "2.0"}
 
 
@@ -25,7 +31,11 @@ def row():
     """Make a row; the radius has more digits than the log's column of that name."""
 
     def make(index, label=3, prediction=3, radius=0.1 + 0.2, seconds=0.5):
-        extra = {column: math.nan for column in CERTIFY_COLUMNS} | {"top": label, "radius_full": radius, "stop_reason": "n"}
+        extra = {column: math.nan for column in CERTIFY_COLUMNS} | {
+            "top": label,
+            "radius_full": radius,
+            "stop_reason": "n",
+        }
         return make_row(index, label, prediction, radius, seconds, extra)
 
     return make

@@ -13,7 +13,13 @@ from dmaelab.records.folders import read_folders, read_header
 from dmaelab.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-IDENTITY = {"sigma": 0.25, "alpha": 0.001, "certifier": {"name": "cohen"}, "shape": (1, 8, 8), "subset": {"count": 4, "hash": "ab"}}
+IDENTITY = {
+    "sigma": 0.25,
+    "alpha": 0.001,
+    "certifier": {"name": "cohen"},
+    "shape": (1, 8, 8),
+    "subset": {"count": 4, "hash": "ab"},
+}
 
 
 def test_a_log_is_a_header_and_rows(open_log, row):

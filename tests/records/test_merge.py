@@ -50,7 +50,9 @@ def test_folders_of_one_identity_are_merged(open_log, row):
 def test_folders_of_different_identities_are_refused(open_log):
     with open_log("a") as first, open_log("b", identity={"sigma": 0.5}) as second:
         pass
-    with pytest.raises(UserError, match=r"different certifications: alpha is .* absent here; .*sigma is 0.25 there, 0.5 here"):
+    with pytest.raises(
+        UserError, match=r"different certifications: alpha is .* absent here; .*sigma is 0.25 there, 0.5 here"
+    ):
         read_folders([first.folder, second.folder])
 
 

@@ -68,7 +68,10 @@ def test_blank_lines_at_the_end_are_nothing(write):
         (HEAD + "0\tcat\t3\t0.5\t1\t1\n", "column 'label': .*cat"),
         (HEAD + "0\t3\t3\tnan\t1\t1\n", "column 'radius': a radius is not finite, image 0"),
         (HEAD + "0\t3\t3\t0.5\t1\tlong\n", "column 'time': .*long"),
-        (HEAD + "7\t3\t3\t0.5\t1\t1\n8\t3\t3\t0.5\t1\t1\n7\t3\t3\t0.5\t1\t1\n", "image 7 has two rows, in lines 2 and 4"),
+        (
+            HEAD + "7\t3\t3\t0.5\t1\t1\n8\t3\t3\t0.5\t1\t1\n7\t3\t3\t0.5\t1\t1\n",
+            "image 7 has two rows, in lines 2 and 4",
+        ),
         (HEAD + "7\t3\t3\t0.5\t1\t1\n07\t3\t3\t0.5\t1\t1\n", "image 7 has two rows, in lines 2 and 3"),
     ],
 )
@@ -126,7 +129,10 @@ def test_an_incomplete_folder_and_repeated_images_are_reported(open_log, row):
     with open_log() as log:
         log.append(row(7))
     (log.folder / "shard-000-of-002.tsv").write_bytes(log.path.read_bytes())
-    with pytest.warns(UserWarning, match="incomplete: 1 of 4"), pytest.warns(UserWarning, match="1 images are recorded twice"):
+    with (
+        pytest.warns(UserWarning, match="incomplete: 1 of 4"),
+        pytest.warns(UserWarning, match="1 images are recorded twice"),
+    ):
         assert len(read_log(log.folder)) == 1
 
 
@@ -164,7 +170,12 @@ def test_some_rows_of_a_log(open_log, row):
     read = read_log(log.folder)
     assert read.take(np.array([2, 0])).index.tolist() == [8, 3]
     some = read.take(read.radius > 0.4)
-    assert (some.index.tolist(), some.radius.tolist(), some.extra["top"].tolist(), len(some)) == ([5, 8], [0.5, 0.8], [3, 3], 2)
+    assert (some.index.tolist(), some.radius.tolist(), some.extra["top"].tolist(), len(some)) == (
+        [5, 8],
+        [0.5, 0.8],
+        [3, 3],
+        2,
+    )
     assert some.header == read.header
 
 

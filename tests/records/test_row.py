@@ -4,10 +4,32 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from dmaelab.records.row import BASE_COLUMNS, CERTIFY_COLUMNS, floor_radius, format_row, format_value, make_row, parse_row, parse_value
+from dmaelab.records.row import (
+    BASE_COLUMNS,
+    CERTIFY_COLUMNS,
+    floor_radius,
+    format_row,
+    format_value,
+    make_row,
+    parse_row,
+    parse_value,
+)
 from dmaelab.utils.errors import UserError
 
-WORST = [0.1 + 0.2, 0.29, 1.005, 0.1234565, 0.9999999, 3.8114565633899145, 1e-7, 5e-324, 0.57, 1.1, 4.35, math.nextafter(0.25, 0)]
+WORST = [
+    0.1 + 0.2,
+    0.29,
+    1.005,
+    0.1234565,
+    0.9999999,
+    3.8114565633899145,
+    1e-7,
+    5e-324,
+    0.57,
+    1.1,
+    4.35,
+    math.nextafter(0.25, 0),
+]
 
 
 @pytest.mark.parametrize("radius", WORST)
@@ -33,7 +55,9 @@ def test_radius_columns_hold_no_impossible_radius():
             floor_radius(radius)
 
 
-@pytest.mark.parametrize("value", [0.1, 1 / 3, 1.0, 5e-324, 1.7e308, 0, -1, 12345678901234567890, "99/100", "n", "1_000"])
+@pytest.mark.parametrize(
+    "value", [0.1, 1 / 3, 1.0, 5e-324, 1.7e308, 0, -1, 12345678901234567890, "99/100", "n", "1_000"]
+)
 def test_cells_read_back_exactly(value):
     back = parse_value(format_value(value))
     assert back == value
@@ -79,4 +103,7 @@ def test_a_row_that_does_not_fit_its_columns_is_refused():
 
 def test_a_certifier_may_bring_columns_of_its_own():
     columns = (*BASE_COLUMNS, "votes")
-    assert parse_row(columns, format_row(columns, make_row(0, 1, 1, 0.5, 0.0, {"votes": "1,2,3"})).split("\t"))["votes"] == "1,2,3"
+    assert (
+        parse_row(columns, format_row(columns, make_row(0, 1, 1, 0.5, 0.0, {"votes": "1,2,3"})).split("\t"))["votes"]
+        == "1,2,3"
+    )

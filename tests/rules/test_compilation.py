@@ -20,7 +20,12 @@ def vit(pool="gap"):
     ("make", "blocks"),
     [
         (lambda: Classifier(vit(), 10, [0.5] * 3, [0.5] * 3), 3),
-        (lambda: DenoisingMAE(vit(None), lambda e: MAEDecoder(e, 16, 2, 2), None, MSEAllPatches(), [0.5] * 3, [0.5] * 3), 5),
+        (
+            lambda: DenoisingMAE(
+                vit(None), lambda e: MAEDecoder(e, 16, 2, 2), None, MSEAllPatches(), [0.5] * 3, [0.5] * 3
+            ),
+            5,
+        ),
         (lambda: CifarResNet(20), 9),
         (lambda: torchvision.models.resnet18(), 8),
         (lambda: torchvision.models.VisionTransformer(32, 16, 4, 2, 16, 32), 4),

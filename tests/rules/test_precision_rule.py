@@ -7,7 +7,12 @@ from dmaelab.rules.precision import precision_rule
 
 @pytest.mark.parametrize(
     ("flags", "expected"),
-    [("fpu avx2 fma", "fp32"), ("fpu avx512f avx512_bf16", "bf16"), ("amx_bf16 amx_tile", "bf16"), ("asimd bf16 i8mm", "bf16")],
+    [
+        ("fpu avx2 fma", "fp32"),
+        ("fpu avx512f avx512_bf16", "bf16"),
+        ("amx_bf16 amx_tile", "bf16"),
+        ("asimd bf16 i8mm", "bf16"),
+    ],
 )
 def test_a_processor_gets_what_it_has_instructions_for(monkeypatch, flags, expected):
     monkeypatch.setattr(Path, "read_text", lambda path: f"processor : 0\nflags : {flags}\n")

@@ -22,14 +22,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def run(code, **environment):
     kept = {name: value for name, value in os.environ.items() if name not in NAMES}
-    result = subprocess.run([sys.executable, "-c", code], env={**kept, **environment}, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], env={**kept, **environment}, capture_output=True, text=True, check=True
+    )
     return result.stdout.strip()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
 def test_freed_memory_is_kept_here_and_in_the_processes_to_come():
     plain = int(run(FAULTS))
-    assert plain > 20 * 2**25 // 2**16  # fewer than this would be pages of more than 64 KiB, and there is nothing to save
+    assert (
+        plain > 20 * 2**25 // 2**16
+    )  # fewer than this would be pages of more than 64 KiB, and there is nothing to save
     assert int(run(TUNE + FAULTS)) < plain / 4
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {FAULTS!r}], check=True)"
     assert int(run(TUNE + child)) < plain / 4
@@ -38,14 +42,23 @@ def test_freed_memory_is_kept_here_and_in_the_processes_to_come():
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
-        ({}, {"GOMP_SPINCOUNT": "1000", "MALLOC_MMAP_THRESHOLD_": str(2**31 - 1), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}),
+        (
+            {},
+            {
+                "GOMP_SPINCOUNT": "1000",
+                "MALLOC_MMAP_THRESHOLD_": str(2**31 - 1),
+                "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+            },
+        ),
         ({"GOMP_SPINCOUNT": "9", "MALLOC_TRIM_THRESHOLD_": "0"}, {}),
         ({"OMP_WAIT_POLICY": "ACTIVE", "MALLOC_MMAP_THRESHOLD_": "4096"}, {}),
         ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4096"}, {"GOMP_SPINCOUNT": "1000"}),
     ],
 )
 def test_what_the_user_has_set_stays(given, kept):
-    shown = run(TUNE + f"import os; print({{name: os.environ[name] for name in {NAMES} if name in os.environ}})", **given)
+    shown = run(
+        TUNE + f"import os; print({{name: os.environ[name] for name in {NAMES} if name in os.environ}})", **given
+    )
     assert shown == str({name: {**given, **kept}[name] for name in NAMES if name in {**given, **kept}})
 
 

@@ -23,7 +23,9 @@ SHORT = PGD(steps=8, restarts=2, samples=8)
 
 
 class Halfspace(nn.Module):
-    """``w (x - 1/2) > 0``: its smoothed classifier is itself, at the distance ``|w (x - 1/2)| / |w|`` from the boundary."""
+    """``w (x - 1/2) > 0``: its smoothed classifier is itself, at the distance ``|w (x - 1/2)| / |w|`` from the
+    boundary.
+    """
 
     def __init__(self, weight):
         super().__init__()
@@ -138,7 +140,9 @@ def test_candidates_are_images_inside_the_open_ball(ring, name, radius):
     offsets = (found.double() - images).flatten(1)
     if name == "quantised_gaussian":
         offsets = (LEVELS * offsets).round() / LEVELS
-    assert torch.allclose(distances, torch.linalg.vector_norm(offsets, ord=1 if name in ("laplace", "uniform") else 2, dim=1))
+    assert torch.allclose(
+        distances, torch.linalg.vector_norm(offsets, ord=1 if name in ("laplace", "uniform") else 2, dim=1)
+    )
     assert (distances < radius).all()
     if radius == 0.05 and name != "quantised_gaussian":
         assert (distances > 0.99 * radius).sum() >= 8  # and they use it
@@ -179,7 +183,9 @@ def test_projections():
         other = torch.randn(5, 40, generator=generator, dtype=torch.float64)
         other = other / other.abs().sum(1, keepdim=True) * limits
         assert (((offsets - l1) * (other - l1)).sum(1) <= 1e-9).all()
-    assert torch.equal(project_l1(torch.zeros(1, 3, dtype=torch.float64), limits[:1]), torch.zeros(1, 3, dtype=torch.float64))
+    assert torch.equal(
+        project_l1(torch.zeros(1, 3, dtype=torch.float64), limits[:1]), torch.zeros(1, 3, dtype=torch.float64)
+    )
 
 
 def test_parameters_take_no_gradient_and_get_back_what_they_had(halfspace):
@@ -227,7 +233,10 @@ def test_the_same_attack_again_whatever_shares_its_batch(halfspace):
     alone = attack(classifier, images[1:2], claims[1:2], indices=[1], batch_size=17)
     other = attack(classifier, images, claims, seed=1)
     for a, b in zip(first.images, again.images, strict=True):
-        assert all(torch.equal(x.candidate, y.candidate) and x[1:] == y[1:] for x, y in zip(a.attempts, b.attempts, strict=True))
+        assert all(
+            torch.equal(x.candidate, y.candidate) and x[1:] == y[1:]
+            for x, y in zip(a.attempts, b.attempts, strict=True)
+        )
     for x, y in zip(first.images[1].attempts, alone.images[0].attempts, strict=True):
         assert torch.allclose(x.candidate, y.candidate, atol=1e-5)
     assert not torch.equal(first.images[0].attempts[1].candidate, other.images[0].attempts[1].candidate)
@@ -271,7 +280,9 @@ def test_a_classifier_that_is_sure_or_has_no_gradient(halfspace):
 
 def test_outcomes_and_the_worst_attempt():
     def made(*attempts):
-        return AttackedImage(0, 4, 0.5, tuple(Attempt(torch.zeros(1, 1, 1), 0.4, answer, lead) for answer, lead in attempts))
+        return AttackedImage(
+            0, 4, 0.5, tuple(Attempt(torch.zeros(1, 1, 1), 0.4, answer, lead) for answer, lead in attempts)
+        )
 
     assert (made((4, 90), (4, 80)).outcome, made((4, 90), (4, 80)).worst.lead) == ("held", 80)
     assert (made((-1, 3), (4, 80)).outcome, made((-1, 3), (4, 80)).worst.answer) == ("abstained", -1)
@@ -279,7 +290,8 @@ def test_outcomes_and_the_worst_attempt():
 
 
 @pytest.mark.parametrize(
-    ("tried", "restarts", "alpha", "allowed"), [(1, 1, 1e-6, 0), (20, 2, 0.001, 2), (1000, 2, 0.001, 10), (5, 2, 0.5, 5), (20, 1, 1e-5, 0)]
+    ("tried", "restarts", "alpha", "allowed"),
+    [(1, 1, 1e-6, 0), (20, 2, 0.001, 2), (1000, 2, 0.001, 10), (5, 2, 0.5, 5), (20, 1, 1e-5, 0)],
 )
 def test_changes_that_alpha_allows(tried, restarts, alpha, allowed):
     report = AttackReport((), tried, restarts, alpha)
@@ -310,11 +322,23 @@ class Sup(Corruption):
         ({"indices": [1, 1, 2]}, "2 different indices"),
         ({"certificates": [(5, 0.1)] * 3}, "certified as class 5, but num_classes is 2"),
         ({"certificates": [(-1, 0.0)] * 3}, "nothing to attack"),
-        ({"certificates": [(2, 0.1)] * 3, "num_classes": 3}, r"returns \[48, 2\] for 48 images, but a certificate names class 2"),
+        (
+            {"certificates": [(2, 0.1)] * 3, "num_classes": 3},
+            r"returns \[48, 2\] for 48 images, but a certificate names class 2",
+        ),
         ({"num_classes": 3}, "num_classes=3"),
         ({"images": [torch.full((1, 4, 4), 2.0)] * 3}, "values from 2 to 2"),
-        ({"images": [torch.zeros(1, 4, 4), torch.zeros(1, 2, 2), torch.zeros(1, 4, 4)]}, r"\[1, 2, 2\], not \[1, 4, 4\]"),
-        ({"images": [torch.full((1, 4, 4), 0.1234)] * 3, "corruption": build_corruption("quantised_gaussian", sigma=0.25)}, "8-bit images"),
+        (
+            {"images": [torch.zeros(1, 4, 4), torch.zeros(1, 2, 2), torch.zeros(1, 4, 4)]},
+            r"\[1, 2, 2\], not \[1, 4, 4\]",
+        ),
+        (
+            {
+                "images": [torch.full((1, 4, 4), 0.1234)] * 3,
+                "corruption": build_corruption("quantised_gaussian", sigma=0.25),
+            },
+            "8-bit images",
+        ),
         ({"n": 5}, "^n is 5: no vote of so few samples .*, give n >= 11$"),
     ],
 )
@@ -336,7 +360,9 @@ def test_an_attack_needs_at_least_one_of_each(name):
 @pytest.mark.slow
 def test_the_example_of_any_module():
     pytest.importorskip("torchvision")
-    (example,) = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs/attack.md").read_text(), re.DOTALL)
+    (example,) = re.findall(
+        r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs/attack.md").read_text(), re.DOTALL
+    )
     torch.manual_seed(0)
     names = {}
     exec(example.replace("10_000", "200").replace("steps=20", "steps=2"), names)

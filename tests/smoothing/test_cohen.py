@@ -18,7 +18,9 @@ TWO_SIDED = json.loads((Path(__file__).parents[1] / "data" / "golden_sequential.
 def test_radii_equal_the_golden_ones_and_are_never_above(golden, drive):
     case = Case(2, GaussianL2(), golden["sigma"])
     certifier = Cohen(n0=100, n=golden["n"], alpha=golden["alpha"])
-    certificate = drive(certifier, case, selection=[100, 0, 0], estimation=[golden["nA"], golden["n"] - golden["nA"], 0])
+    certificate = drive(
+        certifier, case, selection=[100, 0, 0], estimation=[golden["nA"], golden["n"] - golden["nA"], 0]
+    )
     assert certificate.p_lower == pytest.approx(float(golden["pA_lower"]), abs=1e-11)
     assert (certificate.prediction == ABSTAIN) is golden["abstain"]
     assert certificate.radius == pytest.approx(float(golden["radius"]), abs=1e-8)
@@ -26,7 +28,9 @@ def test_radii_equal_the_golden_ones_and_are_never_above(golden, drive):
 
 
 def test_columns_of_the_row(drive):
-    certificate = drive(Cohen(100, 1000, 0.001), Case(3, GaussianL2(), 0.25), selection=[20, 70, 10, 0], estimation=[30, 900, 50, 20])
+    certificate = drive(
+        Cohen(100, 1000, 0.001), Case(3, GaussianL2(), 0.25), selection=[20, 70, 10, 0], estimation=[30, 900, 50, 20]
+    )
     values = {column: certificate.column(column) for column in Cohen.columns}
     assert values["top"] == 1
     assert (values["count_a"], values["count_b"], values["runner_up"]) == (900, 50, 2)
@@ -63,21 +67,31 @@ def test_a_wrong_class_can_be_skipped_by_its_label(drive):
     certifier = Cohen(100, 1000, skip_wrong=True)
     wrong, right = Case(2, GaussianL2(), 0.25, label=1), Case(2, GaussianL2(), 0.25, label=0)
     skipped = drive(certifier, wrong, selection=[90, 10, 0])
-    assert (skipped.prediction, skipped.radius, skipped.n, skipped.samples, skipped.stop_reason) == (0, 0.0, 0, 100, "wrong_class")
+    assert (skipped.prediction, skipped.radius, skipped.n, skipped.samples, skipped.stop_reason) == (
+        0,
+        0.0,
+        0,
+        100,
+        "wrong_class",
+    )
     assert math.isnan(skipped.p_lower)
     assert drive(certifier, right, selection=[90, 10, 0], estimation=[1000, 0, 0]).radius > 0
     with pytest.raises(UserError, match="skip_wrong needs the label"):
         certifier.check(Case(2, GaussianL2(), 0.25))
 
 
-@pytest.mark.parametrize(("options", "words"), [({"weight": 1.0}, "weight is 1.0"), ({"skip_wrong": "yes"}, "skip_wrong is 'yes'")])
+@pytest.mark.parametrize(
+    ("options", "words"), [({"weight": 1.0}, "weight is 1.0"), ({"skip_wrong": "yes"}, "skip_wrong is 'yes'")]
+)
 def test_bad_options_are_one_line(options, words):
     with pytest.raises(UserError, match=words):
         Cohen(**options)
 
 
 def test_the_class_comes_from_the_selection_sample_only(drive):
-    certificate = drive(Cohen(100, 1000, 0.001), Case(2, GaussianL2(), 0.25), selection=[51, 49, 0], estimation=[0, 1000, 0])
+    certificate = drive(
+        Cohen(100, 1000, 0.001), Case(2, GaussianL2(), 0.25), selection=[51, 49, 0], estimation=[0, 1000, 0]
+    )
     assert (certificate.prediction, certificate.radius, certificate.top) == (ABSTAIN, 0.0, 0)
 
 

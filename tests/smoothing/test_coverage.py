@@ -28,7 +28,12 @@ class Votes:
     """The votes of one image with known probabilities; the selection stream is one draw, the other grows."""
 
     def __init__(self, rng, probabilities):
-        self.rng, self.probabilities, self.counts, self.drawn = rng, probabilities, np.zeros(len(probabilities) + 1, np.int64), 0
+        self.rng, self.probabilities, self.counts, self.drawn = (
+            rng,
+            probabilities,
+            np.zeros(len(probabilities) + 1, np.int64),
+            0,
+        )
 
     def __call__(self, stream, total):
         if stream == "selection":

@@ -12,14 +12,18 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 def network():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
 def test_the_rule_of_the_device_fills_in_what_is_left_open(device):
     rule = Evaluation().resolved(device)
     assert None not in (rule.channels_last, rule.compile, rule.cuda_graph)
-    assert Evaluation("bf16", channels_last=True, compile="blocks").resolved(device) == Evaluation("bf16", True, "blocks", rule.cuda_graph)
+    assert Evaluation("bf16", channels_last=True, compile="blocks").resolved(device) == Evaluation(
+        "bf16", True, "blocks", rule.cuda_graph
+    )
 
 
 def test_unknown_precision_is_one_line():
@@ -30,7 +34,9 @@ def test_unknown_precision_is_one_line():
 def test_what_cannot_be_evaluated_so_is_one_line():
     with pytest.raises(UserError, match=r"compile is 'block': choose True, False or 'blocks'"):
         Evaluation(compile="block")
-    with pytest.raises(UserError, match=r"cuda_graph is True and the device is 'cpu': a CUDA graph needs a CUDA device"):
+    with pytest.raises(
+        UserError, match=r"cuda_graph is True and the device is 'cpu': a CUDA graph needs a CUDA device"
+    ):
         Evaluation(cuda_graph=True).resolved(CPU)
     with pytest.raises(UserError, match=r"Sequential has no repeated blocks to compile: set compile=True"):
         Evaluation(compile="blocks").prepare(network())
@@ -71,7 +77,8 @@ def test_a_compiled_module_certifies_and_says_so(tmp_path):
     rows = {}
     for name, compiled in (("eager", False), ("compiled", True)):
         rows[name] = certify_images(
-            network(), lambda index: (torch.full((3, 8, 8), index / 4), 0), range(3), Cohen(20, 200, 0.001), Gaussian(0.25), num_classes=3,
+            network(), lambda index: (torch.full((3, 8, 8), index / 4), 0), range(3), Cohen(20, 200, 0.001),
+            Gaussian(0.25), num_classes=3,
             out=tmp_path / name, batch_size=64, evaluation=Evaluation(compile=compiled), progress=False,
         )  # fmt: skip
         assert read_header(tmp_path / name)["identity"]["compile"] is compiled

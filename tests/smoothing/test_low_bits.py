@@ -57,7 +57,9 @@ def certify(detector, corruption):
 
 def contradict(dark, light):
     """Return whether the certificate of one image covers the other, which is answered differently."""
-    certified = [certificate.prediction for certificate in (dark, light) if certificate.prediction != SmoothedClassifier.ABSTAIN]
+    certified = [
+        certificate.prediction for certificate in (dark, light) if certificate.prediction != SmoothedClassifier.ABSTAIN
+    ]
     return len(set(certified)) == 2 and max(dark.radius, light.radius) > DISTANCE
 
 

@@ -10,7 +10,9 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden_predict.json")
 CASE = Case(2, GaussianL2(), 0.25)
 
 
-@pytest.mark.parametrize("golden", [g for g in GOLDEN if g["count1"] + g["count2"] >= 11], ids=lambda g: f"{g['count1']}-{g['count2']}")
+@pytest.mark.parametrize(
+    "golden", [g for g in GOLDEN if g["count1"] + g["count2"] >= 11], ids=lambda g: f"{g['count1']}-{g['count2']}"
+)
 def test_golden_p_values(golden, drive):
     count1, count2 = golden["count1"], golden["count2"]
     certificate = drive(Predict(count1 + count2, golden["alpha"]), CASE, prediction=[count2, count1, 0])
@@ -22,7 +24,13 @@ def test_golden_p_values(golden, drive):
 def test_columns_of_the_row(drive):
     certificate = drive(Predict(100, 0.001), CASE, prediction=[10, 90, 0])
     values = {column: certificate.column(column) for column in Predict.columns}
-    assert (values["top"], values["count_a"], values["n"], values["count_b"], values["runner_up"]) == (1, 90, 100, 10, 0)
+    assert (values["top"], values["count_a"], values["n"], values["count_b"], values["runner_up"]) == (
+        1,
+        90,
+        100,
+        10,
+        0,
+    )
 
 
 def test_non_finite_outputs_are_never_the_class(drive):

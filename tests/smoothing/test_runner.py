@@ -27,7 +27,8 @@ def run(brightness, images, tmp_path):
 
     def certify(out="log", **changes):
         options = {
-            "classifier": brightness, "images": images.__getitem__, "indices": range(len(images)), "certifier": Cohen(20, 300, 0.001),
+            "classifier": brightness, "images": images.__getitem__, "indices": range(len(images)),
+            "certifier": Cohen(20, 300, 0.001),
             "corruption": Gaussian(0.25), "num_classes": 3, "out": tmp_path / out, "batch_size": 64, "progress": False,
         }  # fmt: skip
         return certify_images(**(options | changes))
@@ -73,7 +74,9 @@ def test_images_are_certified_for_what_they_are(run):
     rows = run()
     assert [row["idx"] for row in rows] == list(range(12))
     dark = [row for row in rows if row["idx"] % 8 == 0]  # 0.4 away from the nearest other class
-    assert all(row["predict"] == row["label"] == 0 and row["correct"] == 1 and 0 < row["radius"] <= 0.38 for row in dark)
+    assert all(
+        row["predict"] == row["label"] == 0 and row["correct"] == 1 and 0 < row["radius"] <= 0.38 for row in dark
+    )
     assert all(row["radius"] <= row["radius_full"] < row["radius"] + 1e-6 for row in rows)
     assert all(row["time"] > 0 and row["samples"] == 320 for row in rows)
 
@@ -133,7 +136,9 @@ def test_a_killed_run_goes_on_to_the_same_log(run, comparable, images, tmp_path)
     shard = folder / "shard-000-of-001.tsv"
     code = textwrap.dedent(CHILD).format(tests=str(Path(__file__).parent))
     for wanted in (3, 15):
-        child = subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, str(folder)], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
         deadline = time.monotonic() + 60
         while not (shard.exists() and shard.read_bytes().count(b"\n") > wanted):
             assert child.poll() is None, "the child ended before it was killed"
@@ -159,7 +164,13 @@ def test_no_two_chunks_of_a_run_share_noise(run):
             return samples
 
     for seed in (5, 5 + 2**32):
-        run(f"seed{seed}", images=lambda _: (torch.full((1, 4, 4), 0.5), 1), indices=range(40), corruption=Recording(0.25), seed=seed)
+        run(
+            f"seed{seed}",
+            images=lambda _: (torch.full((1, 4, 4), 0.5), 1),
+            indices=range(40),
+            corruption=Recording(0.25),
+            seed=seed,
+        )
     assert len(chunks) == 2 * 40 * (256 + 2 * 256)  # of 20 selection and 300 estimation samples, made in whole chunks
     assert len(set(chunks)) == len(chunks)
 
@@ -234,13 +245,23 @@ def test_the_header_tells_what_determines_the_rows(run, tmp_path):
     run(identity={"plugins": ["mine"]}, context={"data": "dim"})
     header = json.loads((tmp_path / "log" / "header.json").read_text())
     identity = header["identity"]
-    assert (identity["sigma"], identity["alpha"], identity["n0"], identity["n"], identity["seed"]) == (0.25, 0.001, 20, 300, 0)
+    assert (identity["sigma"], identity["alpha"], identity["n0"], identity["n"], identity["seed"]) == (
+        0.25,
+        0.001,
+        20,
+        300,
+        0,
+    )
     assert identity["certifier"] == {"name": "cohen", "weight": 0.9, "skip_wrong": False}
     assert identity["corruption"] == {"name": "gaussian"}
     assert (identity["norm"], identity["tau"], identity["classes"], identity["precision"]) == ("l2", 0.0, 3, "fp32")
     assert (identity["shape"], identity["batch_shape"], identity["subset"]["count"]) == ([1, 4, 4], [64, 1, 4, 4], 12)
     assert identity["plugins"] == ["mine"]
-    assert (identity["geometry"], identity["channels_last"], identity["compile"]) == ("dmaelab.stats.geometry.GaussianL2", False, False)
+    assert (identity["geometry"], identity["channels_last"], identity["compile"]) == (
+        "dmaelab.stats.geometry.GaussianL2",
+        False,
+        False,
+    )
     assert header["indices"] == "0:12"
     assert header["context"]["data"] == "dim"
     assert header["context"]["versions"]["torch"] == torch.__version__.split("+")[0]

@@ -84,10 +84,14 @@ def test_a_stopped_row_uses_sequences_for_both_bounds_and_the_last_look_clopper_
     looks = certifier._looks
     assert (stopped.look_a, stopped.look_b) == (f"{count}/100", f"{100 - count}/100")
     assert stopped.p_lower == looks.lower(count, 100)
-    assert stopped.radius_two_sided == unit_case().radius(looks.lower_beside(count, 100), looks.upper_beside(100 - count, 100))
+    assert stopped.radius_two_sided == unit_case().radius(
+        looks.lower_beside(count, 100), looks.upper_beside(100 - count, 100)
+    )
     fixed = Cohen(100, 100, 0.001)._looks
     assert stopped.p_lower < fixed.lower(count, 100)  # the fixed-n formula at an early look would overstate
-    assert stopped.radius_two_sided < unit_case().radius(fixed.lower_beside(count, 100), fixed.upper_beside(100 - count, 100))
+    assert stopped.radius_two_sided < unit_case().radius(
+        fixed.lower_beside(count, 100), fixed.upper_beside(100 - count, 100)
+    )
 
 
 def test_a_bound_that_an_early_look_gave_is_kept():
@@ -162,7 +166,9 @@ def test_wrong_certificates_are_rarer_than_alpha(options, p):
     looks = certifier._looks
     one_sided = failure(certifier, p, lambda count, total: looks.lower(count, total) > p)
     two_sided = failure(
-        certifier, p, lambda count, total: looks.lower_beside(count, total) > p or looks.upper_beside(total - count, total) < 1 - p
+        certifier,
+        p,
+        lambda count, total: looks.lower_beside(count, total) > p or looks.upper_beside(total - count, total) < 1 - p,
     )
     assert 0 < one_sided <= 0.05
     assert 0 < two_sided <= 0.05
@@ -199,7 +205,8 @@ def test_bad_options_are_one_line(options, words):
 def test_a_target_out_of_reach_is_refused_with_the_largest_radius():
     certifier = Sequential(100, 10_000, 0.001, mode="target", radii=[1.0])
     with pytest.raises(
-        UserError, match=r"1 is out of reach, the largest radius that n=10000 samples can certify at alpha=0.001 is 0.798"
+        UserError,
+        match=r"1 is out of reach, the largest radius that n=10000 samples can certify at alpha=0.001 is 0.798",
     ) as caught:
         certifier.check(Case(2, GaussianL2(), 0.25))
     largest = float(str(caught.value).rsplit(" ", 1)[1])

@@ -93,7 +93,9 @@ def test_another_data_set_or_module_is_refused_in_the_same_folder(smoothed, imag
 def test_certify_dataset_takes_indices_and_shards(smoothed, images, comparable):
     whole = smoothed.certify_dataset(images, 20, 100, 0.001, 64, indices=[1, 4, 7])
     assert [row["idx"] for row in whole] == [1, 4, 7]
-    assert comparable(smoothed.certify_dataset(images, 20, 100, 0.001, 64, indices=[1, 4, 7], shard=(1, 2))) == comparable(whole[1:2])
+    assert comparable(
+        smoothed.certify_dataset(images, 20, 100, 0.001, 64, indices=[1, 4, 7], shard=(1, 2))
+    ) == comparable(whole[1:2])
 
 
 def test_calls_without_index_draw_noise_of_their_own(brightness):
@@ -108,7 +110,8 @@ def test_calls_without_index_draw_noise_of_their_own(brightness):
 def test_a_network_in_training_mode_is_put_to_eval():
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Dropout(0.5),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         nn.Linear(8, 10),
     )  # fmt: skip
     image = torch.rand(3, 12, 12)
@@ -122,7 +125,9 @@ def test_a_network_in_training_mode_is_put_to_eval():
 
 def test_other_noise_and_precision(brightness, images):
     image, label = images[0]
-    uniform = SmoothedClassifier(brightness, 3, 0.25, corruption={"name": "uniform"}, certifier={"name": "cohen"}, precision="bf16")
+    uniform = SmoothedClassifier(
+        brightness, 3, 0.25, corruption={"name": "uniform"}, certifier={"name": "cohen"}, precision="bf16"
+    )
     prediction, radius = uniform.certify(image, 20, 300, 0.001, 64)
     assert prediction == label
     assert radius <= 3**0.5 * 0.25
@@ -138,7 +143,9 @@ def test_unknown_keywords_are_errors(brightness, smoothed, images):
     with pytest.raises(TypeError, match="batch"):
         smoothed.certify(images[0][0], 20, 300, 0.001, batch=64)
     with pytest.raises(TypeError, match="bogus"):
-        SmoothedClassifier(brightness, 3, 0.25, certifier={"name": "cohen", "bogus": 1}).certify(images[0][0], 20, 300, 0.001, 64)
+        SmoothedClassifier(brightness, 3, 0.25, certifier={"name": "cohen", "bogus": 1}).certify(
+            images[0][0], 20, 300, 0.001, 64
+        )
     with pytest.raises(UserError, match="did you mean 'gaussian'"):
         SmoothedClassifier(brightness, 3, 0.25, corruption="gausian")
     with pytest.raises(UserError, match="names nothing"):

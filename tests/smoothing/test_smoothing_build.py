@@ -49,7 +49,9 @@ def test_bad_options_are_one_line(options, words):
 
 @pytest.mark.parametrize("name", ["cohen", "predict", "sequential"])
 def test_too_few_samples_are_refused_with_the_least_that_could(name, drive):
-    with pytest.raises(UserError, match=r"can never certify at alpha=0.001: every image would abstain; use n >= ") as caught:
+    with pytest.raises(
+        UserError, match=r"can never certify at alpha=0.001: every image would abstain; use n >= "
+    ) as caught:
         build_certifier(name, n=5, alpha=0.001)
     least = int(str(caught.value).split(">=")[1])
     votes = {"selection": [100, 0, 0], "estimation": [least, 0, 0], "prediction": [least, 0, 0]}

@@ -9,7 +9,17 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("numel", "size"), [(3 * 224 * 224, 4), (3 * 32 * 32, 256), (64, 256), (4096, 256), (4097, 128), (2**20, 1), (2**20 + 1, 1), (2**19, 2)]
+    ("numel", "size"),
+    [
+        (3 * 224 * 224, 4),
+        (3 * 32 * 32, 256),
+        (64, 256),
+        (4096, 256),
+        (4097, 128),
+        (2**20, 1),
+        (2**20 + 1, 1),
+        (2**19, 2),
+    ],
 )
 def test_chunk_size_is_the_largest_power_of_two(numel, size):
     assert chunk_size(numel) == size
@@ -71,7 +81,12 @@ def test_every_part_of_the_address_changes_the_noise():
     image = torch.full((1, 2, 2), 0.5)
     seen = [
         stream(NoisyImage(image, Gaussian(0.5), address, CPU), name, 512, 512)
-        for address in (Address(0, "certify", 1), Address(1, "certify", 1), Address(0, "certify", 2), Address(0, "call", 1))
+        for address in (
+            Address(0, "certify", 1),
+            Address(1, "certify", 1),
+            Address(0, "certify", 2),
+            Address(0, "call", 1),
+        )
         for name in ("selection", "estimation")
     ]
     numbers = torch.cat(seen).flatten()

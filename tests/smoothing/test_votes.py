@@ -30,7 +30,9 @@ class Totals(Certifier):
         return Certificate(prediction=0, top=0, n=self.totals[-1] if self.totals else 0, extra={"answers": answers})
 
 
-def fly(classifier, certifiers, batch_size, num_classes=3, deliver=None, precision="fp32", value=0.5, on_invalid="stop"):
+def fly(
+    classifier, certifiers, batch_size, num_classes=3, deliver=None, precision="fp32", value=0.5, on_invalid="stop"
+):
     """Certify one 4x4 image per certifier and return the certificates by index."""
     pool = VotePool(classifier, num_classes, (1, 4, 4), batch_size, CPU, Evaluation(precision), on_invalid)
     corruption, results = Gaussian(0.25), {}
@@ -144,7 +146,9 @@ def test_ties_go_to_the_lowest_class_and_non_finite_rows_to_the_last_entry():
 
     counts = fly(Model(), [Totals(64)], 64, on_invalid="count")[0].extra["answers"][0]
     assert counts.tolist() == [16, 16, 0, 32]
-    with pytest.raises(UserError, match=r"image 0: 32 of 64 outputs of the classifier are not finite .* go on with on_invalid=count"):
+    with pytest.raises(
+        UserError, match=r"image 0: 32 of 64 outputs of the classifier are not finite .* go on with on_invalid=count"
+    ):
         fly(Model(), [Totals(64)], 64)
     with pytest.raises(UserError, match=r"on_invalid is 'cuont' .did you mean 'count'"):
         fly(Model(), [Totals(64)], 64, on_invalid="cuont")
@@ -188,7 +192,12 @@ def test_bad_classifier_and_options_are_one_line(brightness):
 def test_batch_norm_runs_in_eval_mode_and_learns_nothing():
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
     ).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     small, large = fly(network, [Totals(200)] * 3, 16), fly(network, [Totals(200)] * 3, 128)

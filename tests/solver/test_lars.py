@@ -40,7 +40,9 @@ def step(model, optimizer, number):
 
 def expected(model, rates, weight_decay=0.0):
     return {
-        name: formula(p.detach().numpy().copy(), [np.array(GRADS[name]) * (i + 1) for i in range(len(rates))], rates, weight_decay)
+        name: formula(
+            p.detach().numpy().copy(), [np.array(GRADS[name]) * (i + 1) for i in range(len(rates))], rates, weight_decay
+        )
         for name, p in model.named_parameters()
     }
 
@@ -150,4 +152,6 @@ def test_frozen_parameters_and_those_without_gradient_stay():
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 4
     model[2](torch.ones(1, 2)).sum().backward()  # past the second layer
     assert optimizer.step(lambda: 7.0) == 7.0
-    assert [torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)] == [True] * 4 + [False] * 2
+    assert [torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)] == [True] * 4 + [
+        False
+    ] * 2

@@ -44,13 +44,25 @@ def test_pre_training_has_the_two_groups_of_the_reference(name, counts):
     assert all(name.endswith("bias") or "norm" in name for name in plain)
     assert {"encoder.cls_token", "decoder.mask_token"} <= set(decayed)
     assert not [name for name in plain + decayed if name.endswith("pos_embed")]
-    assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["encoder.pos_embed", "decoder.pos_embed"]
+    assert [name for name, p in model.named_parameters() if not p.requires_grad] == [
+        "encoder.pos_embed",
+        "decoder.pos_embed",
+    ]
 
 
 # Per layer what is not decayed, then what is; the head's two groups are the last.
 EMBEDDING = [["cls_token", "pos_embed", "patch_embed.proj.bias"], ["patch_embed.proj.weight"]]
 BLOCK = [
-    ["norm1.weight", "norm1.bias", "attn.qkv.bias", "attn.proj.bias", "norm2.weight", "norm2.bias", "mlp.fc1.bias", "mlp.fc2.bias"],
+    [
+        "norm1.weight",
+        "norm1.bias",
+        "attn.qkv.bias",
+        "attn.proj.bias",
+        "norm2.weight",
+        "norm2.bias",
+        "mlp.fc1.bias",
+        "mlp.fc2.bias",
+    ],
     ["attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight"],
 ]
 
@@ -70,7 +82,9 @@ def test_fine_tuning_has_the_groups_of_the_reference(name, pool, norm, layer_dec
     assert len(groups) == 2 * (depth + 2)
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))  # pos_embed is learned here
     assert [group["weight_decay"] for group in groups] == [0.0, 0.05] * (depth + 2)
-    assert [group["lr_scale"] for group in groups] == pytest.approx([layer_decay ** (depth + 1 - i // 2) for i in range(len(groups))])
+    assert [group["lr_scale"] for group in groups] == pytest.approx(
+        [layer_decay ** (depth + 1 - i // 2) for i in range(len(groups))]
+    )
 
 
 def test_rates_of_the_base_recipe():
@@ -100,7 +114,12 @@ def test_residual_networks_decay_by_layer_too():
 def test_without_layer_decay_any_module_will_do():
     model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
     groups = param_groups(model, 0.1, no_decay=["other"])
-    assert by_name(model, groups) == {"0.weight": (1.0, True), "0.bias": (1.0, False), "1.weight": (1.0, False), "1.bias": (1.0, False)}
+    assert by_name(model, groups) == {
+        "0.weight": (1.0, True),
+        "0.bias": (1.0, False),
+        "1.weight": (1.0, False),
+        "1.bias": (1.0, False),
+    }
 
 
 def test_frozen_parameters_are_left_out():

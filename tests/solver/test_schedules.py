@@ -46,7 +46,9 @@ def test_whole_recipes(epochs, warmup, lr, min_lr):
 
 
 def test_the_smallest_rate_is_scaled_by_layer():
-    """Fine-tuning of ViT-B: the schedule and the layer's scale multiply, so min_lr shrinks towards the input as lr does."""
+    """Fine-tuning of ViT-B: the schedule and the layer's scale multiply, so min_lr shrinks towards the input as lr
+    does.
+    """
     optimizer = torch.optim.SGD([{"params": [nn.Parameter(torch.zeros(1))], "lr_scale": 0.65**13}], lr=2e-3)
     hook = ScheduleHook(warmup_cosine_epochs(5, 100, final=1e-6 / 2e-3))
     for step, rate in ((0, 0.0), (50, 2e-3), (1000, 1e-6)):  # the last is never taken
@@ -57,7 +59,14 @@ def test_the_smallest_rate_is_scaled_by_layer():
 
 @pytest.mark.parametrize(
     ("base", "batch", "lr"),
-    [(1.5e-4, 4096, 2.4e-3), (5e-4, 1024, 2e-3), (1e-3, 1024, 4e-3), (0.1, 16384, 6.4), (5e-5, 512, 1e-4), (5e-4, 256, 5e-4)],
+    [
+        (1.5e-4, 4096, 2.4e-3),
+        (5e-4, 1024, 2e-3),
+        (1e-3, 1024, 4e-3),
+        (0.1, 16384, 6.4),
+        (5e-5, 512, 1e-4),
+        (5e-4, 256, 5e-4),
+    ],
 )
 def test_linear_rule(base, batch, lr):
     assert abs(scaled_lr(base, batch) - lr) <= 1e-15
@@ -78,7 +87,9 @@ def test_bad_linear_rule(values):
 
 @pytest.mark.parametrize(("warmup", "epochs"), [(5, 5), (6, 5), (-1, 5), (0, 0)])
 def test_bad_epochs(warmup, epochs):
-    with pytest.raises(ConfigError, match=rf"schedule\.warmup_epochs is {warmup} of {epochs} epochs: give a number in \[0, {epochs}\)"):
+    with pytest.raises(
+        ConfigError, match=rf"schedule\.warmup_epochs is {warmup} of {epochs} epochs: give a number in \[0, {epochs}\)"
+    ):
         warmup_cosine_epochs(warmup, epochs)
 
 

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from dmaelab.stats.bounds import clopper_pearson_lower, clopper_pearson_upper, predict_pvalue, smallest_n, smallest_n_predict
+from dmaelab.stats.bounds import (
+    clopper_pearson_lower,
+    clopper_pearson_upper,
+    predict_pvalue,
+    smallest_n,
+    smallest_n_predict,
+)
 from dmaelab.utils.errors import UserError
 
 DATA = Path(__file__).parents[1] / "data"

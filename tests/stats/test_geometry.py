@@ -9,7 +9,16 @@ import pytest
 from scipy import stats
 
 from dmaelab.stats.bounds import clopper_pearson_lower
-from dmaelab.stats.geometry import NORMS, GaussianL2, Geometry, LaplaceL1, QuantisedGaussianL2, UniformL1, geometry_name, geometry_named
+from dmaelab.stats.geometry import (
+    NORMS,
+    GaussianL2,
+    Geometry,
+    LaplaceL1,
+    QuantisedGaussianL2,
+    UniformL1,
+    geometry_name,
+    geometry_named,
+)
 from dmaelab.utils.errors import UserError
 
 RADII = json.loads((Path(__file__).parents[1] / "data" / "golden_radii.json").read_text())
@@ -62,7 +71,9 @@ def test_gaussian_two_sided_radius():
 
 def test_laplace_two_sided_radius():
     scale = 0.25 / math.sqrt(2)
-    assert LaplaceL1().radius(0.25, 0.3, 0.02) == pytest.approx(scale / 2 * math.log(15))  # here the ratio is the better term
+    assert LaplaceL1().radius(0.25, 0.3, 0.02) == pytest.approx(
+        scale / 2 * math.log(15)
+    )  # here the ratio is the better term
     assert LaplaceL1().radius(0.25, 0.9, 0.05) == pytest.approx(-scale * math.log(0.15))  # and here the difference
     assert LaplaceL1().radius(1, 0.9, 0.02) == pytest.approx(2.120 / math.sqrt(2), abs=1e-3)
     assert LaplaceL1().radius(0.25, 0.2, 0.2) == 0
@@ -103,7 +114,9 @@ def test_radii_grow_with_p_lower_and_sigma_and_shrink_with_p_upper(geometry):
         assert all(a < b for a, b in itertools.pairwise(radii))
     uppers = [geometry.radius(0.25, 0.6, p) for p in np.linspace(0.001, 0.4, 60)]
     assert all(a > b for a, b in itertools.pairwise(uppers))
-    assert all(geometry.radius(0.5, p) == pytest.approx(2 * radius) for p, radius in zip(levels, one_sided, strict=True))
+    assert all(
+        geometry.radius(0.5, p) == pytest.approx(2 * radius) for p, radius in zip(levels, one_sided, strict=True)
+    )
 
 
 # ---------------------------------------------------------------- classifiers that reach the radius
@@ -118,7 +131,10 @@ def test_two_halfspaces_reach_the_gaussian_radius():
 
 @pytest.mark.parametrize(
     ("geometry", "law"),
-    [(UniformL1(), stats.uniform(-math.sqrt(3) / 4, math.sqrt(3) / 2)), (LaplaceL1(), stats.laplace(scale=0.25 / math.sqrt(2)))],
+    [
+        (UniformL1(), stats.uniform(-math.sqrt(3) / 4, math.sqrt(3) / 2)),
+        (LaplaceL1(), stats.laplace(scale=0.25 / math.sqrt(2))),
+    ],
     ids=name_of,
 )
 @pytest.mark.parametrize("distance", [0.01, 0.3])
@@ -142,7 +158,9 @@ def worst_margin(law, kinks, shift, p_lower, p_upper):
     grid = np.linspace(law.ppf(1e-9), law.ppf(1 - 1e-9), count)
     edges = [np.unique([-np.inf, *grid, *kinks, *(kinks + move), np.inf]) for move in shift]
     before = functools.reduce(np.multiply.outer, [np.diff(law.cdf(e)) for e in edges]).ravel()
-    after = functools.reduce(np.multiply.outer, [np.diff(law.cdf(e - move)) for e, move in zip(edges, shift, strict=True)]).ravel()
+    after = functools.reduce(
+        np.multiply.outer, [np.diff(law.cdf(e - move)) for e, move in zip(edges, shift, strict=True)]
+    ).ravel()
     ratio = np.divide(after, before, out=np.full_like(before, np.inf), where=before > 0)
     order = np.argsort(ratio)
     levels, masses = (np.concatenate([[0], np.cumsum(mass[order])]) for mass in (before, after))
@@ -225,14 +243,27 @@ def test_l1_conversions():
 
 @pytest.mark.parametrize(
     ("radius", "changed"),
-    [(0.0, 0), (0.5, 0), (1.0, 0), (1.001, 1), (math.sqrt(2) - 1e-9, 1), (2.0, 3), (2.001, 4), (3.0, 8), (-2.0, 0), (9e99, 3072)],
+    [
+        (0.0, 0),
+        (0.5, 0),
+        (1.0, 0),
+        (1.001, 1),
+        (math.sqrt(2) - 1e-9, 1),
+        (2.0, 3),
+        (2.001, 4),
+        (3.0, 8),
+        (-2.0, 0),
+        (9e99, 3072),
+    ],
 )
 def test_changed_values_inside_a_gaussian_ball(radius, changed):
     """k values move an image by sqrt(k), which must be less than the radius: at R^2 = 4 that is 3, not 4."""
     assert GaussianL2().converted(radius, "l0", 0.5, SHAPE) == changed
 
 
-@pytest.mark.parametrize(("radius", "changed"), [(0.0, 0), (1.0, 0), (1.5, 1), (2.0, 1), (2.5, 2), (-2.0, 0), (math.inf, 3072)])
+@pytest.mark.parametrize(
+    ("radius", "changed"), [(0.0, 0), (1.0, 0), (1.5, 1), (2.0, 1), (2.5, 2), (-2.0, 0), (math.inf, 3072)]
+)
 def test_changed_values_inside_an_l1_ball(radius, changed):
     assert LaplaceL1().converted(radius, "l0", 0.5, SHAPE) == UniformL1().converted(radius, "l0", 0.5, SHAPE) == changed
 

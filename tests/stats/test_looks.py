@@ -7,7 +7,9 @@ from dmaelab.stats.bounds import clopper_pearson_lower, clopper_pearson_upper
 from dmaelab.stats.looks import Looks, least_count, look_totals
 from dmaelab.stats.sequential import sequence_lower
 
-TWO_SIDED = json.loads((Path(__file__).parents[1] / "data" / "golden_sequential_extra.json").read_text())["seq_two_sided"]
+TWO_SIDED = json.loads((Path(__file__).parents[1] / "data" / "golden_sequential_extra.json").read_text())[
+    "seq_two_sided"
+]
 
 
 def test_a_fixed_number_of_samples_is_clopper_pearson_and_says_nothing_earlier():

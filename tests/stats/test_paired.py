@@ -26,7 +26,12 @@ def test_bootstrap_agrees_with_scipys_and_repeats():
     differences = np.random.default_rng(1).exponential(size=120)
     ours = bootstrap_mean(differences, confidence=0.9)
     other = stats.bootstrap(
-        (differences,), np.mean, confidence_level=0.9, n_resamples=9999, method="percentile", random_state=np.random.default_rng(2)
+        (differences,),
+        np.mean,
+        confidence_level=0.9,
+        n_resamples=9999,
+        method="percentile",
+        random_state=np.random.default_rng(2),
     ).confidence_interval
     assert ours == pytest.approx((other.low, other.high), abs=0.01)
     assert ours == bootstrap_mean(differences, confidence=0.9)
@@ -55,6 +60,10 @@ def test_bootstrap_of_one_image_or_equal_differences_is_a_point():
 def test_bad_input_is_refused():
     with pytest.raises(UserError, match="negative"):
         mcnemar_pvalue(-1, 2)
-    for arguments, message in [(([],), "at least one"), (([1.0], 0.95, 0), "at least one"), (([1.0], 95), "confidence is 95")]:
+    for arguments, message in [
+        (([],), "at least one"),
+        (([1.0], 0.95, 0), "at least one"),
+        (([1.0], 95), "confidence is 95"),
+    ]:
         with pytest.raises(UserError, match=message):
             bootstrap_mean(*arguments)

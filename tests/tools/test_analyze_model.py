@@ -32,7 +32,9 @@ def test_table(analyze_model):
 
 
 def test_json(analyze_model):
-    record = json.loads(analyze_model("digits/finetune_cr", "--format", "json", "train.batch_size=96", "train.accum_steps=2"))
+    record = json.loads(
+        analyze_model("digits/finetune_cr", "--format", "json", "train.batch_size=96", "train.accum_steps=2")
+    )
     assert record["parameters"] == sum(record["parts"].values()) == 102_666
     assert record["batch_size"] == 48
     fixed = record["weight_bytes"] + record["gradient_bytes"] + record["optimizer_bytes"]

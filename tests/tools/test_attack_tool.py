@@ -11,8 +11,20 @@ from dmaelab.engine.training import SECTIONS
 
 ROOT = Path(__file__).parents[2]
 MODEL = ["model.classifier.backbone.width=16", "model.classifier.backbone.depth=1", "optimizer.lr=5e-3"]
-TRAIN = ["train.init_from=None", "train.max_iter=300", "train.log_period=300", "train.eval_images=20", "train.eval_period=0"]
-CERTIFY = ["certifier.n=200", "certifier.n0=20", "certify.batch_size=128", 'certify.subset={"count": 10}', "certify.device=cpu"]
+TRAIN = [
+    "train.init_from=None",
+    "train.max_iter=300",
+    "train.log_period=300",
+    "train.eval_images=20",
+    "train.eval_period=0",
+]
+CERTIFY = [
+    "certifier.n=200",
+    "certifier.n0=20",
+    "certify.batch_size=128",
+    'certify.subset={"count": 10}',
+    "certify.device=cpu",
+]
 SHORT = ["--steps", "6", "--samples", "16", "--n", "500", "certify.device=cpu", "certify.batch_size=128"]
 
 pytestmark = pytest.mark.slow
@@ -22,7 +34,9 @@ pytestmark = pytest.mark.slow
 def run(tmp_path_factory):
     """A small classifier, certified on ten images."""
     out = tmp_path_factory.mktemp("attack") / "rs"
-    run_training(open_config("digits/finetune_rs", [*MODEL, *TRAIN, f"train.out_dir={out}", "train.device=cpu"], SECTIONS))
+    run_training(
+        open_config("digits/finetune_rs", [*MODEL, *TRAIN, f"train.out_dir={out}", "train.device=cpu"], SECTIONS)
+    )
     run_certification(certification_config(out, CERTIFY), progress=False)
     return out
 
@@ -68,7 +82,10 @@ def test_radii_that_were_made_up_give_status_1_and_a_larger_scale_does_not(run):
 def test_bad_input_is_one_line_and_status_2(run):
     for arguments, message in [
         ((run, "certify.name=other"), f"error: {run}/certify/other holds no certification log"),
-        ((run, "corruption.sigma=0.5"), f"error: {run}/certify/default is the log of another certification: sigma is 0.25 there, 0.5 here"),
+        (
+            (run, "corruption.sigma=0.5"),
+            f"error: {run}/certify/default is the log of another certification: sigma is 0.25 there, 0.5 here",
+        ),
         ((run, "--scale", 0), "error: scale is 0"),
         ((run, "--restarts", 0), "error: restarts is 0"),
         (("nowhere",), "error: nowhere: there is no such run directory"),

@@ -25,7 +25,9 @@ def runs(tmp_path):
     """Two certified runs of the same two images, with other settings."""
     for name, n in (("a", 1000), ("b", 10000)):
         identity = {"norm": "l2", "n": n, "alpha": 0.001, "sigma": 0.25}
-        with CertificationLog(tmp_path / name / "certify" / "default", identity=identity, context={}, columns=()) as log:
+        with CertificationLog(
+            tmp_path / name / "certify" / "default", identity=identity, context={}, columns=()
+        ) as log:
             log.append(make_row(0, 1, 1, n / 20000, 0.1, {}))
             log.append(make_row(1, 1, 0, 0.5, 0.1, {}))
     return tmp_path
@@ -47,7 +49,10 @@ def test_public_logs(tmp_path):
 def test_the_images_that_both_have(tmp_path):
     done = run("compare.py", A, CONSISTENCY, cwd=tmp_path)
     assert done.returncode == 2
-    assert "0 of 500 are missing in the second, 9500 of 10000 in the first; --common compares the 500 that both have" in done.stderr
+    assert (
+        "0 of 500 are missing in the second, 9500 of 10000 in the first; --common compares the 500 that both have"
+        in done.stderr
+    )
     done = run("compare.py", A, CONSISTENCY, "--common", "--norm", "linf", "--shape", "3x32x32", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "certified radius (linf) of 500 images" in done.stdout

@@ -31,7 +31,9 @@ def test_an_official_file_to_ours_and_back(convert, tmp_path):
     ours, back, source = tmp_path / "ours.pth", tmp_path / "back.pth", TINY / "trainer_checkpoint.pth"
     first, second = convert(source, ours, "--to", "dmaelab", "--heads", 3, "--decoder-heads", 4, "--stats", "cifar10")
     assert first.startswith(f"{source}: autoencoder: ViT 48 wide, 2 blocks, 3 heads; 3x32x32 images in patches of 4x4;")
-    assert first.endswith("decoder 32 wide, 1 blocks, 4 heads; pixel mean [0.4914, 0.4822, 0.4465], deviation [0.2471, 0.2435, 0.2616]")
+    assert first.endswith(
+        "decoder 32 wide, 1 blocks, 4 heads; pixel mean [0.4914, 0.4822, 0.4465], deviation [0.2471, 0.2435, 0.2616]"
+    )
     assert second.endswith("loaded 50 tensors, new 2 (preprocess.pixel_mean, preprocess.pixel_std), dropped 0")
     convert(ours, back, "--to", "official")
     given, returned = (torch.load(path, weights_only=True) for path in (TINY / "pretrain.pth", back))
@@ -56,7 +58,9 @@ def test_targets_in_pixels(convert, tmp_path):
 def test_statistics_as_numbers(convert, tmp_path):
     numbers = [0.5, 0.6, 0.7, 0.2, 0.3, 0.4]
     pytest.importorskip("safetensors")
-    first, _ = convert(TINY / "classifier_gap.pth", tmp_path / "x.safetensors", "--to", "timm", "--heads", 3, "--stats", *numbers)
+    first, _ = convert(
+        TINY / "classifier_gap.pth", tmp_path / "x.safetensors", "--to", "timm", "--heads", 3, "--stats", *numbers
+    )
     assert first.endswith("pool gap, 10 classes; pixel mean [0.5, 0.6, 0.7], deviation [0.2, 0.3, 0.4]")
     statistics = load_classifier(tmp_path / "x.safetensors").preprocess.state_dict()
     torch.testing.assert_close(torch.cat([value.flatten() for value in statistics.values()]), torch.tensor(numbers))
@@ -66,7 +70,10 @@ def test_statistics_as_numbers(convert, tmp_path):
     ("arguments", "message"),
     [
         (["--stats", "cifar10"], "what is written would tell a guess as known: give --heads"),
-        (["--heads", 3, "--stats", "cifar10", "--pixel-targets"], "is a classifier: --pixel-targets is for autoencoders"),
+        (
+            ["--heads", 3, "--stats", "cifar10", "--pixel-targets"],
+            "is a classifier: --pixel-targets is for autoencoders",
+        ),
         (["--heads", 3], "stores no pixel statistics"),
         (["--heads", 3, "--stats", "0.5", "x"], "--stats 0.5 x: give imagenet, cifar10, or one mean per channel"),
     ],
@@ -83,7 +90,10 @@ def test_what_is_open_is_asked_for(arguments, message, convert, tmp_path):
     ("arguments", "message"),
     [
         (["--heads", 4], "was trained with num_heads 3, and 4 is given: leave it out"),
-        (["--stats", "imagenet"], "stores pixel_mean [0.4914, 0.4822, 0.4465], and [0.485, 0.456, 0.406] is given: leave it out"),
+        (
+            ["--stats", "imagenet"],
+            "stores pixel_mean [0.4914, 0.4822, 0.4465], and [0.485, 0.456, 0.406] is given: leave it out",
+        ),
     ],
 )
 def test_what_the_file_tells_otherwise_is_refused(arguments, message, convert, tmp_path):
@@ -103,7 +113,8 @@ model:
   _target_: dmaelab.modeling.NoisyClassifier
   classifier:
     _target_: dmaelab.modeling.Classifier
-    backbone: {_target_: dmaelab.modeling.build_backbone, name: vit, width: 24, depth: 1, num_heads: 2, image_size: 8, patch_size: 4}
+    backbone: {_target_: dmaelab.modeling.build_backbone, name: vit, width: 24, depth: 1, num_heads: 2, image_size: 8,
+        patch_size: 4}
     num_classes: 4
     pixel_mean: [0.4, 0.5, 0.6]
     pixel_std: [0.2, 0.25, 0.3]
@@ -138,7 +149,9 @@ def test_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
 def test_as_a_command(tmp_path):
     arguments = [str(TINY / "pretrain.pth"), "encoder.pth", "--to", "timm", "--heads", "3", "--decoder-heads", "4"]
     done, refused = (
-        subprocess.run([sys.executable, str(TOOL), *arguments, *rest], cwd=tmp_path, capture_output=True, text=True, check=False)
+        subprocess.run(
+            [sys.executable, str(TOOL), *arguments, *rest], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
         for rest in (["--stats", "imagenet"], [])
     )
     assert (done.returncode, done.stderr) == (0, "")

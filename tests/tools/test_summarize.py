@@ -32,10 +32,14 @@ def test_json_gives_the_known_figures_of_public_logs(tmp_path):
 
 def test_run_directories_and_foreign_files_in_one_table(tmp_path):
     folder = tmp_path / "runs" / "cr" / "certify" / "sigma-0.25"
-    with CertificationLog(folder, identity={"sigma": 0.25, "subset": {"count": 3, "hash": ""}}, context={}, columns=()) as log:
+    with CertificationLog(
+        folder, identity={"sigma": 0.25, "subset": {"count": 3, "hash": ""}}, context={}, columns=()
+    ) as log:
         log.append(make_row(0, 1, 1, 0.5, 0.1, {}))
         log.append(make_row(1, 1, 1, 1 / 3, 0.1, {}))
-    done = summarize(tmp_path / "runs" / "cr", LOGS / next(iter(EXPECTED)), "--intervals", "--output", "table.txt", cwd=tmp_path)
+    done = summarize(
+        tmp_path / "runs" / "cr", LOGS / next(iter(EXPECTED)), "--intervals", "--output", "table.txt", cwd=tmp_path
+    )
     assert done.returncode == 0
     assert done.stdout == ""
     assert done.stderr == f"warning: {folder} is incomplete: 2 of 3 images\n"
@@ -45,8 +49,15 @@ def test_run_directories_and_foreign_files_in_one_table(tmp_path):
 
 
 def test_hand_made_logs_of_every_kind(tmp_path):
-    rows = ["0\t1\t1\t0.75\t1\t15.4", "20\t1\t-1\t0.0\t0\t0:00:15", "40\t1\t2\t1.5\t0\t0:01:15.25", "60\t1\t1\t0.74\t1\t1.0"]
-    (tmp_path / "plain").write_text(HEAD + "\n".join(rows) + "\n")  # right, abstained, wrong, just below the grid radius
+    rows = [
+        "0\t1\t1\t0.75\t1\t15.4",
+        "20\t1\t-1\t0.0\t0\t0:00:15",
+        "40\t1\t2\t1.5\t0\t0:01:15.25",
+        "60\t1\t1\t0.74\t1\t1.0",
+    ]
+    (tmp_path / "plain").write_text(
+        HEAD + "\n".join(rows) + "\n"
+    )  # right, abstained, wrong, just below the grid radius
     running = ["0\t1\t1\t0.75\t1\t0:00:15.1", "1\t1\t1\t0.5\t2\t0:00:15.1", "2\t1\t2\t0.5\t2\t0:00:15.1"]
     (tmp_path / "running").write_text(HEAD + "\n".join(running) + "\n")
     done = summarize("plain", "running", "--radii", "0.5", "0.75", cwd=tmp_path)
@@ -59,7 +70,19 @@ def test_hand_made_logs_of_every_kind(tmp_path):
 
 
 def test_all_options_together(tmp_path):
-    options = ["--intervals", "wilson", "--bound", "0.05", "--alpha", "0.001", "--norms", "linf", "l0", "--shape", "3x32x32"]
+    options = [
+        "--intervals",
+        "wilson",
+        "--bound",
+        "0.05",
+        "--alpha",
+        "0.001",
+        "--norms",
+        "linf",
+        "l0",
+        "--shape",
+        "3x32x32",
+    ]
     done = summarize(PUBLIC, *options, "--radii", "0.5", "--labels", "RS", "--format", "markdown", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     header, _, line = ([cell.strip() for cell in row.strip("|").split("|")] for row in done.stdout.splitlines())
@@ -72,7 +95,11 @@ def test_two_sided_radii_of_our_logs(tmp_path):
     columns = ("top", "radius_full", "radius_two_sided", "samples")
     with CertificationLog(tmp_path / "log", identity={"norm": "l2", "alpha": 0.01}, context={}, columns=columns) as log:
         for index, two in enumerate((0.6, 0.3, 0.0)):
-            log.append(make_row(index, 1, -1, 0.0, 0.1, {"top": 1, "radius_full": 0.0, "radius_two_sided": two, "samples": 1100}))
+            log.append(
+                make_row(
+                    index, 1, -1, 0.0, 0.1, {"top": 1, "radius_full": 0.0, "radius_two_sided": two, "samples": 1100}
+                )
+            )
     done = summarize("log", "--two-sided", "--bound", "0.05", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     cells = " ".join(done.stdout.splitlines()[2].split())

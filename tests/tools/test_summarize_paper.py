@@ -24,10 +24,20 @@ def summarize(*arguments, cwd):
 def runs(tmp_path):
     """Two run directories as certification leaves them: linear probes on MAE and DMAE, three images each."""
     for name, radii in (("MAE", (0.6, 0.2, 0.1)), ("DMAE", (1.1, 0.6, 0.0))):
-        identity = {"sigma": 0.5, "n": 10_000, "n0": 100, "alpha": 0.001, "norm": "l2", "subset": subset(range(3)), "weights": name}
+        identity = {
+            "sigma": 0.5,
+            "n": 10_000,
+            "n0": 100,
+            "alpha": 0.001,
+            "norm": "l2",
+            "subset": subset(range(3)),
+            "weights": name,
+        }
         labels = {"method": "probe", "pretrain": name, "backbone": "ViT-tiny", "sigma": 0.5, "dataset": "CIFAR-10"}
         folder = tmp_path / "runs" / name.lower() / "certify" / "sigma-0.5"
-        with CertificationLog(folder, identity=identity, context={"labels": labels}, columns=(), indices=range(3)) as log:
+        with CertificationLog(
+            folder, identity=identity, context={"labels": labels}, columns=(), indices=range(3)
+        ) as log:
             for index, radius in enumerate(radii):
                 log.append(make_row(index, 1, 1 if radius else -1, radius, 0.1, {}))
     return tmp_path
@@ -50,7 +60,8 @@ def test_run_directories_make_table_4(runs):
 
 
 def test_labels_change_what_a_log_is(runs):
-    done = summarize("runs/mae", "runs/dmae", "--table", "2", "--label", "runs/mae", "pretrain=none", "method=RS", "--output", "out.tex",
+    done = summarize("runs/mae", "runs/dmae", "--table", "2", "--label", "runs/mae", "pretrain=none", "method=RS",
+        "--output", "out.tex",
                      "--format", "latex", cwd=runs)  # fmt: skip
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
     lines = (runs / "out.tex").read_text().splitlines()
@@ -59,7 +70,19 @@ def test_labels_change_what_a_log_is(runs):
 
 
 def test_public_logs_beside_the_paper(tmp_path):
-    done = summarize(IMAGENET, "--table", "2", "--paper", "--format", "json", "--label", IMAGENET, *FOREIGN, "eval_sigma=0.5", cwd=tmp_path)
+    done = summarize(
+        IMAGENET,
+        "--table",
+        "2",
+        "--paper",
+        "--format",
+        "json",
+        "--label",
+        IMAGENET,
+        *FOREIGN,
+        "eval_sigma=0.5",
+        cwd=tmp_path,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     first, *rows = json.loads(done.stdout)["rows"]
     known = json.loads((LOGS / "expected.json").read_text())[IMAGENET.name]["cert_acc"]
@@ -73,10 +96,19 @@ def test_public_logs_beside_the_paper(tmp_path):
 
 def test_bad_input_is_one_line_and_status_2(runs):
     for arguments, message in [
-        (["runs/dmae", "--table", "4"], "error: table 4 lacks 1 of its rows: MAE at sigma 0.5 (pretrain=MAE method=probe "),
-        (["runs/mae", "--table", "2", "--label", "runs/mea", "seed=1"], "error: --label runs/mea: that is none of the logs given"),
+        (
+            ["runs/dmae", "--table", "4"],
+            "error: table 4 lacks 1 of its rows: MAE at sigma 0.5 (pretrain=MAE method=probe ",
+        ),
+        (
+            ["runs/mae", "--table", "2", "--label", "runs/mea", "seed=1"],
+            "error: --label runs/mea: that is none of the logs given",
+        ),
         (["--table", "2", "--label", "runs/mae", "seed=1", "runs/mae"], "usage: "),
-        (["runs/mae", "--label", "runs/mae", "seed=1", "--partial"], "error: without --table there is no --label, --partial"),
+        (
+            ["runs/mae", "--label", "runs/mae", "seed=1", "--partial"],
+            "error: without --table there is no --label, --partial",
+        ),
         (["runs/mae", "--table", "2", "--labels", "a", "--norm", "l1"], "error: --table has no --labels, --norm"),
     ]:
         done = summarize(*arguments, cwd=runs)

@@ -20,7 +20,10 @@ def _raise(error):
 
 @pytest.mark.parametrize(
     ("error", "status", "text"),
-    [(ConfigError("sigma is -1: give a number"), 2, "error: sigma is -1: give a number\n"), (KeyboardInterrupt(), 130, "interrupted\n")],
+    [
+        (ConfigError("sigma is -1: give a number"), 2, "error: sigma is -1: give a number\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
 )
 def test_errors_of_the_user_are_one_line(capsys, error, status, text):
     with pytest.raises(SystemExit) as end:

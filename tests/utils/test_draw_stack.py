@@ -22,7 +22,9 @@ def one_by_one(ask):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_normal_numbers(dtype):
-    torch.testing.assert_close(stack().normal(SHAPE, dtype), one_by_one(lambda draw: draw.normal((2, *SHAPE[1:]), dtype)))
+    torch.testing.assert_close(
+        stack().normal(SHAPE, dtype), one_by_one(lambda draw: draw.normal((2, *SHAPE[1:]), dtype))
+    )
 
 
 def test_words_and_uniform_numbers_are_equal():

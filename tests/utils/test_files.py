@@ -26,7 +26,9 @@ def test_a_folder_is_no_file(tmp_path):
         write_text(tmp_path, "text")
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("x"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("x"), KeyboardInterrupt()]
+)
 def test_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "file"
     path.write_bytes(b"old")

@@ -1,4 +1,6 @@
-"""Random words for GPUs: the published numbers, the same words by every way, and nothing that depends on the size of a call."""
+"""Random words for GPUs: the published numbers, the same words by every way, and nothing that depends on the size of a
+call.
+"""
 
 import shutil
 import subprocess
@@ -65,7 +67,9 @@ def test_the_kernel_can_be_parsed_and_gives_the_plain_words(tmp_path):
     printing = "".join(f'std::printf("%lld ", {call});' for call in calls)
     source.write_text(f"#include <cstdio>\n{KERNEL}\nint main() {{ {printing} }}\n")
     subprocess.run([compiler, "-o", program, source], check=True)
-    printed = [int(word) for word in subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()]
+    printed = [
+        int(word) for word in subprocess.run([program], capture_output=True, text=True, check=True).stdout.split()
+    ]
     halves = torch.tensor(keys)
     assert printed == plain_words(torch.tensor(places), halves[:, :1], halves[:, 1:]).view(-1).tolist()
 

@@ -54,7 +54,9 @@ def test_drawing_leaves_the_global_generators_alone(name):
 def test_the_stream_is_pinned():
     """Another stream would make logs and resumed runs disagree with those of an earlier version."""
     assert draw(0).bits(3).tolist() == [6909466107020738868, -3185201187201232466, 7848936308016660375]
-    torch.testing.assert_close(draw(0).normal((4,)), torch.tensor([-1.259354, -0.1228, -0.614833, -0.603344]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        draw(0).normal((4,)), torch.tensor([-1.259354, -0.1228, -0.614833, -0.603344]), atol=1e-6, rtol=0
+    )
     assert Draw(0, "init").seed() == 7093111949563302539
 
 
@@ -81,7 +83,15 @@ def test_children_are_independent():
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [((1, "1"), ("1", 1)), ((1,), ("1",)), ((12,), (1, 2)), (("ab",), ("a", "b")), (("a", ""), ("a",)), (("i1:1",), (1,)), ((-1,), (1,))],
+    [
+        ((1, "1"), ("1", 1)),
+        ((1,), ("1",)),
+        ((12,), (1, 2)),
+        (("ab",), ("a", "b")),
+        (("a", ""), ("a",)),
+        (("i1:1",), (1,)),
+        ((-1,), (1,)),
+    ],
 )
 def test_addresses_are_typed_and_prefix_free(one, other):
     assert draw(*one).seed() != draw(*other).seed()
@@ -129,7 +139,10 @@ def test_normal_moments_and_distribution(normals, dtype):
 @pytest.mark.parametrize("threshold", [2, 3, 4, 4.5])
 def test_normal_tails(normals, dtype, threshold):
     x = normals[dtype]
-    for count, p in (((x > threshold).sum(), stats.norm.sf(threshold)), ((x < -threshold).sum(), stats.norm.cdf(-threshold))):
+    for count, p in (
+        ((x > threshold).sum(), stats.norm.sf(threshold)),
+        ((x < -threshold).sum(), stats.norm.cdf(-threshold)),
+    ):
         low, high = stats.binom.interval(1 - 1e-4, COUNT, p)
         assert low <= count <= high
 

@@ -20,14 +20,19 @@ class CheckpointHook(Hook):
         milestones: name -> step: saved under that name too, and kept.
     """
 
-    def __init__(self, folder: CheckpointFolder, check: Callable[[], None], period: int, keep: int, milestones: Mapping[str, int]) -> None:
+    def __init__(
+        self, folder: CheckpointFolder, check: Callable[[], None], period: int, keep: int, milestones: Mapping[str, int]
+    ) -> None:
         self.folder, self.check, self.period, self.keep = folder, check, period, keep
         self.milestones = dict(milestones)
 
     def after_step(self) -> None:
         """Save if it is time."""
         step, last = self.trainer.step, self.trainer.step == self.trainer.max_iter
-        for name, when in self.milestones.items():  # before this step's own file, from which a run that ends here would go on
+        for (
+            name,
+            when,
+        ) in self.milestones.items():  # before this step's own file, from which a run that ends here would go on
             if step == when:
                 self.check()
                 self.folder.save(name, self.trainer.state_dict())
@@ -56,7 +61,9 @@ class BestHook(Hook):
         mode: ``"max"`` or ``"min"``.
     """
 
-    def __init__(self, folder: CheckpointFolder, evaluation: EvalHook, check: Callable[[], None], metric: str, mode: str) -> None:
+    def __init__(
+        self, folder: CheckpointFolder, evaluation: EvalHook, check: Callable[[], None], metric: str, mode: str
+    ) -> None:
         self.folder, self.evaluation, self.check = folder, evaluation, check
         self.metric, self.mode = metric, mode
         self.best: float | None = None

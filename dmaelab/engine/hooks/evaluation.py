@@ -6,7 +6,8 @@ from dmaelab.engine.trainer import Hook
 
 
 class EvalHook(Hook):
-    """Calls ``evaluate()`` every ``period`` steps and after the last; its numbers go to the log with the prefix ``eval_``.
+    """Calls ``evaluate()`` every ``period`` steps and after the last; its numbers go to the log with the prefix
+    ``eval_``.
 
     Args:
         evaluate: returns metric -> value, the same on every process.

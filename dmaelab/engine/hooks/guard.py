@@ -47,13 +47,17 @@ class NaNGuard(Hook):
 
     def check(self) -> None:
         """Raise UserError on every process if any of them saw a non-finite step; waits for the device."""
-        finite = torch.stack([parameter.detach().isfinite().all() for parameter in self.trainer.inner.parameters()]).all()
+        finite = torch.stack(
+            [parameter.detach().isfinite().all() for parameter in self.trainer.inner.parameters()]
+        ).all()
         step = torch.full_like(self.first_bad, self.trainer.step)
         scale = self.trainer.scaler.get_scale()
         if scale < _SMALLEST_SCALE:
             raise UserError(
-                f"the gradients overflow fp16 at every loss scale (it is {scale:.3g} at step {self.trainer.step}); nothing after the"
-                " last checkpoint was saved: lower optimizer.lr, set train.clip_grad, or use train.precision=bf16 or fp32, then --resume"
+                f"the gradients overflow fp16 at every loss scale (it is {scale:.3g} at step {self.trainer.step});"
+                " nothing after the"
+                " last checkpoint was saved: lower optimizer.lr, set train.clip_grad, or use train.precision=bf16 or"
+                " fp32, then --resume"
             )
         first_bad = int(all_reduce(torch.where(finite, self.first_bad, torch.minimum(self.first_bad, step)), "min"))
         if first_bad == _NEVER:
@@ -61,6 +65,7 @@ class NaNGuard(Hook):
         losses = ", ".join(f"{name} {float(value):.4g}" for name, value in self.trainer.losses.items())
         state = "" if all(math.isfinite(float(v)) for v in self.trainer.losses.values()) else " and still is"
         raise UserError(
-            f"the loss or gradient became nan or inf at step {first_bad}{state} ({losses}); nothing after the last checkpoint was saved:"
+            f"the loss or gradient became nan or inf at step {first_bad}{state} ({losses}); nothing after the last"
+            " checkpoint was saved:"
             " lower optimizer.lr, set train.clip_grad, or use train.precision=fp32, then --resume"
         )

@@ -35,7 +35,10 @@ class LogHook(Hook):
             self.sums[name] = self.sums[name] + value.float() if name in self.sums else value.float()
         self.count += 1
         if trainer.step % self.period == 0 or trainer.step == trainer.max_iter:
-            means = {name: float(all_reduce(total.clone(), "sum")) / self.count / world_size() for name, total in self.sums.items()}
+            means = {
+                name: float(all_reduce(total.clone(), "sum")) / self.count / world_size()
+                for name, total in self.sums.items()
+            }
             lr = max(group["lr"] for group in trainer.optimizer.param_groups)
             self._write({**means, "lr": lr, **trainer.pending})
             self.sums, self.count = {}, 0
@@ -55,7 +58,10 @@ class LogHook(Hook):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums of the record that is not yet written, averaged over the processes, which all call it."""
-        return {"sums": {name: all_reduce(total.clone(), "sum") / world_size() for name, total in self.sums.items()}, "count": self.count}
+        return {
+            "sums": {name: all_reduce(total.clone(), "sum") / world_size() for name, total in self.sums.items()},
+            "count": self.count,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the sums."""

@@ -31,7 +31,9 @@ def _plugin():
 
 
 def two_looks(**options):
-    return CERTIFIERS.build("cohen_two_looks", **{"n0": 5, "n": 60, "alpha": 0.05, "n_first": 20, "target": 0.05, **options})
+    return CERTIFIERS.build(
+        "cohen_two_looks", **{"n0": 5, "n": 60, "alpha": 0.05, "n_first": 20, "target": 0.05, **options}
+    )
 
 
 @pytest.mark.parametrize("sigma", [0.5, (0.1, 0.5)], ids=["one sigma", "a range"])
@@ -95,11 +97,21 @@ def test_the_first_look_stops_where_the_target_is_reached():
 
     hard = 0
     easy = drive(certifier, case, votes)
-    assert (easy.stop_reason, easy.n, easy.look_a, easy.column("alpha_look")) == ("first_look", 100, "100/100", pytest.approx(0.0002))
+    assert (easy.stop_reason, easy.n, easy.look_a, easy.column("alpha_look")) == (
+        "first_look",
+        100,
+        "100/100",
+        pytest.approx(0.0002),
+    )
     assert easy.radius >= 0.25
     hard = 4
     late = drive(certifier, case, votes)
-    assert (late.stop_reason, late.n, late.look_a, late.column("alpha_look")) == ("n", 1000, "800/1000", pytest.approx(0.0008))
+    assert (late.stop_reason, late.n, late.look_a, late.column("alpha_look")) == (
+        "n",
+        1000,
+        "800/1000",
+        pytest.approx(0.0008),
+    )
     assert 0 < late.radius < 0.25
 
 
@@ -153,7 +165,14 @@ def test_pretrain_finetune_certify_with_the_ordinary_tools(tmp_path):
     configs = PROJECT / "configs"
     for arguments in (
         ("train_net.py", "--config-file", configs / "pretrain.py", f"train.out_dir={pretrain}", *steps),
-        ("train_net.py", "--config-file", configs / "finetune.py", f"train.out_dir={finetune}", f"train.init_from={pretrain}", *steps),
+        (
+            "train_net.py",
+            "--config-file",
+            configs / "finetune.py",
+            f"train.out_dir={finetune}",
+            f"train.init_from={pretrain}",
+            *steps,
+        ),
         ("certify.py", configs / "certify.py", f"certify.run={finetune}", *samples),
     ):
         done = run_tool(*arguments)
