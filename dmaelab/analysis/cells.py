@@ -12,10 +12,10 @@ import numpy as np
 from dmaelab.analysis.labels import SETTINGS, labels_of
 from dmaelab.analysis.summary import certified_counts, radius_name, sampled_for
 from dmaelab.analysis.views import TWO_SIDED, geometry_of
-from dmaelab.records.merge import differences
 from dmaelab.records.readers import Log
 from dmaelab.stats.bounds import clopper_pearson_lower
 from dmaelab.stats.intervals import proportion_interval
+from dmaelab.utils.differences import differences
 from dmaelab.utils.errors import UserError
 
 # Public logs print radii with three significant digits: up to half a unit of the third one too high.
@@ -125,8 +125,10 @@ def check_alike(first: Measurement, second: Measurement, why: str) -> None:
     """Refuse two measurements that were not made alike: ``UserError`` names in what they differ, and why it matters."""
     common = first.setting.keys() & second.setting.keys()
     a, b = ({key: one.setting[key] for key in common} for one in (first, second))
-    if different := differences(a, b, (f"in {first.log.path}", f"in {second.log.path}")):
-        raise UserError(f"{why}, but {'; '.join(different)}")
+    if different := differences(a, b):
+        raise UserError(
+            f"{why}, but {'; '.join(one.between(f'in {first.log.path}', f'in {second.log.path}') for one in different)}"
+        )
 
 
 def make_cell(seeds: Sequence[Measurement], radius: float, interval: str | None = None) -> Cell:

@@ -17,9 +17,9 @@ from dmaelab.analysis.summary import (
     summarize,
 )
 from dmaelab.analysis.views import TWO_SIDED, norm_name
-from dmaelab.records.merge import differences
 from dmaelab.records.readers import Log
 from dmaelab.stats.paired import bootstrap_mean, mcnemar_pvalue
+from dmaelab.utils.differences import differences
 from dmaelab.utils.errors import UserError
 
 SETTINGS = ("n", "alpha", "sigma", "certifier", "corruption", "precision")
@@ -127,9 +127,8 @@ def compare(a: Log, b: Log, radii: Sequence[float] | None = None) -> Comparison:
 def different_settings(a: Log, b: Log) -> list[str]:
     """Return ``"n is 1000 in A, 10000 in B"`` for each of :data:`SETTINGS` that both headers name and that differs."""
     common = [key for key in SETTINGS if key in a.identity and key in b.identity]
-    return differences(
-        {key: a.identity[key] for key in common}, {key: b.identity[key] for key in common}, ("in A", "in B")
-    )
+    found = differences({key: a.identity[key] for key in common}, {key: b.identity[key] for key in common})
+    return [difference.between("in A", "in B") for difference in found]
 
 
 def describe(comparison: Comparison, images: int = 0) -> str:

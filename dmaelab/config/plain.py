@@ -9,6 +9,7 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 
 from dmaelab.config.call import LazyCall
 from dmaelab.config.targets import join
+from dmaelab.utils.differences import Difference, differences
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
 _SCALARS = (str, int, float, bool, type(None))
@@ -100,20 +101,9 @@ def nodes(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from nodes(value, join(path, key))
 
 
-def diff(a: Any, b: Any) -> list[str]:
-    """Return one line for each key whose value differs between two configs, interpolations unresolved."""
-    before, after = (
-        {path: v for path, v in nodes(plain(cfg)) if not (isinstance(v, (dict, list)) and v)} for cfg in (a, b)
-    )
-    lines = []
-    for path in dict.fromkeys([*before, *after]):
-        if path not in after:
-            lines.append(f"{path}: {before[path]!r} -> (removed)")
-        elif path not in before:
-            lines.append(f"{path}: (added) -> {after[path]!r}")
-        elif before[path] != after[path]:
-            lines.append(f"{path}: {before[path]!r} -> {after[path]!r}")
-    return lines
+def diff(a: Any, b: Any) -> list[Difference]:
+    """Return in what two configs differ, with their interpolations unresolved."""
+    return differences(plain(a), plain(b))
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,11 +19,11 @@ from dmaelab.engine.certification import (
 )
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.records.folders import HEADER
-from dmaelab.records.merge import differences
 from dmaelab.records.readers import Log, read_log
 from dmaelab.smoothing.attack import OUTCOMES, AttackReport, attack_certified
 from dmaelab.smoothing.identity import make_context, make_identity
 from dmaelab.smoothing.pgd import PGD
+from dmaelab.utils.differences import differences
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json
@@ -129,7 +129,8 @@ def _check_same(log: Log, facts: dict[str, Any]) -> None:
     there, here = ({key: identity[key] for key in _SAME if key in identity} for identity in (log.identity, facts))
     if different := differences(there, here):
         raise UserError(
-            f"{log.path} is the log of another certification: {'; '.join(different)}; its certificates say nothing here"
+            f"{log.path} is the log of another certification: {'; '.join(map(str, different))};"
+            " its certificates say nothing here"
         )
 
 

@@ -19,6 +19,7 @@ from dmaelab.modeling import attention_rule, load_exact, load_file
 from dmaelab.modeling.architecture import check_heads
 from dmaelab.modeling.weights import FACTS, WeightsError
 from dmaelab.rules.precision import precision_rule
+from dmaelab.utils.differences import Difference
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
@@ -58,8 +59,8 @@ def occupied(cfg: DictConfig, resume: bool) -> Iterator[None]:
                 raise UserError(
                     f"{out} already holds a run: continue it with --resume, or choose another train.out_dir"
                 )
-            for line in changes(out, cfg):
-                logger.warning("resuming with another config: %s", line)
+            for change in changes(out, cfg):
+                logger.warning("resuming with another config: %s", change.between("in the run", "now"))
         yield
 
 
@@ -106,8 +107,8 @@ def _starts(run: Path) -> list[dict[str, Any]]:
     return json.loads((run / RUN).read_text())["starts"] if (run / RUN).exists() else []
 
 
-def changes(run: Path, cfg: DictConfig) -> list[str]:
-    """Return what in ``cfg`` makes it another training than the one in a run directory, a line each.
+def changes(run: Path, cfg: DictConfig) -> list[Difference]:
+    """Return what in ``cfg`` makes it another training than the one in a run directory.
 
     Not what changes no weight (labels, how often it logs, saves and, unless that selects ``best``, evaluates;
     workers; where the directory lies), nor the device and what its rules choose.
@@ -120,11 +121,12 @@ def changes(run: Path, cfg: DictConfig) -> list[str]:
         neutral.append("train.precision")
     if asked.train.best_metric is None:
         neutral += ["train.eval_period", "train.eval_images"]
-    lines = [(line, line.partition(":")[0]) for line in diff(frozen, asked)]
     return [
-        line
-        for line, key in lines
-        if key not in neutral and key.split(".")[0] not in ("labels", "debug") and key.split(".")[-1] != "attention"
+        change
+        for change in diff(frozen, asked)
+        if change.key not in neutral
+        and change.key.split(".")[0] not in ("labels", "debug")
+        and change.key.split(".")[-1] != "attention"
     ]
 
 

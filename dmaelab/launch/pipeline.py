@@ -174,9 +174,11 @@ class Pipeline:
         changed = run_dir.changes(folder, cfg)
         known = began is not None and source is not None and Path(source).exists()
         if known:  # the bytes of the weights count, not how their place is written
-            changed = [line for line in changed if not line.startswith("train.init_from:")]
+            changed = [change for change in changed if change.key != "train.init_from"]
         if changed:
-            raise ConfigError(f"stage '{stage.name}' was run with another config ({changed[0]}): {redo}")
+            raise ConfigError(
+                f"stage '{stage.name}' was run with another config ({changed[0].between('there', 'now')}): {redo}"
+            )
         for line in other_labels(folder, cfg):
             logger.warning(
                 "stage '%s' was run with another label, which tables go by (%s): --label corrects it", stage.name, line

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dmaelab.records.indices import parse_indices, subset
-from dmaelab.records.merge import Table, check_complete, differences, merge_tables
+from dmaelab.records.merge import Table, check_complete, merge_tables
+from dmaelab.utils.differences import Difference, differences
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json, write_text
 
@@ -55,10 +56,8 @@ def read_header(folder: Path) -> dict[str, Any]:
     return header
 
 
-def context_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Return in what the contexts of two headers differ; commands differ between shards and restarts by nature, and are
-    left out.
-    """
+def context_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[Difference]:
+    """Return in what the contexts of two headers differ, apart from the command: shards and restarts have others."""
     first, second = (
         {key: value for key, value in header["context"].items() if key != "command"} for header in (there, here)
     )
@@ -95,7 +94,7 @@ def read_folders(folders: Sequence[str | os.PathLike]) -> Table:
         different = differences(headers[0]["identity"], header["identity"])
         if different:
             raise UserError(
-                f"{paths[0]} (there) and {path} (here) are different certifications: {'; '.join(different)}"
+                f"{paths[0]} (there) and {path} (here) are different certifications: {'; '.join(map(str, different))}"
             )
     folders_and_columns = [(path, header["columns"]) for path, header in zip(paths, headers, strict=True)]
     shards = [
@@ -141,7 +140,8 @@ def merge_folders(folders: Sequence[str | os.PathLike], out: str | os.PathLike) 
     for folder in folders[1:]:
         if different := context_differences(header, read_header(Path(folder))):
             warnings.warn(
-                f"{folder} was written in another context than {folders[0]}: {'; '.join(different)}", stacklevel=2
+                f"{folder} was written in another context than {folders[0]}: {'; '.join(map(str, different))}",
+                stacklevel=2,
             )
     write_text(
         Path(out) / "shard-000-of-001.tsv",

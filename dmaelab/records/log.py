@@ -14,8 +14,9 @@ from typing import Any
 
 from dmaelab.records.folders import HEADER, context_differences, read_folders, read_header
 from dmaelab.records.indices import format_indices
-from dmaelab.records.merge import differences, identity_hash
+from dmaelab.records.merge import identity_hash
 from dmaelab.records.row import BASE_COLUMNS, format_row, parse_row
+from dmaelab.utils.differences import Difference, differences
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json
 
@@ -116,17 +117,17 @@ class CertificationLog:
         header = read_header(self.folder)
         different = differences(header["identity"], mine["identity"])
         if not different and header["columns"] != mine["columns"]:
-            different = [f"columns are {' '.join(header['columns'])} there, {' '.join(mine['columns'])} here"]
+            different = [Difference("the line of columns", " ".join(header["columns"]), " ".join(mine["columns"]))]
         if different and self._discard_empty():
             write_json(self.folder / HEADER, mine)
             header = mine
         elif different:
             raise UserError(
-                f"{self.folder} holds another certification: {'; '.join(different)}; choose another name or remove"
-                " the folder"
+                f"{self.folder} holds another certification: {'; '.join(map(str, different))};"
+                " choose another name or remove the folder"
             )
         if different := context_differences(header, mine):
-            warnings.warn(f"{self.folder} was begun in another context: {'; '.join(different)}", stacklevel=3)
+            warnings.warn(f"{self.folder} was begun in another context: {'; '.join(map(str, different))}", stacklevel=3)
 
     def _discard_empty(self) -> bool:
         """Remove the shard files if none has a row or a process that writes it; whether it was so."""

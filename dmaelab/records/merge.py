@@ -88,23 +88,5 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def differences(
-    there: Mapping[str, Any], here: Mapping[str, Any], places: tuple[str, str] = ("there", "here"), prefix: str = ""
-) -> list[str]:
-    """Return ``"sigma is 0.25 there, 0.5 here"`` for every key that differs, nested ones with dots."""
-    found = []
-    for key in sorted(there.keys() | here.keys()):
-        old, new = there.get(key), here.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, places, f"{prefix}{key}.")
-        elif old != new or (key in there) != (key in here):
-            found.append(f"{prefix}{key} is {_show(there, key)} {places[0]}, {_show(here, key)} {places[1]}")
-    return found
-
-
-def _show(values: Mapping[str, Any], key: str) -> str:
-    return json.dumps(values[key]) if key in values else "absent"
-
-
 def _some(indices: list[int], most: int = 10) -> str:
     return ", ".join(map(str, indices[:most])) + (", ..." if len(indices) > most else "")

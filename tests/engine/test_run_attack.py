@@ -123,7 +123,7 @@ def test_l1_certificates(run):
     ("override", "words"),
     [
         ("corruption.sigma=0.5", "sigma is 0.25 there, 0.5 here"),
-        ("corruption.name=uniform", 'corruption.name is "gaussian" there, "uniform" here'),
+        ("corruption.name=uniform", "corruption.name is 'gaussian' there, 'uniform' here"),
         ("certify.precision=bf16", "precision"),
         ("dataset.split=train", "dataset.split"),
     ],
@@ -150,7 +150,7 @@ def test_other_weights_are_refused_and_another_way_to_certify_is_not(run):
     content = json.loads(header.read_text())
     content["identity"]["weights"] = "0" * 32
     header.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=f'weights is "{"0" * 32}" there'):
+    with pytest.raises(UserError, match=f"weights is '{'0' * 32}' there"):
         run_attack(certification_config(run, QUICK), **SHORT)
 
 

@@ -120,14 +120,14 @@ def test_a_start_that_failed_before_its_first_row_makes_room(open_log, row):
 def test_other_columns_are_refused(open_log, row):
     with open_log() as log:
         log.append(row(1))
-    with pytest.raises(UserError, match=r"columns are idx .* there, idx label predict radius correct time mine here"):
+    with pytest.raises(UserError, match=r"columns is .idx .* there, .idx label predict radius correct time mine. here"):
         open_log(columns=("mine",))
 
 
 def test_another_context_is_reported_but_the_command_may_change(open_log):
     open_log().close()
     open_log(context={"command": ["other"], "torch": "2.0"}).close()
-    with pytest.warns(UserWarning, match=r'another context: torch is "2.0" there, "2.1" here'):
+    with pytest.warns(UserWarning, match=r"another context: torch is '2.0' there, '2.1' here"):
         open_log(context={"command": ["certify"], "torch": "2.1"}).close()
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from dmaelab.records.folders import merge_folders, read_folders, read_header
 from dmaelab.records.indices import subset
-from dmaelab.records.merge import Table, check_complete, differences, identity_hash, merge_tables
+from dmaelab.records.merge import Table, check_complete, identity_hash, merge_tables
 from dmaelab.utils.errors import UserError
 
 IDENTITY = {"sigma": 0.25}
@@ -62,12 +62,6 @@ def test_identity_hash_depends_on_values_alone():
     for bad in ({"a": float("nan")}, {"a": object()}):
         with pytest.raises(UserError, match="plain finite values"):
             identity_hash(bad)
-
-
-def test_differences_name_nested_keys_and_absent_ones():
-    there, here = {"a": {"b": 1, "c": 2}, "d": None}, {"a": {"b": 1, "c": 3}}
-    assert differences(there, here) == ["a.c is 2 there, 3 here", "d is null there, absent here"]
-    assert differences(there, there) == []
 
 
 def test_missing_and_foreign_images_are_named():

@@ -1,0 +1,56 @@
+"""In what two mappings differ, as records: which key, and its value on either side."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+ABSENT = object()
+"""Stands for the value of a key that one of the mappings does not have."""
+
+
+class Difference(NamedTuple):
+    """One value that two mappings do not share. ``str`` puts it into words.
+
+    Attributes:
+        key: where the value lies, such as ``certifier.n`` or ``data.augment.0.size``.
+        there: the value in the first mapping, or :data:`ABSENT`.
+        here: the value in the second mapping, or :data:`ABSENT`.
+    """
+
+    key: str
+    there: Any
+    here: Any
+
+    def between(self, first: str, second: str) -> str:
+        """Return ``"sigma is 0.25 in A, 0.5 in B"`` for the places ``"in A"`` and ``"in B"``."""
+        return f"{self.key} is {_shown(self.there)} {first}, {_shown(self.here)} {second}"
+
+    def __str__(self) -> str:
+        return self.between("there", "here")
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[Difference]:
+    """Return the differences of two plain mappings, in ascending order of their keys at each level.
+
+    Nested mappings are compared key by key, and so are lists of mappings of one length. Other lists are one value.
+    """
+    return list(_compare("", there, here))
+
+
+def _compare(key: str, there: Any, here: Any) -> Iterator[Difference]:
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for name in sorted(there.keys() | here.keys()):
+            yield from _compare(f"{key}.{name}" if key else name, there.get(name, ABSENT), here.get(name, ABSENT))
+    elif _are_lists_of_mappings(there, here):
+        for place, pair in enumerate(zip(there, here, strict=True)):
+            yield from _compare(f"{key}.{place}", *pair)
+    elif there is not here and there != here:
+        yield Difference(key, there, here)
+
+
+def _are_lists_of_mappings(there: Any, here: Any) -> bool:
+    lists = all(isinstance(value, Sequence) and not isinstance(value, str) for value in (there, here))
+    return lists and len(there) == len(here) and any(isinstance(item, Mapping) for item in [*there, *here])
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is ABSENT else repr(value)
