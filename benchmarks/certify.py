@@ -28,7 +28,7 @@ from dmaelab.corruptions import Gaussian
 from dmaelab.modeling import Classifier, ViT
 from dmaelab.rules.attention import attention_rule
 from dmaelab.smoothing import Certifier, Cohen, certify_images
-from dmaelab.smoothing.evaluation import FP32, Evaluation, fixed_kernels
+from dmaelab.smoothing.arithmetic import FP32, Evaluation, fixed_kernels
 from dmaelab.smoothing.noise import Address, NoisyImage
 from dmaelab.utils.cli import run_main
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks.timing import arguments, ratio, take_turns, wait, write_figures
 from dmaelab.modeling import ViT
 from dmaelab.rules.precision import precision_rule
-from dmaelab.smoothing.evaluation import Evaluation, fixed_kernels
+from dmaelab.smoothing.arithmetic import Evaluation, fixed_kernels
 from dmaelab.utils.cli import run_main
 
 VARIANTS = {"channels_last": {"channels_last": True}, "compile": {"compile": True}}

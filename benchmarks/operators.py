@@ -14,7 +14,7 @@ from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.processor import BATCHES, subject_of
-from dmaelab.smoothing.evaluation import Evaluation, fixed_kernels
+from dmaelab.smoothing.arithmetic import Evaluation, fixed_kernels
 from dmaelab.utils.cli import run_main
 
 KINDS = {

@@ -58,7 +58,7 @@ def forward(name: str, batch: int, repeats: int, precision: str = "fp32") -> Sec
     """Return certification's forward: ``repeats`` batches through a classifier, in evaluation."""
     import torch
 
-    from dmaelab.smoothing.evaluation import Evaluation, fixed_kernels
+    from dmaelab.smoothing.arithmetic import Evaluation, fixed_kernels
 
     device, subject, evaluation = torch.device("cpu"), subject_of(name, batch), Evaluation(precision)
     model, images = subject.make(device), torch.rand(batch, *subject.shape)

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TIMES = ("images_per_second", "data_wait", "memory_gib", "time")
 
 _TRAIN = ["train.log_period=4", "train.num_workers=0"]
-_FINETUNE = ["train.init_from=runs/pretrain", "train.max_iter=12", "train.batch_size=64", "train.eval_period=6"]
+_FINETUNE = ["train.init_from=runs/pretrain", "train.max_iter=40", "train.batch_size=64", "train.eval_period=20"]
 _PROBE = [
     "model.classifier.backbone.pool=cls", "model.classifier.head=bn_linear", "model.train_backbone=False",
     "optimizer._target_=dmaelab.solver.build_lars", "~optimizer.betas", "~optimizer.no_decay",
@@ -51,7 +51,7 @@ TRAININGS: dict[str, tuple[str, int, list[str]]] = {
 }
 KILLED = "resumed"
 
-_FEW = ["certify.subset={count: 12}", "certify.batch_size=200"]
+_FEW = ['certify.subset={"count": 12}', "certify.batch_size=200"]
 _SEQUENTIAL = ["certifier.name=sequential", "certifier.n=400"]
 
 # Name of the log -> run, arguments of the command.

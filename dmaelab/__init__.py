@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "BACKBONES": "dmaelab.modeling",
-    "CERTIFIERS": "dmaelab.smoothing",
+    "CERTIFIERS": "dmaelab.certifiers",
     "CORRUPTIONS": "dmaelab.corruptions",
     "DATASETS": "dmaelab.data",
     "LOSSES": "dmaelab.losses",

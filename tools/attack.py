@@ -38,9 +38,9 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
 
+    from dmaelab.attacks.pgd import PGD
     from dmaelab.engine.attack import describe, run_attack
     from dmaelab.engine.certification import certification_config
-    from dmaelab.smoothing.pgd import PGD
 
     cfg = certification_config(args.source, args.overrides)
     attack = PGD(args.steps, args.restarts, args.samples)

@@ -44,9 +44,9 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from dmaelab.modeling import LoadReport, save_weights
-    from dmaelab.modeling.architecture import describe
-    from dmaelab.modeling.layouts import own_layout
+    from dmaelab.weights import LoadReport, save_weights
+    from dmaelab.weights.facts import describe
+    from dmaelab.weights.layouts import own_layout
 
     model, before = _from_run(args) if args.source.is_dir() else _from_file(args)
     written = save_weights(model, args.output, args.to)
@@ -75,8 +75,8 @@ def _from_run(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
 
 def _from_file(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """Return the model of a file and the file's tensors, under our names."""
-    from dmaelab.modeling import load_classifier, load_pretrain, read_weights
-    from dmaelab.modeling.architecture import has_decoder, known_heads
+    from dmaelab.weights import load_classifier, load_pretrain, read_weights
+    from dmaelab.weights.facts import has_decoder, known_heads
 
     weights = read_weights(args.source)
     writes_decoder = has_decoder(weights) and args.to != "timm"

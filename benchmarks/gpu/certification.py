@@ -20,7 +20,7 @@ from benchmarks.gpu.record import Figures, Record
 from dmaelab.modeling import Classifier, build_backbone
 from dmaelab.modeling.attention import Attention
 from dmaelab.smoothing import Case, Certificate, Cohen, Votes
-from dmaelab.smoothing.evaluation import Evaluation
+from dmaelab.smoothing.arithmetic import Evaluation
 
 Turn = Callable[[int, int], float]
 """Rows of a batch, batches of an image -> rows a second, without the start-up."""

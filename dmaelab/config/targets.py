@@ -10,6 +10,16 @@ from typing import Any
 
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
+# Modules that have moved, old name -> new name: the frozen config of an older run directory still loads.
+_MOVED = {
+    "dmaelab.modeling.vit": "dmaelab.modeling.backbones.vit",
+    "dmaelab.modeling.resnet": "dmaelab.modeling.backbones.resnet",
+    "dmaelab.smoothing.build": "dmaelab.certifiers.build",
+    "dmaelab.smoothing.cohen": "dmaelab.certifiers.cohen",
+    "dmaelab.smoothing.predict": "dmaelab.certifiers.predict",
+    "dmaelab.smoothing.sequential": "dmaelab.certifiers.sequential",
+}
+
 
 def join(path: str, key: str | int) -> str:
     """Return the key path ``path.key``."""
@@ -23,7 +33,8 @@ def locate(name: str) -> Any:
         ConfigError: for a module or attribute that does not exist (with the nearest name) and for
             a module that fails to import.
     """
-    first, *rest = name.split(".")
+    module, dot, attribute = name.rpartition(".")
+    first, *rest = f"{_MOVED.get(module, module)}{dot}{attribute}".split(".")
     if not rest:
         raise ConfigError(f"'{name}' is not a dotted name such as 'torch.optim.AdamW'")
     found, so_far = _import(first), first

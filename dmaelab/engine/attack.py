@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from tabulate import tabulate
 
 from dmaelab.analysis.views import skipped
+from dmaelab.attacks.pgd import PGD
 from dmaelab.config import instantiate
 from dmaelab.engine.certification import (
     certification_identity,
@@ -20,9 +21,8 @@ from dmaelab.engine.certification import (
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.records.folders import HEADER
 from dmaelab.records.readers import Log, read_log
-from dmaelab.smoothing.attack import OUTCOMES, AttackReport, attack_certified
 from dmaelab.smoothing.identity import make_context, make_identity
-from dmaelab.smoothing.pgd import PGD
+from dmaelab.smoothing.soundness import OUTCOMES, AttackReport, attack_certified
 from dmaelab.utils.differences import differences
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError

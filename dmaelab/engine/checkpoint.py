@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from dmaelab.modeling.weights import WeightsError, load_file
 from dmaelab.utils.distributed import barrier, is_main
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import atomic_write
+from dmaelab.weights.files import WeightsError, load_file
 
 _STEP = re.compile(r"step_(\d+)\.pth")
 

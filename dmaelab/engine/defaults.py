@@ -19,13 +19,13 @@ from dmaelab.engine.run_dir import FINAL, weights_file
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.engine.trainer import Hook, Trainer
 from dmaelab.engine.writers import ConsoleWriter, JSONWriter, TensorBoardWriter, Writer
-from dmaelab.modeling import load_pretrained
-from dmaelab.modeling.architecture import facts_of
-from dmaelab.modeling.weights import FACTS
 from dmaelab.rules.compilation import compile_blocks
 from dmaelab.utils.distributed import is_main, pick_device, rank, world_size
 from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.random import Draw
+from dmaelab.weights import load_pretrained
+from dmaelab.weights.facts import facts_of
+from dmaelab.weights.files import FACTS
 
 logger = logging.getLogger("dmaelab")
 

@@ -15,15 +15,16 @@ from omegaconf import DictConfig
 
 from dmaelab.config import LazyConfig, diff, instantiate, load_plugins
 from dmaelab.engine.settings import TrainSettings
-from dmaelab.modeling import attention_rule, load_exact, load_file
-from dmaelab.modeling.architecture import check_heads
-from dmaelab.modeling.weights import FACTS, WeightsError
+from dmaelab.modeling import attention_rule
 from dmaelab.rules.precision import precision_rule
 from dmaelab.utils.differences import Difference
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import file_hash, write_json
+from dmaelab.weights import load_exact, load_file
+from dmaelab.weights.facts import check_heads
+from dmaelab.weights.files import FACTS, WeightsError
 
 logger = logging.getLogger("dmaelab")
 

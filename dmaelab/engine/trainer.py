@@ -12,11 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from dmaelab.data.batch import make_batch
-from dmaelab.modeling.weights import load_state
 from dmaelab.utils.distributed import rank, world_size
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
+from dmaelab.weights.files import load_state
 
 
 class Hook:

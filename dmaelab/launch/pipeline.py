@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dmaelab.analysis.paper_tables import NUMBERS
+from dmaelab.analysis.paper.tables import NUMBERS
 from dmaelab.config import check, instantiate, load_plugins, open_config
 from dmaelab.engine import certification, run_dir, training
 from dmaelab.engine.labels import other_labels

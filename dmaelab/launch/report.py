@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmaelab.analysis.compare import align, compare, describe
-from dmaelab.analysis.paper_tables import paper_table
+from dmaelab.analysis.paper.tables import paper_table
 from dmaelab.analysis.plots import plot_certified_accuracy
 from dmaelab.analysis.tables import make_table
 from dmaelab.config import instantiate
 from dmaelab.engine import run_dir
-from dmaelab.engine.denoising import denoising_report
-from dmaelab.engine.pictures import reconstruction_grid
 from dmaelab.launch.pipeline import Pipeline
+from dmaelab.pictures.denoising import denoising_report
+from dmaelab.pictures.reconstructions import reconstruction_grid
 from dmaelab.records.readers import Log, read_log
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError

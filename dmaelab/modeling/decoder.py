@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dmaelab.modeling.backbones.vit import ViT
 from dmaelab.modeling.layers import NORM_EPS, Block, add_positions, init_transformer
 from dmaelab.modeling.patches import take
 from dmaelab.modeling.pos_embed import sincos_2d
-from dmaelab.modeling.vit import ViT
 
 
 class MAEDecoder(nn.Module):

@@ -1,23 +1,23 @@
 """Certification of any classifier by randomized smoothing."""
 
-from dmaelab.smoothing.build import (
+from dmaelab.certifiers import (
     ABSTAIN,
     CERTIFIERS,
     Case,
     Certificate,
     Certifier,
+    Cohen,
+    Predict,
+    Sequential,
+    TwoStage,
     Votes,
     build_certifier,
     runner_up,
     select,
 )
-from dmaelab.smoothing.cohen import Cohen
 from dmaelab.smoothing.identity import weights_hash
-from dmaelab.smoothing.predict import Predict
 from dmaelab.smoothing.runner import certify_images
-from dmaelab.smoothing.sequential import Sequential
 from dmaelab.smoothing.smoothed import SmoothedClassifier
-from dmaelab.smoothing.two_stage import TwoStage
 
 __all__ = [
     "ABSTAIN",

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmaelab.smoothing.evaluation import Evaluation
+from dmaelab.smoothing.arithmetic import Evaluation
 from dmaelab.utils.errors import UserError
 
 # Forwards before the recording: libraries choose their kernels in the first, compilers compile in the first two.
@@ -15,7 +15,7 @@ _WARM_UP = 3
 class Forward:
     """The classifier on one buffer of images, which its owner fills anew before every call.
 
-    Make it and call it inside ``torch.no_grad()`` and :func:`~dmaelab.smoothing.evaluation.fixed_kernels`. A graph
+    Make it and call it inside ``torch.no_grad()`` and :func:`~dmaelab.smoothing.arithmetic.fixed_kernels`. A graph
     reads the copies of the weights that autocast has made, and these live as long as that context.
 
     Args:

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from dmaelab.certifiers.build import CERTIFIERS, Certifier
 from dmaelab.corruptions import CORRUPTIONS, Corruption
 from dmaelab.records.indices import subset
 from dmaelab.registry import Registry
 from dmaelab.rules.attention import attention_of
-from dmaelab.smoothing.build import CERTIFIERS, Certifier
-from dmaelab.smoothing.evaluation import Evaluation
+from dmaelab.smoothing.arithmetic import Evaluation
 from dmaelab.smoothing.noise import noise_version, smoothing_noise
 from dmaelab.stats.geometry import geometry_name
 from dmaelab.utils.env import environment

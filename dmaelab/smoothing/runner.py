@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dmaelab.certifiers.build import Case, Certificate, Certifier
 from dmaelab.corruptions import Corruption
 from dmaelab.records.log import CertificationLog
 from dmaelab.records.row import make_row
-from dmaelab.smoothing.build import Case, Certificate, Certifier
-from dmaelab.smoothing.evaluation import FP32, Evaluation
+from dmaelab.smoothing.arithmetic import FP32, Evaluation
 from dmaelab.smoothing.identity import make_context, make_identity
 from dmaelab.smoothing.noise import Address, NoisyImage, check_image, smoothing_noise
 from dmaelab.smoothing.progress import Progress

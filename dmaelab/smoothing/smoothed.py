@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dmaelab.certifiers.build import ABSTAIN, Certificate, Certifier, build_certifier
 from dmaelab.corruptions import build_corruption
 from dmaelab.rules.compilation import Compile
-from dmaelab.smoothing.build import ABSTAIN, Certificate, Certifier, build_certifier
-from dmaelab.smoothing.evaluation import Evaluation
+from dmaelab.smoothing.arithmetic import Evaluation
 from dmaelab.smoothing.noise import Address, check_image, smoothing_noise
 from dmaelab.smoothing.runner import Row, certify_images, device_of, make_case, make_flight
 from dmaelab.smoothing.votes import VotePool

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dmaelab.certifiers.build import Certificate, Votes
 from dmaelab.rules.compilation import compiled_as
-from dmaelab.smoothing.build import Certificate, Votes
-from dmaelab.smoothing.evaluation import FP32, Evaluation, fixed_kernels
+from dmaelab.smoothing.arithmetic import FP32, Evaluation, fixed_kernels
 from dmaelab.smoothing.forward import Forward
 from dmaelab.smoothing.noise import NoisyImage
 from dmaelab.utils.errors import UserError, did_you_mean

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from dmaelab.stats.bounds import clopper_pearson_lower
-from dmaelab.stats.sequential import sequence_lower
+from dmaelab.stats.evalues import sequence_lower
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from dmaelab.engine import run_training
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.run_dir import load_model
-from dmaelab.modeling import load_classifier, load_pretrain, save_weights
 from dmaelab.utils.errors import UserError
+from dmaelab.weights import load_classifier, load_pretrain, save_weights
 
 KEY = "blocks.0.mlp.fc1.weight"
 

@@ -170,7 +170,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
 
 def test_a_truncated_checkpoint_is_named_with_the_one_before(tmp_path):
     from dmaelab.engine.checkpoint import CheckpointFolder
-    from dmaelab.modeling import WeightsError
+    from dmaelab.weights import WeightsError
 
     folder = CheckpointFolder(tmp_path)
     for step in (9, 10):

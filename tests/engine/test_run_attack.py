@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from dmaelab.attacks.pgd import PGD
 from dmaelab.config import LazyConfig
 from dmaelab.engine.attack import describe, run_attack
 from dmaelab.engine.certification import certification_config, run_certification
 from dmaelab.records.readers import read_log
-from dmaelab.smoothing.pgd import PGD
 from dmaelab.utils.errors import UserError
 
 QUICK = [

@@ -8,7 +8,7 @@ import torch
 
 from dmaelab.corruptions import Gaussian, build_corruption
 from dmaelab.smoothing import Certificate, Certifier, Sequential, Votes, certify_images
-from dmaelab.smoothing.evaluation import Evaluation
+from dmaelab.smoothing.arithmetic import Evaluation
 from dmaelab.smoothing.noise import Address, NoisyImage
 from dmaelab.smoothing.runner import make_flight
 from dmaelab.smoothing.votes import VotePool

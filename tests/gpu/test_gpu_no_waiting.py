@@ -15,7 +15,7 @@ from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.hooks import EMAHook, LogHook, NaNGuard
 from dmaelab.engine.trainer import Hook
 from dmaelab.smoothing import Cohen
-from dmaelab.smoothing.evaluation import Evaluation
+from dmaelab.smoothing.arithmetic import Evaluation
 from dmaelab.smoothing.noise import Address
 from dmaelab.smoothing.runner import make_flight
 from dmaelab.smoothing.votes import VotePool

@@ -9,7 +9,7 @@ from torch import nn
 
 from dmaelab.corruptions import Gaussian
 from dmaelab.smoothing import Cohen, certify_images
-from dmaelab.smoothing.evaluation import Evaluation, fixed_kernels
+from dmaelab.smoothing.arithmetic import Evaluation, fixed_kernels
 from dmaelab.smoothing.forward import Forward
 
 NETWORKS = [("vit", "fp32"), ("vit", "fp16"), ("vit", "bf16"), ("resnet_cifar", "bf16")]

@@ -2,12 +2,9 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-
-from dmaelab.smoothing import Case, Certificate, Certifier
 
 
 @pytest.fixture(autouse=True)
@@ -48,24 +45,6 @@ def brightness() -> nn.Module:
 @pytest.fixture
 def images() -> Dim:
     return Dim()
-
-
-@pytest.fixture
-def drive() -> Callable[..., Certificate]:
-    """Run a certifier on counts that are given by stream."""
-
-    def run(certifier: Certifier, case: Case, **counts: list[int]) -> Certificate:
-        coroutine = certifier.certify(case)
-        reply = None
-        while True:
-            try:
-                request = coroutine.send(reply)
-            except StopIteration as end:
-                return end.value
-            reply = np.array(counts[request.stream], np.int64)
-            assert reply.sum() == request.total
-
-    return run
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import torch
 
 from dmaelab.corruptions import Corruption, Gaussian, QuantisedGaussian, Uniform
 from dmaelab.smoothing import CERTIFIERS, Certificate, Certifier, Cohen, Predict, Sequential, Votes, certify_images
-from dmaelab.smoothing.evaluation import Evaluation
+from dmaelab.smoothing.arithmetic import Evaluation
 from dmaelab.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from torch import nn
 
 from dmaelab.corruptions import Gaussian
 from dmaelab.smoothing import Case, Certificate, Certifier, Cohen, Votes
-from dmaelab.smoothing.evaluation import Evaluation
+from dmaelab.smoothing.arithmetic import Evaluation
 from dmaelab.smoothing.noise import Address, NoisyImage
 from dmaelab.smoothing.votes import Flight, VotePool
 from dmaelab.utils.errors import UserError

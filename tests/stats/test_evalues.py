@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from dmaelab.stats.sequential import log_evalue, sequence_lower
+from dmaelab.stats.evalues import log_evalue, sequence_lower
 from dmaelab.utils.errors import UserError
 
 DATA = Path(__file__).parents[1] / "data"

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from dmaelab.stats.bounds import clopper_pearson_lower, clopper_pearson_upper
+from dmaelab.stats.evalues import sequence_lower
 from dmaelab.stats.looks import Looks, least_count, look_totals
-from dmaelab.stats.sequential import sequence_lower
 
 TWO_SIDED = json.loads((Path(__file__).parents[1] / "data" / "golden_sequential_extra.json").read_text())[
     "seq_two_sided"

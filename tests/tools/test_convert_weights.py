@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dmaelab.modeling import Classifier, ViT, load_classifier, load_pretrain, save_weights
+from dmaelab.modeling import Classifier, ViT
 from dmaelab.utils.errors import UserError
+from dmaelab.weights import load_classifier, load_pretrain, save_weights
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "tools" / "convert_weights.py"

@@ -1,0 +1,1 @@
+"""The tables of the paper: made of logs, beside the figures that the paper printed."""

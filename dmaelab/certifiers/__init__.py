@@ -1,0 +1,33 @@
+"""Certifiers by name: what follows from the votes of a smoothed classifier. Statistics on integers, no torch here."""
+
+from dmaelab.certifiers.build import (
+    ABSTAIN,
+    CERTIFIERS,
+    Case,
+    Certificate,
+    Certifier,
+    Votes,
+    build_certifier,
+    runner_up,
+    select,
+)
+from dmaelab.certifiers.cohen import Cohen
+from dmaelab.certifiers.predict import Predict
+from dmaelab.certifiers.sequential import Sequential
+from dmaelab.certifiers.two_stage import TwoStage
+
+__all__ = [
+    "ABSTAIN",
+    "CERTIFIERS",
+    "Case",
+    "Certificate",
+    "Certifier",
+    "Cohen",
+    "Predict",
+    "Sequential",
+    "TwoStage",
+    "Votes",
+    "build_certifier",
+    "runner_up",
+    "select",
+]

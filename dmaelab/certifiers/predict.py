@@ -1,0 +1,50 @@
+"""PREDICT of Cohen et al. (2019): the class of the smoothed classifier, without a radius."""
+
+from collections.abc import Generator
+
+import numpy as np
+
+from dmaelab.certifiers.build import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes, runner_up, select
+from dmaelab.records.row import PREDICT_COLUMNS
+from dmaelab.stats.bounds import predict_pvalue, smallest_n_predict
+
+
+@CERTIFIERS.register("predict")
+class Predict(Certifier):
+    """PREDICT (Cohen et al., 2019): the most likely class under noise, wrong with probability <= alpha.
+
+    Exact two-sided binomial test of the two largest counts (Hung and Fithian, 2019) among n samples;
+    no radius. Non-finite outputs count as one more class, which is never returned.
+
+    Args:
+        n: samples per image.
+        alpha: probability with which a class other than the smoothed classifier's may be returned.
+    """
+
+    columns = PREDICT_COLUMNS
+
+    def __init__(self, n: int = 1000, alpha: float = 0.001) -> None:
+        super().__init__(1, n, alpha)
+        del self.n0  # there is no selection sample
+
+    def smallest_n(self) -> int:
+        """Return the least n whose unanimous vote passes the test at alpha."""
+        return smallest_n_predict(self.alpha)
+
+    def certify(self, case: Case) -> Generator[Votes, np.ndarray, Certificate]:
+        """Predict one image (Cohen et al., 2019, Algorithm PREDICT)."""
+        counts = yield Votes("prediction", self.n)
+        top = select(counts)
+        count_a = int(counts[top])
+        second, count_b = runner_up(counts, top)
+        # More non-finite outputs than votes for the top class: a significant difference of the wrong sign.
+        p_value = predict_pvalue(count_a, count_b) if count_a >= count_b else 1.0
+        return Certificate(
+            prediction=top if p_value <= self.alpha else ABSTAIN,
+            top=top,
+            n=self.n,
+            count_a=count_a,
+            count_b=count_b,
+            runner_up=second,
+            p_value=p_value,
+        )

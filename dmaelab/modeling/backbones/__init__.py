@@ -1,0 +1,6 @@
+"""The backbones of this package, a file for each family."""
+
+from dmaelab.modeling.backbones.resnet import CifarResNet
+from dmaelab.modeling.backbones.vit import ViT
+
+__all__ = ["CifarResNet", "ViT"]

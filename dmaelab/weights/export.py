@@ -1,0 +1,73 @@
+"""Weights of a model into files: under this project's names, the official ones or timm's."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import torch
+from torch import Tensor
+
+from dmaelab.modeling.classifier import Classifier
+from dmaelab.modeling.denoising_mae import DenoisingMAE
+from dmaelab.utils.files import atomic_write
+from dmaelab.weights.facts import facts_of
+from dmaelab.weights.files import FACTS, WeightsError
+from dmaelab.weights.layouts import State, official_layout, timm_layout
+
+LAYOUTS: dict[str, Callable[[State], dict[str, Tensor]]] = {
+    "dmaelab": dict,
+    "official": official_layout,
+    "timm": timm_layout,
+}
+
+
+def save_weights(
+    model: DenoisingMAE | Classifier,
+    path: str | os.PathLike,
+    layout: Literal["dmaelab", "official", "timm"] = "dmaelab",
+) -> dict[str, Tensor]:
+    """Write the weights of a model with a ViT to a ``.pth`` or ``.safetensors`` file, atomically; return its tensors.
+
+    ``"official"`` and ``"timm"`` files name their tensors as those do, timm's without decoder; a new decoder is in
+    none. What the tensors do not show (heads, and pixel statistics where no buffer holds them) stands beside them: in
+    an entry of its own beside ``"model"``, or in the metadata of safetensors. :func:`load_pretrain` and
+    :func:`load_classifier` read it back. Heads that a loader had to guess are written as known: be sure of them.
+
+    Raises:
+        WeightsError: the layout has no names for this model, or the suffix is another.
+    """
+    path = Path(path)
+    if path.suffix not in (".pth", ".safetensors"):
+        raise WeightsError(f"{path}: name a file that ends in .pth or .safetensors")
+    facts = facts_of(model)
+    if not facts:
+        raise WeightsError(
+            f"{path}: only models with a ViT of this project can be written, and this {type(model).__name__} has none"
+        )
+    own = model.state_dict()
+    if isinstance(model, DenoisingMAE) and getattr(model.decoder, "is_new", False):
+        own = {name: value for name, value in own.items() if not name.startswith("decoder.")}
+    if layout == "timm" and "head.1.weight" in own:
+        raise WeightsError(
+            "timm has no batch norm before the head: write this linear probe with layout 'official' or 'dmaelab'"
+        )
+    tensors = {name: value.cpu().contiguous() for name, value in LAYOUTS[layout](own).items()}
+    if layout != "dmaelab":
+        facts |= {name: getattr(model.preprocess, name).flatten().tolist() for name in ("pixel_mean", "pixel_std")}
+    try:
+        atomic_write(path, _writer(path, tensors, facts))
+    except (OSError, RuntimeError) as error:  # torch's writer turns some write errors into RuntimeError
+        raise WeightsError(f"{path} could not be written ({str(error).splitlines()[0]})") from error
+    return tensors
+
+
+def _writer(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> Callable[[BinaryIO], object]:
+    if path.suffix == ".pth":
+        return lambda file: torch.save({"model": tensors, FACTS: facts}, file)
+    try:
+        from safetensors.torch import save
+    except ImportError:
+        raise WeightsError(f"{path}: needs the package safetensors: pip install safetensors") from None
+    return lambda file: file.write(save(tensors, {"format": "pt", FACTS: json.dumps(facts)}))

@@ -1,0 +1,186 @@
+"""Released weights in one call: the model is built after the tensors."""
+
+import functools
+import logging
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dmaelab.losses import MSEAllPatches
+from dmaelab.modeling.backbones.vit import ViT
+from dmaelab.modeling.classifier import Classifier
+from dmaelab.modeling.decoder import MAEDecoder
+from dmaelab.modeling.denoising_mae import DenoisingMAE
+from dmaelab.utils.random import Draw
+from dmaelab.weights.facts import (
+    block_count,
+    decoder_options,
+    has_decoder,
+    pixel_statistics,
+    shape_of,
+    shown,
+    vit_options,
+)
+from dmaelab.weights.files import Weights, WeightsError, check_tensors, read_weights
+
+logger = logging.getLogger("dmaelab")
+
+Source = str | os.PathLike | Mapping[str, Any] | Weights
+
+
+def load_pretrain(
+    path_or_dict: Source,
+    *,
+    num_heads: int | None = None,
+    decoder_num_heads: int | None = None,
+    pixel_mean: Sequence[float] | str | None = None,
+    pixel_std: Sequence[float] | None = None,
+) -> DenoisingMAE:
+    """Return the autoencoder of a DMAE or MAE pre-training file, in evaluation mode, without corruption.
+
+    Sizes are read off the tensors. It resizes images of any size to its own inside, and has the released recipe
+    (mask ratio 0.75, targets normalised per patch, error over all patches) where the file does not tell another.
+    An encoder alone gets the published decoder, 512 wide with 8 blocks, untrained, and a warning.
+
+    Args:
+        path_or_dict: a file (released, of the official trainers, MAE's, timm's, ``.safetensors``, or of a run of this
+            project), or the dictionary that was loaded from one.
+        num_heads, decoder_num_heads: attention heads, where the file does not tell them; by default those of the
+            published model.
+        pixel_mean, pixel_std: per channel, in [0,1] pixel units, or ``pixel_mean="imagenet"`` or ``"cifar10"`` for
+            both, where the file stores none, as official files do not.
+
+    Raises:
+        WeightsError: the file cannot be read, holds a classifier, lacks or has too many tensors, leaves heads or
+            statistics open, or tells others than are given.
+    """
+    weights = read_weights(path_or_dict)
+    _expect(weights, "autoencoder")
+    _check_names(weights, _autoencoder(_skeleton(weights, "encoder"), _skeleton(weights, "decoder")))
+    options, decoder = vit_options(weights, "encoder", num_heads), decoder_options(weights, decoder_num_heads)
+    mean, std = pixel_statistics(weights, pixel_mean, pixel_std, options["in_channels"])
+    recipe = {name: weights.facts[name] for name in ("mask_ratio", "norm_pix") if name in weights.facts}
+    model = _autoencoder(options, decoder, **recipe)
+    state = dict(weights.state)
+    if not has_decoder(weights):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(
+                Draw(0, "init").seed()
+            )  # torch.manual_seed would reach the GPUs' as well
+            state |= {
+                f"decoder.{name}": value for name, value in MAEDecoder(model.encoder, **decoder).state_dict().items()
+            }
+    _fill(model, state, mean, std, weights.source)
+    if not has_decoder(weights):
+        model.decoder.is_new = True  # type: ignore[assignment]
+        warnings.warn(
+            f"{weights.source}: holds an encoder only; its decoder is new and reconstructs nothing before it is"
+            " trained",
+            stacklevel=2,
+        )
+    return model
+
+
+def load_classifier(
+    path_or_dict: Source,
+    *,
+    num_heads: int | None = None,
+    pool: Literal["auto", "gap", "cls"] = "auto",
+    pixel_mean: Sequence[float] | str | None = None,
+    pixel_std: Sequence[float] | None = None,
+) -> Classifier:
+    """Return the classifier of a fine-tuning or linear-probe file, in evaluation mode.
+
+    Arguments and errors as for :func:`load_pretrain`. ``pool="auto"`` is average pooling for a file with ``fc_norm``,
+    the class token for one with ``norm``, with a line in the log where the file is of others: timm's
+    ``global_pool="avg", fc_norm=False``, which this project has not, names its tensors alike. Batch norm before the
+    head of a linear probe is recognised by its names.
+    """
+    weights = read_weights(path_or_dict)
+    _expect(weights, "classifier")
+    if pool not in ("auto", "gap", "cls"):
+        raise WeightsError(f"pool is '{pool}': choose 'auto', 'gap' or 'cls'")
+    if pool == "auto":
+        pool = "gap" if "backbone.fc_norm.weight" in weights.state else "cls"
+        if pool == "cls" and weights.official and "num_heads" not in weights.facts:
+            logger.warning(
+                "%s: class token assumed: timm's models that average without fc_norm have the same names (pool='cls'"
+                " confirms it)",
+                weights.source,
+            )
+    head = "bn_linear" if any(name.startswith("head.1.") for name in weights.state) else "linear"
+    _check_names(weights, _classifier(_skeleton(weights, "backbone"), pool, head, 2))
+    options = vit_options(weights, "backbone", num_heads)
+    mean, std = pixel_statistics(weights, pixel_mean, pixel_std, options["in_channels"])
+    (classes,) = shape_of(weights, "head.bias" if head == "linear" else "head.1.bias", 1)
+    model = _classifier(options, pool, head, classes)
+    _fill(model, weights.state, mean, std, weights.source)
+    return model
+
+
+def _autoencoder(encoder: dict[str, Any], decoder: dict[str, Any], **recipe: Any) -> DenoisingMAE:
+    """Return an autoencoder without numbers, on the meta device."""
+    with torch.device("meta"):
+        vit = ViT(**encoder, pool=None)
+        make: Any = functools.partial(MAEDecoder, **decoder)
+        blank = [0.5] * vit.in_channels
+        return DenoisingMAE(vit, make, None, MSEAllPatches(), blank, blank, **recipe, input_size=vit.input_size)
+
+
+def _classifier(backbone: dict[str, Any], pool: Any, head: Any, num_classes: int) -> Classifier:
+    """Return a classifier without numbers, on the meta device."""
+    with torch.device("meta"):
+        vit = ViT(**backbone, pool=pool)
+        blank = [0.5] * vit.in_channels
+        return Classifier(vit, num_classes, blank, blank, input_size=vit.input_size, head=head)
+
+
+def _skeleton(weights: Weights, trunk: str) -> dict[str, int]:
+    """Return the smallest sizes that give a model the names that go with the number of blocks below ``trunk``."""
+    smallest = {"width": 4, "depth": max(block_count(weights, trunk), 1), "num_heads": 1}
+    return smallest if trunk == "decoder" else {**smallest, "image_size": 2, "patch_size": 1}
+
+
+def _expect(weights: Weights, kind: str) -> None:
+    if weights.kind == kind:
+        return
+    if weights.kind == "unknown":
+        names = ", ".join(list(weights.state)[:3])
+        raise WeightsError(
+            f"{weights.source}: not the weights of a vision transformer of DMAE, MAE, timm or this project (it holds"
+            f" {names}, ...)"
+        )
+    here, there = (
+        ("a classifier", "load_classifier")
+        if weights.kind == "classifier"
+        else ("an autoencoder or encoder", "load_pretrain")
+    )
+    raise WeightsError(f"{weights.source}: holds {here}: load it with {there}")
+
+
+def _check_names(weights: Weights, model: nn.Module) -> None:
+    """Raise WeightsError with every name that only the file, or only the model has; statistics and a whole decoder may
+    be absent.
+    """
+    optional = ("preprocess.pixel_", *(() if has_decoder(weights) else ("decoder.",)))
+    own = model.state_dict()
+    missing = [shown(weights, name) for name in own if name not in weights.state and not name.startswith(optional)]
+    unexpected = [shown(weights, name) for name in weights.state if name not in own]
+    if missing or unexpected:
+        parts = [
+            f"{text} {', '.join(names)}" for text, names in (("missing", missing), ("unexpected", unexpected)) if names
+        ]
+        raise WeightsError(f"{weights.source}: not the weights of a whole model: {'; '.join(parts)}")
+
+
+def _fill(model: nn.Module, state: Mapping[str, Tensor], mean: list[float], std: list[float], source: str) -> None:
+    """Give a model on the meta device its numbers; shapes are checked before."""
+    statistics = {"preprocess.pixel_mean": mean, "preprocess.pixel_std": std}
+    given = {**state, **{name: torch.tensor(values).view(-1, 1, 1) for name, values in statistics.items()}}
+    check_tensors(model.state_dict(), given, source)
+    model.to_empty(device="cpu").load_state_dict(given)
+    model.eval()

@@ -1,0 +1,93 @@
+"""Weights of an earlier stage into a model of the next, with a report of what happened."""
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from dmaelab.modeling.pos_embed import resize_table
+from dmaelab.weights.facts import check_heads, known_heads
+from dmaelab.weights.files import Weights, WeightsError, check_tensors, read_weights
+
+
+@dataclass
+class LoadReport:
+    """What :func:`load_pretrained` did, by parameter name."""
+
+    loaded: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)  # in the model, not in the file: keep their initial values
+    dropped: list[str] = field(default_factory=list)  # in the file, of no use to this model
+    resized: list[str] = field(default_factory=list)  # position embeddings interpolated to the model's grid
+
+    def __str__(self) -> str:
+        def count(names: list[str]) -> str:
+            roots = sorted({".".join(name.split(".")[:2]) for name in names})
+            return f"{len(names)} ({', '.join(roots[:4])}{', ...' if len(roots) > 4 else ''})" if names else "0"
+
+        line = f"loaded {len(self.loaded)} tensors, new {count(self.new)}, dropped {count(self.dropped)}"
+        return f"{line}, interpolated {', '.join(self.resized)}" if self.resized else line
+
+
+def load_pretrained(model: Any, path_or_dict: str | os.PathLike | Mapping[str, Any] | Weights) -> LoadReport:
+    """Start ``model`` (a module with ``export()``) from the weights of an earlier stage, in either layout of names.
+
+    A classifier takes the encoder of an autoencoder: the decoder (and the final norm under average
+    pooling) is dropped, head and ``fc_norm`` are new. An autoencoder takes an encoder alone, and keeps its new
+    decoder. Else, between models of one kind, everything must match. Position embeddings of another grid are
+    interpolated. The pixel statistics stay those of the config: they belong to the data, not to the weights.
+
+    Raises:
+        WeightsError: as :func:`read_weights`; or names the first tensor that does not fit, or the attention heads,
+            which no tensor shows, where the file tells them, or has the size of a published model, and the model has
+            others.
+    """
+    weights, target = read_weights(path_or_dict), model.export()
+    own = {name: value for name, value in target.state_dict().items() if not name.startswith("preprocess.")}
+    given = {name: value for name, value in weights.state.items() if not name.startswith("preprocess.")}
+    may_drop: tuple[str, ...] = ()
+    may_be_new: tuple[str, ...] = ()
+    if any(name.startswith("encoder.") for name in given):
+        if not any(name.startswith("encoder.") for name in own):
+            given = {
+                name.replace("encoder.", "backbone.", 1) if name.startswith("encoder.") else name: value
+                for name, value in given.items()
+            }
+            may_drop, may_be_new = ("decoder.", "backbone.norm."), ("head.", "backbone.fc_norm.")
+        elif not any(name.startswith("decoder.") for name in given):
+            may_be_new = ("decoder.",)
+    resized = _fit_positions(own, given)
+    report = LoadReport(
+        loaded=[name for name in own if name in given],
+        new=[name for name in own if name not in given],
+        dropped=[name for name in given if name not in own],
+        resized=resized,
+    )
+    for name in report.new:
+        if not name.startswith(may_be_new):
+            raise WeightsError(
+                f"{weights.source}: weights of another architecture: {name} is in the model and not in the file"
+            )
+    for name in report.dropped:
+        if not name.startswith(may_drop):
+            raise WeightsError(
+                f"{weights.source}: weights of another architecture: {name} is in the file and not in the model"
+            )
+    check_tensors(own, given, weights.source)
+    check_heads(known_heads(weights), target, weights.source)
+    target.load_state_dict({name: given[name] for name in report.loaded}, strict=False)
+    return report
+
+
+def _fit_positions(own: Mapping[str, Tensor], given: dict[str, Tensor]) -> list[str]:
+    """Interpolate, in place, the tables of positions whose grid alone differs from the model's; say which."""
+    resized = []
+    for name in [name for name in given if name.endswith(".pos_embed") and name in own]:
+        (_, length, width), table = own[name].shape, given[name]
+        old, new = math.isqrt(max(table.shape[1] - 1, 0)) if table.ndim == 3 else 0, math.isqrt(length - 1)
+        if old != new and table.shape == (1, 1 + old * old, width) and old > 0:
+            given[name] = resize_table(table, new)
+            resized.append(f"{name} {old}x{old} -> {new}x{new}")
+    return resized

@@ -1,0 +1,216 @@
+"""Which logs share a row of a table, and which are compared by its gaps."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dmaelab.analysis.labels import relabel
+from dmaelab.analysis.paper.tables import paper_table
+from dmaelab.utils.errors import UserError
+
+RUN = {"method": "RS", "backbone": "ViT-B"}
+PROBE = {"method": "probe", "backbone": "ViT-B", "sigma": 0.5}
+
+
+NATIVE = {
+    "certifier": {"name": "cohen", "skip_wrong": False},  # of which the second moves no figure
+    "corruption": {"name": "gaussian"},
+    "geometry": "dmaelab.stats.geometry.GaussianL2",
+    "shape": [3, 32, 32],
+    "first_image": "abc",
+}
+
+
+def records(*arguments, **options):
+    return json.loads(paper_table(*arguments, style="json", **options))
+
+
+def test_two_logs_for_one_cell_are_named(measured):
+    for number in (1, 2):  # who names no sigma of training means that of the evaluation
+        with pytest.raises(UserError) as error:
+            paper_table(number, [measured("a", [5], **RUN), measured("b", [6], sigma=0.5, **RUN)])
+        assert str(error.value) == (
+            f"a and b are two logs for one cell of table {number} (same labels, evaluated at sigma 0.5): check their"
+            " eval_sigma and sigma; "
+            "where they are right, leave one out, or give each its seed, such as --label b seed=1"
+        )
+    with pytest.raises(UserError, match=r"\(same labels, a seed in one of them alone, evaluated at sigma 0\.5\)"):
+        paper_table(2, [measured("a", [5], **RUN), measured("b", [6], seed=1, **RUN)])
+    old = measured("old", [5], pretrain="DMAE", epochs=700, **PROBE)
+    with pytest.raises(
+        UserError, match="new and old are two logs for one cell of table 4, they differ in epochs: leave one out"
+    ):
+        paper_table(
+            4, [measured("new", [8], pretrain="DMAE", **PROBE), measured("mae", [7], pretrain="MAE", **PROBE), old]
+        )
+
+
+def test_one_log_is_not_two_seeds_nor_two_sigmas(measured):
+    seeds = [measured(f"s{seed}", [5], seed=seed, **RUN) for seed in (0, 1)]
+    with pytest.raises(
+        UserError, match="s0 and s1 share a row of table 2, but are one log: equal image by image; leave one out"
+    ):
+        paper_table(2, seeds)
+    with pytest.raises(UserError, match="s0 and s1 share a row of table 1, but are one log"):
+        paper_table(
+            1,
+            [
+                seeds[0],
+                relabel(
+                    replace(seeds[1], header=None), {**RUN, "n": 10_000, "n0": 100, "alpha": 0.001, "eval_sigma": 1.0}
+                ),
+            ],
+        )
+    with pytest.raises(UserError, match="s0 and s1 are labelled as two seeds, but are of one model"):
+        paper_table(2, [measured(f"s{seed}", [5], seed=seed, identity={"weights": "abc"}, **RUN) for seed in (0, 1)])
+    alike = [measured(f"s{seed}", [5], seed=seed, identity={"weights": f"{seed}"}, **RUN) for seed in (0, 1)]
+    assert records(2, alike)["rows"][0]["cells"][0]["sd"] == 0  # two models that answer alike, as their weights show
+
+
+def test_seeds_are_of_one_network(measured):
+    def seeds(**other):
+        backbones = {"width": 4, "attention": "sdpa"}, {"width": 4, **other}
+        models = [{"model": {"backbone": backbone}} for backbone in backbones]
+        return [
+            measured(f"s{seed}", [5 + seed], seed=seed, identity=model, run=f"r{seed}", **RUN)
+            for seed, model in enumerate(models)
+        ]
+
+    paper_table(2, seeds(attention="matmul"))
+    for identity in (
+        {"attention": "sdpa"},
+        {},
+    ):  # a module of anyone's, whose config may name its weights, or which has none
+        for model in (["model"], []):
+            own = [{**identity, **{key: {"weights": f"{seed}.pth"} for key in model}} for seed in (0, 1)]
+            paper_table(
+                2, [measured(f"s{seed}", [5 + seed], seed=seed, identity=one, **RUN) for seed, one in enumerate(own)]
+            )
+    with pytest.raises(
+        UserError, match=r"labelled as two seeds of one model, but model\.backbone\.width is 4 in s0, 8 in s1"
+    ):
+        paper_table(2, seeds(attention="matmul", width=8))
+
+
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        ("n", {"n": 1000}),
+        ("n0", {"n0": 10}),
+        ("alpha", {"alpha": 0.01}),
+        ("norm", {"identity": {**NATIVE, "norm": "l1"}}),
+        ("images", {"index": range(10, 20)}),
+        ("shape", {"identity": {**NATIVE, "shape": [3, 224, 224]}}),
+        ("corruption.name", {"identity": {**NATIVE, "corruption": {"name": "quantised_gaussian"}}}),
+        ("geometry", {"identity": {**NATIVE, "geometry": "dmaelab.stats.geometry.QuantisedGaussianL2"}}),
+        ("first_image", {"identity": {**NATIVE, "first_image": "other"}}),
+        (
+            "certifier.name",
+            {"identity": {**NATIVE, "certifier": {"name": "sequential", "skip_wrong": True, "radii": [0.5]}}},
+        ),
+    ],
+)
+def test_what_was_measured_otherwise_is_not_compared(measured, key, other):
+    same, other = {**PROBE, "identity": NATIVE}, {"identity": NATIVE, **other}
+    pair = [measured("a", [5], pretrain="MAE", **same), measured("b", [5], pretrain="DMAE", **{**same, **other})]
+    with pytest.raises(UserError, match=f"a gap of table 4 is between a and b, but {key} is .* in a, .* in b"):
+        paper_table(4, pair)
+    row = [measured("a", [5], 0.25, pretrain="MAE", **same), measured("b", [5], pretrain="MAE", **{**same, **other})]
+    with pytest.raises(UserError, match=f"a and b share a row of table 1, but {key} is .* in a, .* in b"):
+        paper_table(1, row)
+    note = records(2, pair)["notes"][0]
+    assert note.startswith(f"Rows differ in {key.split('.')[0]}: ")
+    assert "in MAE ViT-B (probe) (sigma 0.5); " in note
+
+
+def test_settings_are_compared_where_both_headers_have_them(measured):
+    noise = {"corruption": {"name": "uniform", "width": 1}, "shape": [3, 32, 32]}
+    pair = [
+        measured("a", [5], pretrain="MAE", identity={"shape": [3, 32, 32]}, **PROBE),
+        measured("b", [6], pretrain="DMAE", identity=noise, **PROBE),
+    ]
+    assert records(4, pair)["rows"][1]["cells"][0]["gap"] == pytest.approx(0.1)
+    first = measured("c", [7], pretrain="MAE", seed=1, identity={"corruption": {"name": "laplace"}}, **PROBE)
+    with pytest.raises(
+        UserError, match=r"table 4 is between c and b, but corruption\.name is .laplace. in c, .uniform. in b"
+    ):
+        paper_table(
+            4, [relabel(pair[0], {"seed": 0}), first, pair[1]]
+        )  # every log of the one row with every one of the other
+
+
+def test_data_sets_are_those_of_labels_or_headers(measured):
+    cifar, digits = ({"identity": {"dataset": {"name": name, "split": "test"}}} for name in ("cifar10", "digits"))
+    with pytest.raises(UserError, match=r"a \(ImageNet\) and b \(CIFAR-10\) are of different data sets"):
+        paper_table(2, [measured("a", [5], dataset="ImageNet", **RUN), measured("b", [6], dataset="CIFAR-10", **RUN)])
+    with pytest.raises(UserError, match=r"a \(cifar10\) and b \(digits\) are of different data sets"):
+        paper_table(
+            2, [measured("a", [5], dataset="CIFAR-10", **RUN, **cifar), measured("b", [6], 1.0, **RUN, **digits)]
+        )
+    named = [
+        measured("a", [5], dataset="CIFAR-10", **RUN, **cifar),
+        measured("b", [6], 1.0, dataset="CIFAR-10", **RUN, **digits),
+    ]
+    assert "data set" not in paper_table(2, named)  # a label says more than the name of a reader
+    assert paper_table(2, [named[0], measured("c", [6], 1.0, **RUN)]).endswith("\nNot labelled with a data set: c.")
+
+
+def test_a_range_of_sigma_is_a_row_of_its_own(measured):
+    same = {"method": "CR", "pretrain": "DMAE", "backbone": "ViT-B"}
+    logs = [
+        measured("wide", [7], 0.25, sigma=[0, 0.75], **same),
+        measured("wide1", [9, 9, 9], 1.0, sigma=[0, 0.75], **same),
+        measured("low", [8], 0.25, sigma=0.25, **same),
+        measured("mid", [8, 6], 0.5, sigma=0.5, **same),
+    ]
+    rows = records(1, logs, radii=[0, 0.5])["rows"]
+    assert [row["Method"] for row in rows] == ["DMAE ViT-B", "DMAE ViT-B (trained at [0, 0.75])"]
+    assert [cell["share"] for row in rows for cell in row["cells"]] == [0.8, 0.6, 0.9, 0.9]
+
+
+def test_every_log_of_a_row_is_kept(measured):
+    """The one at 0.25 wins at no radius; it claims more than its settings allow, and is not the log of the labels."""
+    same = {"method": "CR", "pretrain": "DMAE", "backbone": "ViT-B"}
+    logs = [measured("low", [1, 1, 1], 0.25, **same), measured("mid", [8, 6], 0.5, **same)]
+    table = records(1, logs, radii=[0.5])
+    assert [one["path"] for one in table["rows"][0]["logs"]] == ["low", "mid"]
+    assert [one["path"] for one in table["rows"][0]["cells"][0]["logs"]] == ["mid"]
+    assert any("low (1.25, not 0.7996)" in note for note in table["notes"])
+
+
+def test_an_envelope_is_exact_where_all_its_sigmas_are(measured):
+    sampled = {"certifier": {"name": "sequential", "radii": [0.0]}}
+    logs = [measured("low", [6, 2], 0.25, identity=sampled, **RUN), measured("mid", [8, 6, 4], 0.5, **RUN)]
+    cells = records(1, logs, radii=[0, 0.5, 1])["rows"][0]["cells"]
+    assert [(cell["share"], cell["lower_bound"]) for cell in cells] == [(0.8, False), (0.6, True), (0.4, False)]
+
+
+def test_labels_that_gaps_do_not_compare_are_listed(measured):
+    mae = measured("mae", [7], pretrain="MAE", epochs=1600, params="87M", **PROBE)
+    dmae = measured("dmae", [8], pretrain="DMAE", epochs=1100, params="87M", schedule="cosine", **PROBE)
+    lines = paper_table(4, [mae, dmae]).splitlines()
+    assert "In brackets: percentage points more than with pretrain=MAE." in lines
+    assert (
+        "Compared rows also differ in epochs (1100, not 1600), schedule (cosine, not none): DMAE (sigma 0.5)." in lines
+    )
+    assert "alike" not in paper_table(9, paper=True)  # 1600 epochs of MAE and 1100 of DMAE in the paper
+
+
+@pytest.mark.parametrize("style", ["text", "markdown", "latex", "json"])
+def test_selected_weights_are_always_named(measured, style):
+    chosen = {"method": "CR", "backbone": "ViT-B", "pretrain": "DMAE", "selected_by": "acc on data.test"}
+    table = paper_table(2, [measured("a", [5], **chosen)], style=style)
+    assert "Weights selected by acc on data.test, where the certified images may have had a say" in table
+    assert "certificates: DMAE ViT-B (sigma 0.5)." in table
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_models_are_named_with_their_method(measured, number):
+    logs = [
+        measured(method, [share], method=method, pretrain="DMAE", backbone="ViT-B", continued=continued)
+        for share, (method, continued) in enumerate([("CR", False), ("probe", False), ("probe", True)], start=4)
+    ]
+    assert [row["Method"] for row in records(number, logs)["rows"]] == [
+        "DMAE ViT-B", "DMAE ViT-B (probe)", "DMAE ViT-B (probe) + continued pre-training",
+    ]  # fmt: skip
