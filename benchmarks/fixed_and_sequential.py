@@ -17,7 +17,7 @@ from typing import Any
 from tabulate import tabulate
 
 from dmaelab.analysis.summary import summarize
-from dmaelab.engine.certification import certification_config, log_folder, run_certification
+from dmaelab.engine.certification import Certification, certification_config
 from dmaelab.records.readers import read_log
 from dmaelab.utils.cli import run_main
 from dmaelab.utils.env import environment
@@ -36,10 +36,11 @@ def certifiers(targets: list[float]) -> dict[str, list[str]]:
 
 def certify(source: str, name: str, overrides: list[str], radii: list[float]) -> dict[str, Any]:
     """Certify anew and return what it cost and found."""
-    cfg = certification_config(source, [*overrides, f"certify.name=bench_{name.replace(' ', '_')}"])
-    shutil.rmtree(log_folder(cfg), ignore_errors=True)
+    own = f"certify.name=bench_{name.replace(' ', '_')}"
+    certification = Certification(certification_config(source, [*overrides, own]))
+    shutil.rmtree(certification.folder, ignore_errors=True)
     started = time.perf_counter()
-    log = read_log(run_certification(cfg, progress=False))
+    log = read_log(certification.run(progress=False))
     seconds = time.perf_counter() - started
     summary = summarize(log, radii)
     shares = {

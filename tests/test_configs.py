@@ -3,7 +3,7 @@
 import pytest
 
 from dmaelab.config import LazyConfig, get_config, list_configs
-from dmaelab.engine.certification import check_certification
+from dmaelab.engine.certification import complete
 from dmaelab.engine.training import check_training
 from dmaelab.launch.pipeline import Pipeline
 
@@ -12,9 +12,7 @@ def check(cfg):
     if "stages" in cfg:
         Pipeline(cfg)
     elif "certify" in cfg:  # what a run directory would fill in
-        cfg.certify.run, cfg.corruption.sigma = "runs/any", 0.25
-        cfg.dataset = get_config("digits/pretrain").data.test
-        check_certification(cfg)
+        complete(cfg, get_config("digits/pretrain"), ["certify.run=runs/any", "corruption.sigma=0.25"])
     else:
         check_training(cfg)
 

@@ -65,11 +65,11 @@ def _from_run(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """Return the model of a run directory, as its config builds it, and its tensors."""
     import torch
 
-    from dmaelab.engine.run_dir import load_model
+    from dmaelab.engine.run_dir import RunDirectory
 
     if args.heads or args.decoder_heads or args.stats or args.pixel_targets:
         raise UserError(f"{args.source} is a run directory, which tells all of it: leave out all options but --to")
-    model = load_model(args.source, "final", torch.device("cpu")).export()
+    model = RunDirectory(args.source).model("final", torch.device("cpu")).export()
     return model, model.state_dict()
 
 

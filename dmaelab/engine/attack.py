@@ -11,14 +11,7 @@ from tabulate import tabulate
 from dmaelab.analysis.views import skipped
 from dmaelab.attacks.pgd import PGD
 from dmaelab.config import instantiate
-from dmaelab.engine.certification import (
-    certification_identity,
-    check_certification,
-    images_of,
-    load_classifier,
-    log_folder,
-)
-from dmaelab.engine.settings import CertifySettings
+from dmaelab.engine.certification import Certification, images_of
 from dmaelab.records.folders import HEADER
 from dmaelab.records.readers import Log, read_log
 from dmaelab.smoothing.identity import make_context, make_identity
@@ -68,25 +61,21 @@ def run_attack(
     Raises:
         UserError: bad input, no log, or one of another classifier, noise or data set (names the differing keys).
     """
-    check_certification(cfg)
-    settings, folder = CertifySettings(**instantiate(cfg.certify)), log_folder(cfg)
+    certification = Certification(cfg)
+    settings, folder, corruption = certification.settings, certification.folder, certification.corruption
     if images < 1:
         raise UserError(f"images is {images}: attack at least 1")
     if not (folder / HEADER).exists():
         raise UserError(f"{folder} holds no certification log: certify first")
     attack, log, device = attack or PGD(), read_log(folder), pick_device(settings.device)
-    classifier, corruption, dataset = (
-        load_classifier(cfg, device),
-        instantiate(cfg.corruption),
-        instantiate(cfg.dataset),
-    )
+    classifier, dataset = certification.subject.load(device), instantiate(cfg.dataset)
     evaluation, load = settings.evaluation, images_of(dataset)
     facts = make_identity(
-        classifier, instantiate(cfg.certifier), corruption, indices=[], num_classes=dataset.num_classes,
+        classifier, certification.certifier, corruption, indices=[], num_classes=dataset.num_classes,
         first=load(int(log.index.min())), batch_size=settings.batch_size, evaluation=evaluation.resolved(device),
         seed=seed,
         device=device,
-    ) | certification_identity(cfg, device)  # fmt: skip
+    ) | certification.identity(device)  # fmt: skip
     _check_same(log, facts)
     chosen, tried = _choose(log, images, seed)
     report = attack_certified(

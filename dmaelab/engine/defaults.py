@@ -1,6 +1,7 @@
 """DefaultTrainer: from a config to a trainer with the usual hooks."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from dmaelab.config import instantiate
 from dmaelab.data import Dataset, build_train_loader, resident_device
 from dmaelab.engine import hooks
-from dmaelab.engine.checkpoint import CheckpointFolder, save_file
 from dmaelab.engine.evaluation import evaluate
-from dmaelab.engine.run_dir import FINAL, weights_file
+from dmaelab.engine.run_dir import RunDirectory, weights_of
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.engine.trainer import Hook, Trainer
 from dmaelab.engine.writers import ConsoleWriter, JSONWriter, TensorBoardWriter, Writer
@@ -33,20 +33,20 @@ logger = logging.getLogger("dmaelab")
 class DefaultTrainer(Trainer):
     """Builds everything that a training config names, in a fixed order, and registers the default hooks.
 
-    Override a ``build_*`` method for research; for everything else there are configs and hooks.
+    A config adds hooks of its own in the list ``hooks``, and names a subclass of this class in ``trainer``, which may
+    override any ``build_*`` method.
 
     Args:
-        cfg: a checked config with the sections ``model, data, optimizer, schedule, train``.
+        cfg: a checked and resolved config with the sections ``model, data, optimizer, schedule, train``.
         resume: continue from the newest checkpoint of ``train.out_dir``, if there is one.
     """
 
     def __init__(self, cfg: DictConfig, resume: bool = False) -> None:
         self.cfg = cfg
         self.settings = settings = TrainSettings(**instantiate(cfg.train))
-        self.out_dir = Path(settings.out_dir)
-        self.folder = CheckpointFolder(self.out_dir / "checkpoints")
+        self.run = RunDirectory(settings.out_dir)
         device = pick_device(settings.device)
-        state = self.folder.load_latest() if resume else None
+        state = self.run.checkpoints.load_latest() if resume else None
         start = state["step"] if state else 0
 
         model = self.build_model().to(device)
@@ -67,16 +67,18 @@ class DefaultTrainer(Trainer):
             accum_steps=accum_steps,
             clip_grad=settings.clip_grad,
         )
-        self.ema = hooks.EMAHook(model, settings.ema_decay) if settings.ema_decay is not None else None
-        self.register_hooks(self.build_hooks(start))
+        self.register_hooks(self.build_hooks())
+        if settings.best_metric is not None:
+            self._check_best_metric(settings.best_metric)
         if state is not None:
             self.load_state_dict(state)
             logger.info("resumed at step %d of %d", self.step, self.max_iter)
 
     @property
     def final_model(self) -> Any:
-        """The module that evaluation uses and that is kept: the average where there is one."""
-        return self.ema.model if self.ema is not None else self.inner
+        """The module that evaluation uses and that is kept: the moving average if there is one."""
+        average = self.find_hook(hooks.EMAHook)
+        return self.inner if average is None else average.model
 
     def build_model(self) -> nn.Module:
         """Build ``cfg.model`` with the global generator of the CPU set from (seed, "init"), and put it back."""
@@ -88,7 +90,7 @@ class DefaultTrainer(Trainer):
         """Start from the weights of a run directory or a file, of this project or in the official layout; return the
         file.
         """
-        path = weights_file(source, "final") if source.is_dir() else source
+        path = weights_of(source)
         logger.info("%s: %s", path, load_pretrained(model, path))
         return path
 
@@ -128,26 +130,37 @@ class DefaultTrainer(Trainer):
             return model
         return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
-    def build_hooks(self, start: int) -> list[Hook]:
-        """Return the default hooks; their order is written here and nowhere else."""
-        settings = self.settings
+    def build_hooks(self) -> list[Hook]:
+        """Return the default hooks and those of the config; their order is written here and nowhere else."""
+        settings, folder = self.settings, self.run.checkpoints
         guard = hooks.NaNGuard(settings.log_period)
-        self.evaluation = evaluation = hooks.EvalHook(self.evaluate, settings.eval_period)
+        evaluation = hooks.EvalHook(self.evaluate, settings.eval_period)
         checkpoint = hooks.CheckpointHook(
-            self.folder, guard.check, settings.checkpoint_period, settings.keep_checkpoints, self.milestones
+            folder, guard.check, settings.checkpoint_period, settings.keep_checkpoints, self.milestones
         )
         chosen: list[Hook] = [hooks.ScheduleHook(instantiate(self.cfg.schedule)), guard]
-        if self.ema is not None:
-            chosen.append(self.ema)
+        if settings.ema_decay is not None:
+            chosen.append(hooks.EMAHook(self.inner, settings.ema_decay))
         chosen += [hooks.ThroughputHook(settings.batch_size, settings.log_period), evaluation]
+        # Before records and checkpoints, which then hold what they found and what they did.
+        chosen += self.build_own_hooks()
         # Records before checkpoints: a checkpoint at a log step then starts a new record, as the unbroken run does.
-        chosen.append(hooks.LogHook(self.build_writers(start) if is_main() else [], settings.log_period))
+        chosen.append(hooks.LogHook(self.build_writers() if is_main() else [], settings.log_period))
         if settings.best_metric is not None:
-            self._check_best_metric(settings.best_metric)
-            chosen.append(
-                hooks.BestHook(self.folder, evaluation, guard.check, settings.best_metric, settings.best_mode)
-            )
+            chosen.append(hooks.BestHook(folder, evaluation, guard.check, settings.best_metric, settings.best_mode))
         return [*chosen, checkpoint, hooks.PreemptionHook(checkpoint.save)]
+
+    def build_own_hooks(self) -> Sequence[Hook]:
+        """Return the hooks that the config lists in ``hooks``, in its order.
+
+        Raises:
+            ConfigError: an entry builds something else than a hook.
+        """
+        own = instantiate(self.cfg.get("hooks") or [])
+        for place, hook in enumerate(own):
+            if not isinstance(hook, Hook):
+                raise ConfigError(f"hooks.{place}: builds a {type(hook).__name__}, not a dmaelab.engine.Hook")
+        return own
 
     def _check_best_metric(self, metric: str) -> None:
         """Evaluate one image to see the names: the first evaluation may come with the last step, too late to refuse."""
@@ -158,24 +171,28 @@ class DefaultTrainer(Trainer):
                 f" {', '.join(known)}"
             )
 
-    def build_writers(self, start: int) -> list[Writer]:
+    def build_writers(self) -> list[Writer]:
         """Return where log records go."""
-        writers: list[Writer] = [ConsoleWriter(self.max_iter, start), JSONWriter(self.out_dir / "metrics.jsonl", start)]
+        writers: list[Writer] = [ConsoleWriter(self.max_iter), JSONWriter(self.run.metrics)]
         if self.settings.tensorboard:
-            writers.append(TensorBoardWriter(self.out_dir / "tb", start))
+            writers.append(TensorBoardWriter(self.run.tensorboard))
         return writers
 
     def evaluate(self) -> dict[str, float]:
         """Return the metrics of :attr:`final_model` on the test set."""
         return evaluate(self.final_model, self.test_set, self.settings, self.device)
 
+    def last_metrics(self) -> dict[str, float]:
+        """Return the metrics of the last step, measured now if no step was left to do."""
+        evaluation = self.find_hook(hooks.EvalHook)
+        return (evaluation.latest if evaluation else {}) or self.evaluate()
+
     def train(self) -> None:
-        """Train to the end, then write ``model_final.pth``: the exported module with the weights of the evaluation."""
+        """Train to the end, then write the final weights: the exported module that evaluation used."""
         super().train()
         if is_main():
-            weights = "ema" if self.ema is not None else "raw"
+            weights = "raw" if self.find_hook(hooks.EMAHook) is None else "ema"
             model = self.final_model.export()
-            save_file(
-                self.out_dir / FINAL,
-                {"model": model.state_dict(), FACTS: facts_of(model), "weights": weights, "step": self.step},
+            self.run.save_final(
+                {"model": model.state_dict(), FACTS: facts_of(model), "weights": weights, "step": self.step}
             )

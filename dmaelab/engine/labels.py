@@ -4,9 +4,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from dmaelab.engine import run_dir
+from dmaelab.engine.run_dir import RunDirectory
+from dmaelab.utils.differences import Difference
 from dmaelab.utils.distributed import is_main
 from dmaelab.utils.errors import ConfigError
 
@@ -15,44 +16,45 @@ logger = logging.getLogger("dmaelab")
 _INHERITED = ("pretrain", "epochs", "continued")
 
 
-def inherit_labels(cfg: DictConfig) -> None:
-    """Write into the labels of a training config, in place, how the weights that it starts from were pre-trained.
+def inherit_labels(cfg: DictConfig) -> DictConfig:
+    """Return a training config whose labels say how the weights that it starts from were pre-trained.
 
-    What a run directory tells is so, whatever the config says; labels of the config speak for a file. A run that has
-    begun knows it from its own frozen config: what it started from may be gone.
+    If the training starts from a run directory, the labels of that directory win over those of the config. If it
+    starts from a bare file, the config's labels are used. A run that has begun takes them from its own frozen config,
+    since what it started from may be gone.
 
     Raises:
         ConfigError: what it starts from does not tell, and the config does not either: a table would call it what it is
             not.
     """
     if "labels" not in cfg:
-        return
-    out = Path(cfg.train.out_dir)
-    begun = run_dir.load_run(out) if (out / run_dir.CONFIG).is_file() else None
-    source = cfg.train.init_from if begun is None else begun.train.get("init_from")
+        return cfg
+    cfg, run = cfg.copy(), RunDirectory(cfg.train.out_dir)
+    source = run.config.train.get("init_from") if run.begun else cfg.train.init_from
     if source is None:
         if "method" in cfg.labels:
             _from_scratch(cfg.labels)
-        return
-    place = source if begun is None else out
-    if Path(place).is_dir():
-        labels = (begun or run_dir.load_run(place)).get("labels")
-        _take(cfg.labels, {} if labels is None else OmegaConf.to_container(labels, resolve=True), place)
+        return cfg
+    teller = run if run.begun else RunDirectory(source)
+    if teller.path.is_dir():
+        _take(cfg.labels, teller.labels, teller.path)
     if cfg.labels.get("pretrain") is None:
         raise ConfigError(
             f"labels.pretrain: say what {source} is, such as labels.pretrain=DMAE labels.epochs=1100: tables go by it"
         )
+    return cfg
 
 
-def other_labels(run: Path, cfg: DictConfig) -> list[str]:
-    """Return the labels that a config gives and a run directory has otherwise, a line each; not what was never the
-    config's to say.
+def other_labels(run: RunDirectory, cfg: DictConfig) -> list[Difference]:
+    """Return the labels that a config gives and that the run in a directory has otherwise.
+
+    Labels that the run inherited are left out: they were never the config's to say.
     """
-    source, there, here = cfg.train.get("init_from"), run_dir.load_run(run).get("labels") or {}, cfg.get("labels") or {}
+    source, there, here = cfg.train.get("init_from"), run.config.get("labels") or {}, cfg.get("labels") or {}
     own = "method" not in here if source is None else Path(source).is_file()
     aside = () if own else (*_INHERITED, "extra_data")
     differing = [name for name, value in here.items() if value not in (None, there.get(name)) and name not in aside]
-    return [f"{name}={here[name]}, and {there.get(name)} there" for name in differing]
+    return [Difference(name, there.get(name), here[name]) for name in differing]
 
 
 def _from_scratch(labels: DictConfig) -> None:

@@ -15,7 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dmaelab.config import LazyConfig, instantiate, open_config
 from dmaelab.data import Batch, Samples, make_batch
-from dmaelab.engine import certification, run_dir, training
+from dmaelab.engine import certification, training
+from dmaelab.engine.resolve import resolve
+from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import ConfigError, UserError
 from dmaelab.utils.precision import autocast
@@ -71,7 +73,7 @@ def analysis_config(source: str | Path, overrides: Sequence[str] = ()) -> DictCo
     """
     sections = {**training.SECTIONS, **certification.SECTIONS}
     if Path(source).is_dir():
-        cfg = LazyConfig.apply_overrides(run_dir.load_run(source), overrides, sections=sections)
+        cfg = LazyConfig.apply_overrides(RunDirectory(source).config, overrides, sections=sections)
     else:
         cfg = open_config(source, overrides, sections)
     if "certify" not in cfg:
@@ -79,12 +81,12 @@ def analysis_config(source: str | Path, overrides: Sequence[str] = ()) -> DictCo
     elif "classifier" not in cfg:
         if cfg.certify.get("run") is None:
             raise ConfigError("certify.run: name the run directory of the model, or analyse the config of its training")
-        return run_dir.load_run(cfg.certify.run)
+        return RunDirectory(cfg.certify.run).config
     return cfg
 
 
 def analyze(cfg: DictConfig, shape: tuple[int, int, int] | None = None) -> ModelAnalysis:
-    """Return what the model of a config of :func:`analysis_config` costs; the config is resolved in place.
+    """Return what the model of a config of :func:`analysis_config` costs.
 
     Everything is computed on fake tensors, which have shapes and no data: a model of any size takes no memory.
     The training step is the real one of the CPU, in the precision and with the attention that the config has or that
@@ -98,7 +100,7 @@ def analyze(cfg: DictConfig, shape: tuple[int, int, int] | None = None) -> Model
     """
     is_training = "model" in cfg
     if is_training:
-        run_dir.resolve(cfg, pick_device(cfg.train.get("device", "auto")))
+        cfg = resolve(cfg, pick_device(cfg.train.get("device", "auto")))
     with torch.device("meta"):  # where initialisation is skipped, which may depend on what it draws
         model = instantiate(cfg.model if is_training else cfg.classifier)
     try:

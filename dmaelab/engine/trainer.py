@@ -4,7 +4,7 @@ import contextlib
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -51,12 +51,18 @@ class Hook:
     def on_data_error(self) -> None:
         """Run when the data of a step cannot be read; the state is that of the step before."""
 
+    def close(self) -> None:
+        """Run once at the very end, whatever ended the training: give back files, signals and other resources."""
+
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values to save."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
+
+
+AnyHook = TypeVar("AnyHook", bound=Hook)
 
 
 class Trainer:
@@ -118,16 +124,26 @@ class Trainer:
             hook.trainer = weakref.proxy(self)
             self.hooks.append(hook)
 
+    def find_hook(self, kind: type[AnyHook]) -> AnyHook | None:
+        """Return the first hook of a class, None where there is none."""
+        return next((hook for hook in self.hooks if isinstance(hook, kind)), None)
+
     def train(self) -> None:
-        """Run from ``step`` to ``max_iter``; the last hooks run also when nothing was left to do."""
+        """Run from ``step`` to ``max_iter``, then close every hook, also where a step or another hook raised an error.
+
+        The hooks of the beginning and the end run also when no step was left to do.
+        """
         self.model.train()
-        self._call("before_train")
-        while self.step < self.max_iter:
-            self._call("before_step")
-            self.run_step()
-            self.step += 1
-            self._call("after_step")
-        self._call("after_train")
+        with contextlib.ExitStack() as stack:
+            for hook in self.hooks:
+                stack.callback(hook.close)
+            self._call("before_train")
+            while self.step < self.max_iter:
+                self._call("before_step")
+                self.run_step()
+                self.step += 1
+                self._call("after_step")
+            self._call("after_train")
 
     def run_step(self) -> None:
         """Run forward and backward on each micro-batch, then one optimizer step."""

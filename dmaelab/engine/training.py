@@ -4,16 +4,17 @@ import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from dmaelab.config import check, instantiate
-from dmaelab.engine import run_dir
+from dmaelab.config.targets import locate
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.evaluation import evaluate
 from dmaelab.engine.labels import inherit_labels
+from dmaelab.engine.resolve import resolve
+from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.settings import TrainSettings, label_section
 from dmaelab.utils.distributed import barrier, is_main, pick_device
 from dmaelab.utils.errors import ConfigError
@@ -43,8 +44,12 @@ SECTIONS = {"train": TrainSettings, "data": DataSettings, "labels": label_sectio
 _NODES = ("model", "optimizer", "schedule")
 
 
-def check_training(cfg: DictConfig) -> None:
-    """Check a whole training config without building anything; ConfigError, one line, for the first fault."""
+def check_training(cfg: DictConfig) -> TrainSettings:
+    """Check a whole training config without building it, and return its section ``train``.
+
+    Raises:
+        ConfigError: in one line, the first thing that is wrong.
+    """
     for name in (*_NODES, "train", "data"):
         if name not in cfg:
             for section, what in (
@@ -54,8 +59,31 @@ def check_training(cfg: DictConfig) -> None:
                 if section in cfg:
                     raise ConfigError(f"this config is {what}")
             raise ConfigError(f"{name}: a training config needs this section")
-    check(cfg, sections=SECTIONS, allowed=(*_NODES, "debug"), extra={"optimizer": ["model"]})
-    TrainSettings(**instantiate(cfg.train))
+    check(cfg, sections=SECTIONS, allowed=(*_NODES, "hooks", "trainer", "debug"), extra={"optimizer": ["model"]})
+    if not isinstance(cfg.get("hooks", []), Sequence):
+        raise ConfigError("hooks: is a list of nodes, such as hooks=[L(MyHook)(...)]")
+    trainer_of(cfg)
+    return TrainSettings(**instantiate(cfg.train))
+
+
+def trainer_of(cfg: DictConfig) -> type[DefaultTrainer]:
+    """Return the class that a training config names in ``trainer``, by default :class:`DefaultTrainer`.
+
+    Raises:
+        ConfigError: there is no such class, or it is no :class:`DefaultTrainer`.
+    """
+    name = cfg.get("trainer")
+    if name is None:
+        return DefaultTrainer
+    if not isinstance(name, str):
+        raise ConfigError(f"trainer: is the dotted name of a subclass of DefaultTrainer, not {name!r}")
+    try:
+        found = locate(name)
+    except ConfigError as error:
+        raise ConfigError(f"trainer: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, DefaultTrainer)):
+        raise ConfigError(f"trainer: {name} is no subclass of dmaelab.engine.DefaultTrainer")
+    return found
 
 
 def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
@@ -65,32 +93,30 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
         UserError: bad input, in one line.
         Preempted: a signal asked the run to stop; its state is saved.
     """
-    check_training(cfg)
-    run_dir.resolve(cfg, pick_device(cfg.train.get("device", "auto")))
-    inherit_labels(cfg)
+    settings = check_training(cfg)
+    cfg = inherit_labels(resolve(cfg, pick_device(settings.device)))
+    run = RunDirectory(settings.out_dir)
     if is_main():
         setup_logging()
-    with run_dir.occupied(cfg, resume) if is_main() else nullcontext():
+    with run.occupied(cfg, resume) if is_main() else nullcontext():
         if is_main():
-            setup_logging(Path(cfg.train.out_dir))
+            setup_logging(run.path)
         barrier()
-        trainer = DefaultTrainer(cfg, resume)
+        trainer = trainer_of(cfg)(cfg, resume)
         if is_main():
-            run_dir.freeze(cfg, resume, trainer.started_from)
+            run.freeze(cfg, resume, trainer.started_from)
         trainer.train()
-        result = trainer.evaluation.latest or trainer.evaluate()
-    logger.info("finished %s: %s", trainer.out_dir, "  ".join(f"{name} {value:.4g}" for name, value in result.items()))
+        result = trainer.last_metrics()
+    logger.info("finished %s: %s", run, "  ".join(f"{name} {value:.4g}" for name, value in result.items()))
     return result
 
 
 def run_evaluation(cfg: DictConfig, weights: str = "final") -> dict[str, float]:
     """Evaluate the model of the finished run ``train.out_dir`` on ``data.test``; nothing is written."""
-    check_training(cfg)
     setup_logging()
-    device = pick_device(cfg.train.get("device", "auto"))
-    run_dir.resolve(cfg, device)
-    settings = TrainSettings(**instantiate(cfg.train))
-    model = run_dir.load_model(settings.out_dir, weights, device)
+    device = pick_device(check_training(cfg).device)
+    settings = TrainSettings(**instantiate(resolve(cfg, device).train))
+    model = RunDirectory(settings.out_dir).model(weights, device)
     result = evaluate(model, instantiate(cfg.data.test), settings, device)
     for name, value in result.items():
         logger.info("%s %.5g", name, value)

@@ -2,31 +2,43 @@
 
 import json
 import logging
-import os
 import time
 from pathlib import Path
+from typing import Any
 
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.files import write_text
 
 logger = logging.getLogger("dmaelab")
 
 
 class Writer:
-    """Gets ``write(step, values)`` for each record, and ``close()`` at the end."""
+    """Gets ``open(step)`` before the first record, ``write(step, values)`` for each, and ``close()`` at the end."""
+
+    def open(self, step: int) -> None:
+        """Get ready for the records after ``step``, the number of steps that are finished."""
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Take one record."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Release what is open."""
+        """Release what is open; called also where :meth:`open` was not."""
 
 
 class ConsoleWriter(Writer):
-    """One line per record, with the time that is left at the pace since the start of this process."""
+    """One line per record, with the time that is left at the pace since the start of this process.
 
-    def __init__(self, max_iter: int, first_step: int) -> None:
-        self.max_iter, self.first_step, self.started = max_iter, first_step, time.perf_counter()
+    Args:
+        max_iter: steps of the whole training.
+    """
+
+    def __init__(self, max_iter: int) -> None:
+        self.max_iter = max_iter
+
+    def open(self, step: int) -> None:
+        """Start the clock."""
+        self.first_step, self.started = step, time.perf_counter()
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Log ``step 50/2000  eta 1:23  loss 0.71 ...``."""
@@ -38,20 +50,21 @@ class ConsoleWriter(Writer):
 
 
 class JSONWriter(Writer):
-    """Appends one JSON object per record to ``metrics.jsonl``; the file is open only while a record is written.
+    """Appends one JSON object per record to a file, which is open only while a record is written.
 
-    Records after ``first_step`` stem from an attempt that was killed before its checkpoint: they are
-    removed, since this process will write them again.
+    Args:
+        path: of the file.
     """
 
-    def __init__(self, path: Path, first_step: int) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        if path.exists():
-            lines = path.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= first_step]
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text("".join(kept))
-            os.replace(temporary, path)
+
+    def open(self, step: int) -> None:
+        """Remove the records after ``step``: an attempt that was killed wrote them, and this one writes them again."""
+        if self.path.exists():
+            lines = self.path.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            write_text(self.path, "".join(kept))
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Append the record."""
@@ -61,23 +74,37 @@ class JSONWriter(Writer):
 
 
 class TensorBoardWriter(Writer):
-    """Scalars for TensorBoard, from the extra ``tensorboard``."""
+    """Scalars for TensorBoard, from the extra ``tensorboard``.
 
-    def __init__(self, folder: Path, first_step: int) -> None:
+    Args:
+        folder: of the event files.
+
+    Raises:
+        UserError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            from torch.utils import tensorboard
         except ImportError:
             raise UserError("train.tensorboard=True needs the extra: pip install 'dmaelab[tensorboard]'") from None
-        self.summary = SummaryWriter(str(folder), purge_step=first_step + 1)
+        self.folder, self._module = folder, tensorboard
+        self._summary: Any = None
+
+    def open(self, step: int) -> None:
+        """Open an event file that replaces the records after ``step``."""
+        self._summary = self._module.SummaryWriter(str(self.folder), purge_step=step + 1)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Add each value as a scalar."""
         for name, value in values.items():
-            self.summary.add_scalar(name, value, step)
+            self._summary.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flush and close the event file."""
-        self.summary.close()
+        if self._summary is not None:
+            self._summary.close()
+            self._summary = None
 
 
 def clock(seconds: float) -> str:

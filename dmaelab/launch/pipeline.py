@@ -10,8 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from dmaelab.analysis.paper.tables import NUMBERS
 from dmaelab.config import check, instantiate, load_plugins, open_config
-from dmaelab.engine import certification, run_dir, training
+from dmaelab.engine import certification, training
 from dmaelab.engine.labels import other_labels
+from dmaelab.engine.run_dir import RunDirectory, weights_of
 from dmaelab.launch.distributed import in_processes, process_group
 from dmaelab.launch.shards import STOPPED, certify_in_processes, default_processes
 from dmaelab.launch.stages import PipelineSettings, Stage, dependents, repeated
@@ -90,9 +91,8 @@ class Pipeline:
             training.check_training(self._training_config(stage))
         else:
             cfg = open_config(stage.config, sections=certification.SECTIONS)
-            certification.complete(
-                cfg, self._trained_config(stage.certify), self._certify_overrides(stage, stage.certify)
-            )
+            trained, overrides = self._trained_config(stage.certify), self._certify_overrides(stage, stage.certify)
+            certification.complete(cfg, trained, overrides)
 
     def _check_settings(self) -> None:
         for name in self.settings.pictures:
@@ -157,21 +157,21 @@ class Pipeline:
             logger.info("not run: %s stands in its place", self.weights[stage.name])
             return
         cfg = self._training_config(stage)
-        folder = self.out / stage.name
-        if (folder / run_dir.CONFIG).exists():
-            self._check_begun(stage, cfg, folder)
-        if (folder / run_dir.FINAL).exists():
+        run = RunDirectory(self.out / stage.name)
+        if run.begun:
+            self._check_begun(stage, cfg, run)
+        if run.finished:
             return
         if self.processes == 1:
             training.run_training(cfg, resume=True)
         else:
             in_processes(_train_one_rank, OmegaConf.to_yaml(cfg), count=self.processes)
 
-    def _check_begun(self, stage: Stage, cfg: DictConfig, folder: Path) -> None:
+    def _check_begun(self, stage: Stage, cfg: DictConfig, run: RunDirectory) -> None:
         """Refuse to take, or to continue, a run of another config or from other weights for this stage."""
         redo = f"redo it, and what needs it, with --from {stage.name}"
-        began, source = run_dir.initial_weights(folder), cfg.train.get("init_from")
-        changed = run_dir.changes(folder, cfg)
+        began, source = run.initial_weights(), cfg.train.get("init_from")
+        changed = run.changes(cfg)
         known = began is not None and source is not None and Path(source).exists()
         if known:  # the bytes of the weights count, not how their place is written
             changed = [change for change in changed if change.key != "train.init_from"]
@@ -179,12 +179,14 @@ class Pipeline:
             raise ConfigError(
                 f"stage '{stage.name}' was run with another config ({changed[0].between('there', 'now')}): {redo}"
             )
-        for line in other_labels(folder, cfg):
+        for label in other_labels(run, cfg):
             logger.warning(
-                "stage '%s' was run with another label, which tables go by (%s): --label corrects it", stage.name, line
+                "stage '%s' was run with another label, which tables go by (%s): --label corrects it",
+                stage.name,
+                label.between("there", "now"),
             )
         if known:
-            file = run_dir.weights_file(source, "final") if Path(source).is_dir() else Path(source)
+            file = weights_of(source)
             if file_hash(file) != began:
                 raise ConfigError(f"stage '{stage.name}' began with other weights than {file} holds now: {redo}")
 
@@ -206,7 +208,7 @@ class Pipeline:
         will leave it.
         """
         if name in self.weights:
-            return run_dir.load_run(self.weights[name])
+            return RunDirectory(self.weights[name]).config
         return self._training_config(next(stage for stage in self.stages if stage.name == name))
 
     def _certify_overrides(self, stage: Stage, source: str) -> list[str]:
@@ -249,7 +251,7 @@ class Pipeline:
             folder = self.out / stage.name if stage.certify is None else self._log_folder(stage)
             if folder.exists() and stage.name not in self.weights:
                 logger.info("removing %s", folder)
-                with run_dir.hold(folder) if stage.certify is None else nullcontext():
+                with RunDirectory(folder).hold() if stage.certify is None else nullcontext():
                     shutil.rmtree(folder)
 
 

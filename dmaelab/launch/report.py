@@ -8,7 +8,7 @@ from dmaelab.analysis.paper.tables import paper_table
 from dmaelab.analysis.plots import plot_certified_accuracy
 from dmaelab.analysis.tables import make_table
 from dmaelab.config import instantiate
-from dmaelab.engine import run_dir
+from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.launch.pipeline import Pipeline
 from dmaelab.pictures.denoising import denoising_report
 from dmaelab.pictures.reconstructions import reconstruction_grid
@@ -61,9 +61,10 @@ def describe_reconstruction(run: Path, picture: Path, weights: str = "final") ->
     """Draw the reconstructions of a pre-training run; return lines that name the picture and its errors."""
     if picture.suffix.lower() != ".png":
         raise UserError(f"{picture}: a picture of reconstructions is a PNG, let its name end in .png")
-    cfg = run_dir.load_run(run)
+    directory = RunDirectory(run)
+    cfg = directory.config
     device = pick_device("auto")
-    model = run_dir.load_model(run, weights, device)
+    model = directory.model(weights, device)
     if not hasattr(model, "reconstruct"):
         raise UserError(f"{run} trained a {type(model).__name__}, which reconstructs nothing: name a pre-training run")
     test_set = instantiate(cfg.data.test)

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from dmaelab.config import load_plugins
-from dmaelab.engine.certification import log_folder, run_certification
+from dmaelab.engine.certification import Certification, run_certification
 from dmaelab.records.folders import read_folders, read_header
 from dmaelab.records.row import parse_row
 from dmaelab.smoothing.progress import Progress
@@ -45,8 +45,8 @@ def certify_in_processes(cfg: DictConfig, count: int, progress: bool = True) -> 
     """
     if count < 1:
         raise UserError(f"{count} processes cannot certify: give at least 1, or 'auto' for one per GPU")
-    sigma = float(cfg.corruption.sigma)
-    logger.info("certifying in %d processes at sigma %g (= %g/255): %s", count, sigma, 255 * sigma, log_folder(cfg))
+    sigma, folder = float(cfg.corruption.sigma), Certification(cfg).folder
+    logger.info("certifying in %d processes at sigma %g (= %g/255): %s", count, sigma, 255 * sigma, folder)
     text = OmegaConf.to_yaml(cfg)
     context = multiprocessing.get_context("spawn")  # a fork could not use CUDA
     children = [context.Process(target=_shard, args=(text, part, count)) for part in range(count)]
@@ -54,7 +54,7 @@ def certify_in_processes(cfg: DictConfig, count: int, progress: bool = True) -> 
         try:
             for child in children:
                 child.start()
-            _watch(children, log_folder(cfg), progress)
+            _watch(children, folder, progress)
         finally:
             for child in children:
                 if child.is_alive():
@@ -67,7 +67,7 @@ def certify_in_processes(cfg: DictConfig, count: int, progress: bool = True) -> 
             f"shards {', '.join(map(str, failed))} of {count} failed, see above; repeat the command to do what they"
             " left"
         )
-    return log_folder(cfg)
+    return folder
 
 
 def default_processes() -> int:

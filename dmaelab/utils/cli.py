@@ -1,7 +1,6 @@
 """What every command-line tool does around its main function."""
 
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from types import FrameType
 
 from dmaelab.rules.process import tune_process
 from dmaelab.utils.errors import Preempted, UserError
+from dmaelab.utils.signals import StopSignals
 
 PREEMPTED = 75  # EX_TEMPFAIL: try again
 
@@ -26,10 +26,7 @@ def run_main(main: Callable[[], None]) -> None:
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # type: ignore[assignment]
     try:
         main()
-    except (
-        UserError,
-        OSError,
-    ) as error:  # what the system refuses (a path, a permission, a full disk) is input as well
+    except (UserError, OSError) as error:  # a path, a permission or a full disk is the user's to mend as well
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except Preempted as stop:
@@ -43,11 +40,10 @@ def run_main(main: Callable[[], None]) -> None:
 
 @contextmanager
 def preempted_by_signals(message: str) -> Iterator[None]:
-    """Raise ``Preempted(message)`` inside at the first SIGTERM, SIGUSR2 or SIGHUP, which else ends a process without a
-    word.
+    """Raise ``Preempted(message)`` inside at the first of the signals :data:`~dmaelab.utils.signals.STOP`.
 
-    Later ones do nothing, so that they cannot cut short what is done on the way out; signals that are ignored (SIGHUP
-    under ``nohup``) stay so.
+    Without this they would end the process without a word. Later signals do nothing, so that they cannot cut short
+    what is done on the way out.
     """
     stopped = False
 
@@ -57,12 +53,9 @@ def preempted_by_signals(message: str) -> Iterator[None]:
             stopped = True
             raise Preempted(message)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)}
-    caught = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
-    for number in caught:
-        signal.signal(number, stop)
+    signals = StopSignals(stop)
+    signals.catch()
     try:
         yield
     finally:
-        for number, handler in caught.items():
-            signal.signal(number, handler)
+        signals.give_back()

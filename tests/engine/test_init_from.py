@@ -7,7 +7,7 @@ import torch
 
 from dmaelab.engine import run_training
 from dmaelab.engine.defaults import DefaultTrainer
-from dmaelab.engine.run_dir import load_model
+from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.utils.errors import UserError
 from dmaelab.weights import load_classifier, load_pretrain, save_weights
 
@@ -17,7 +17,7 @@ KEY = "blocks.0.mlp.fc1.weight"
 @pytest.fixture
 def pretrained(pretrain_config, tmp_path):
     run_training(pretrain_config("train.max_iter=1", "train.log_period=1"))
-    return load_model(tmp_path / "pretrain", "final", torch.device("cpu"))
+    return RunDirectory(tmp_path / "pretrain").model("final", torch.device("cpu"))
 
 
 def started(cfg, caplog):
@@ -89,7 +89,7 @@ def test_files_of_a_run_tell_heads_statistics_and_recipe(pretrained, tmp_path):
 
 def test_classifiers_of_a_run_load_in_one_call(finetune_config, tmp_path):
     run_training(finetune_config("train.max_iter=1", "train.log_period=1"))
-    expected = load_model(tmp_path / "rs", "final", torch.device("cpu")).export()
+    expected = RunDirectory(tmp_path / "rs").model("final", torch.device("cpu")).export()
     images = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     for name in ("model_final.pth", "checkpoints/step_0000001.pth"):
         with torch.no_grad():  # attention "auto" is by the rule of evaluation, as in the run

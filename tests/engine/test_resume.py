@@ -16,27 +16,6 @@ from dmaelab.engine import run_training
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Runs tools/train_net.py's job in a process that kills itself after the step in $KILL_AFTER.
-RUNNER = """
-import os, signal, sys
-import torch
-from dmaelab.config import LazyCall as L, open_config
-from dmaelab.engine import DefaultTrainer, Hook, run_training
-from dmaelab.engine.training import SECTIONS
-
-torch.set_num_threads(1)
-
-class Kill(Hook):
-    def after_step(self):
-        if self.trainer.step == int(os.environ.get("KILL_AFTER", 0)):
-            os.kill(os.getpid(), getattr(signal, os.environ.get("SIGNAL", "SIGKILL")))
-
-build_hooks = DefaultTrainer.build_hooks
-DefaultTrainer.build_hooks = lambda self, start: [Kill(), *build_hooks(self, start)]
-cfg = open_config("digits/finetune_rs", sys.argv[1:], SECTIONS)
-run_training(cfg, resume=True)
-"""
-
 # 1,397 images in batches of 256: an epoch is 5 steps, so 13 steps cross two of its ends.
 SETTINGS = [
     "train.init_from=None", "train.device=cpu", "train.max_iter=13", "train.batch_size=256", "train.accum_steps=2",
@@ -49,11 +28,17 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def run(out, *overrides, **env):
-    command = [sys.executable, "-c", RUNNER, *SETTINGS, f"train.out_dir={out}", *overrides]
-    return subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **env}, capture_output=True, text=True
-    )
+def command(out, *overrides, after=None, name="SIGKILL"):
+    """Return the command of a training, which sends itself a signal after a step."""
+    hooks = [f"+hooks=[{{'_target_': 'signalling.Signal', 'step': {after}, 'name': '{name}'}}]"] if after else []
+    tool = [sys.executable, str(ROOT / "tools/train_net.py"), "--config-file", "digits/finetune_rs", "--resume"]
+    return [*tool, *SETTINGS, f"train.out_dir={out}", *hooks, *overrides]
+
+
+def run(out, *overrides, after=None, name="SIGKILL", **options):
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    arguments = command(out, *overrides, after=after, name=name)
+    return subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, check=False, **options)
 
 
 def contents(out, *checkpoints):
@@ -98,7 +83,7 @@ def unbroken(tmp_path_factory):
 def test_sigkill_at_any_step_changes_no_bit(tmp_path, unbroken, workers):
     out = tmp_path / "run"
     for step in (1, 4, 8, 12):  # before the first checkpoint, after it, across an epoch's end, before the last step
-        result = run(out, f"train.num_workers={workers}", KILL_AFTER=str(step))
+        result = run(out, f"train.num_workers={workers}", after=step)
         assert result.returncode == -signal.SIGKILL, result.stderr
     result = run(out, f"train.num_workers={workers}")
     assert result.returncode == 0, result.stderr
@@ -111,8 +96,9 @@ def test_sigkill_at_any_step_changes_no_bit(tmp_path, unbroken, workers):
 @pytest.mark.slow
 def test_preemption_saves_the_step_and_resumes_exactly(tmp_path, unbroken):
     out = tmp_path / "run"
-    result = run(out, KILL_AFTER="7", SIGNAL="SIGUSR2")
-    assert "Preempted: stopped at step 7 of 13" in result.stderr
+    result = run(out, after=7, name="SIGUSR2")
+    assert result.returncode == 75
+    assert result.stderr.splitlines()[-1].startswith("stopped at step 7 of 13")
     assert (out / "checkpoints/step_0000007.pth").exists()
     assert run(out).returncode == 0
     tensors, records = contents(out, "step_0000013", "best")
@@ -152,16 +138,14 @@ def test_recipes_resume_exactly(finetune_config, tmp_path, recipe):
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     """A file-size limit stands in for the full disk: the write itself fails, half-way."""
     out = tmp_path / "run"
-    assert run(out, KILL_AFTER="4").returncode == -signal.SIGKILL
+    assert run(out, after=4).returncode == -signal.SIGKILL
     before = (out / "checkpoints/step_0000003.pth").read_bytes()
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
 
-    command = [sys.executable, "-c", RUNNER, *SETTINGS, f"train.out_dir={out}"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, preexec_fn=limit)
+    result = run(out, preexec_fn=limit)
     assert "could not be written" in result.stderr
     assert "earlier checkpoints are intact" in result.stderr
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["step_0000003.pth"]

@@ -3,7 +3,8 @@
 import pytest
 
 from dmaelab.config import LazyConfig
-from dmaelab.engine import run_dir, run_training
+from dmaelab.engine import run_training
+from dmaelab.engine.run_dir import RunDirectory
 
 
 @pytest.fixture
@@ -20,10 +21,10 @@ def test_an_option_that_came_later_is_no_change(run):
     frozen = LazyConfig.load(folder / "config.yaml")
     del frozen.train["compile"]
     LazyConfig.save(frozen, folder / "config.yaml")
-    assert run_dir.changes(folder, cfg) == []
+    assert RunDirectory(folder).changes(cfg) == []
 
 
 def test_what_changes_the_weights_is_a_change(run):
     folder, cfg = run
     cfg.train.compile, cfg.train.log_period, cfg.train.seed = True, 7, 3
-    assert {change.key for change in run_dir.changes(folder, cfg)} == {"train.compile", "train.seed"}
+    assert {change.key for change in RunDirectory(folder).changes(cfg)} == {"train.compile", "train.seed"}

@@ -12,7 +12,8 @@ from dmaelab.engine.checkpoint import CheckpointFolder
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.evaluation import evaluate
 from dmaelab.engine.hooks import NaNGuard
-from dmaelab.engine.run_dir import load_model
+from dmaelab.engine.resolve import resolve
+from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.engine.training import check_training
 from dmaelab.utils.errors import ConfigError, UserError
@@ -23,7 +24,7 @@ def test_a_run_leaves_what_the_next_stage_needs(pretrain_config, tmp_path):
     run_training(cfg)
     out = tmp_path / "pretrain"
     frozen = LazyConfig.load(out / "config.yaml")
-    assert frozen == cfg
+    assert frozen == resolve(cfg, torch.device("cpu"))
     assert frozen.model.encoder.attention in ("matmul", "sdpa")
     assert json.loads((out / "run.json").read_text())["starts"][0]["versions"]["torch"]
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -60,7 +61,7 @@ def test_fine_tuning_starts_from_the_encoder(pretrain_config, finetune_config, t
     cfg = finetune_config(f"train.init_from={tmp_path / 'pretrain'}", "train.max_iter=1", "optimizer.lr=0.0")
     run_training(cfg)
     encoder = torch.load(tmp_path / "pretrain/model_final.pth", weights_only=True)["model"]
-    classifier = load_model(tmp_path / "rs", "final", torch.device("cpu")).export().state_dict()
+    classifier = RunDirectory(tmp_path / "rs").model("final", torch.device("cpu")).export().state_dict()
     key = "blocks.0.mlp.fc1.weight"
     assert torch.equal(classifier[f"backbone.{key}"], encoder[f"encoder.{key}"])
 
@@ -133,8 +134,8 @@ def test_a_resume_with_another_model_is_one_line_and_spoils_nothing(finetune_con
         with pytest.raises(UserError, match=message) as caught:
             run_training(finetune_config("train.max_iter=4", override), resume=True)
         assert "\n" not in str(caught.value)
-    assert LazyConfig.load(tmp_path / "rs/config.yaml") == cfg
-    load_model(tmp_path / "rs", "final", torch.device("cpu"))
+    assert LazyConfig.load(tmp_path / "rs/config.yaml") == resolve(cfg, torch.device("cpu"))
+    RunDirectory(tmp_path / "rs").model("final", torch.device("cpu"))
 
 
 def test_a_resume_takes_the_optimizer_options_of_the_config(finetune_config):
@@ -152,7 +153,10 @@ def test_a_start_that_fails_leaves_the_directory_free(finetune_config):
 
 
 def test_evaluation_does_not_depend_on_the_number_of_processes(classifier_run, monkeypatch):
-    model, dataset = load_model(classifier_run, "final", torch.device("cpu")), build_dataset("digits", split="val")
+    model, dataset = (
+        RunDirectory(classifier_run).model("final", torch.device("cpu")),
+        build_dataset("digits", split="val"),
+    )
     settings = TrainSettings(out_dir="", max_iter=1, batch_size=1, eval_images=90, eval_batch_size=20)
     whole = evaluate(model, dataset, settings, torch.device("cpu"))
     for world in (2, 3, 8):
@@ -311,7 +315,7 @@ def test_one_process_trains_in_a_directory(finetune_config, tmp_path):
 def test_a_file_that_is_of_no_run_is_one_line(classifier_run, tmp_path):
     torch.save({"weight": torch.ones(2)}, tmp_path / "bare.pth")
     with pytest.raises(UserError, match=r"bare\.pth: not a file of a run, it has no entry 'model'"):
-        load_model(classifier_run, str(tmp_path / "bare.pth"), torch.device("cpu"))
+        RunDirectory(classifier_run).model(str(tmp_path / "bare.pth"), torch.device("cpu"))
 
 
 def test_best_means_the_average_that_its_metric_was_measured_on(finetune_config, tmp_path):
@@ -320,7 +324,7 @@ def test_best_means_the_average_that_its_metric_was_measured_on(finetune_config,
     )
     run_training(cfg)
     saved = torch.load(tmp_path / "rs/checkpoints/best.pth", weights_only=True)
-    best = load_model(tmp_path / "rs", "best", torch.device("cpu")).export()
+    best = RunDirectory(tmp_path / "rs").model("best", torch.device("cpu")).export()
     assert torch.equal(best.head.bias, saved["hooks"]["EMAHook"]["module.classifier.head.bias"])
 
 

@@ -8,9 +8,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from dmaelab.config import LazyConfig, open_config
-from dmaelab.engine.certification import certification_config, labels_of
 from dmaelab.engine.labels import inherit_labels, other_labels
+from dmaelab.engine.run_dir import RunDirectory
+from dmaelab.engine.subject import TrainedRun
 from dmaelab.engine.training import SECTIONS, check_training, run_training
+from dmaelab.utils.differences import Difference
 from dmaelab.utils.errors import ConfigError
 
 
@@ -37,13 +39,12 @@ def test_a_fine_tuning_inherits_how_its_weights_were_pre_trained(pretrain_config
     source = pretrained(pretrain_config, pretrain="MAE", epochs="${train.max_iter}")
     cfg = labelled(source)
     run_training(cfg)
-    log = certification_config(cfg.train.out_dir, [])
-    assert labels_of(log) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "epochs": 1}
-    log.certify.labels = {"method": "mine", "selected_by": None}  # which a label cannot hide
+    own = {"method": "mine", "selected_by": None}  # which a label cannot hide
+    inherited = {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "epochs": 1}
+    assert TrainedRun(cfg.train.out_dir, "final").labels({}) == inherited
     for weights in ("best", f"{cfg.train.out_dir}/checkpoints/best.pth"):
-        log.certify.weights = weights
-        assert labels_of(log)["selected_by"] == "a metric on data.test"
-    assert labels_of(log)["method"] == "mine"
+        labels = TrainedRun(cfg.train.out_dir, weights).labels(own)
+        assert labels == {**inherited, "method": "mine", "selected_by": "a metric on data.test"}
 
 
 def test_what_a_run_directory_tells_of_itself_holds(pretrain_config, labelled, caplog):
@@ -52,15 +53,14 @@ def test_what_a_run_directory_tells_of_itself_holds(pretrain_config, labelled, c
     cfg = labelled(source, ("pretrain", "DMAE"), ("epochs", 1100), ("continued", True))
     logging.getLogger("dmaelab").propagate = True
     with caplog.at_level(logging.WARNING):
-        inherit_labels(cfg)
-    assert dict(cfg.labels) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "epochs": 1}
+        labels = inherit_labels(cfg).labels
+    assert dict(labels) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "epochs": 1}
     assert caplog.messages == [
         f"labels.{name} is {said} in the config, and {told} in {source}, which holds"
         for name, said, told in (("pretrain", "DMAE", "MAE"), ("epochs", 1100, 1), ("continued", True, False))
     ]
     silent = labelled(pretrained(pretrain_config, pretrain="MAE", out="silent"), ("epochs", 700))
-    inherit_labels(silent)
-    assert silent.labels.epochs == 700
+    assert inherit_labels(silent).labels.epochs == 700
 
 
 def test_a_longer_pre_training_is_labelled_as_such(pretrain_config):
@@ -74,12 +74,10 @@ def test_a_run_that_goes_on_knows_what_it_began_with(pretrain_config, labelled):
     cfg = labelled(pretrained(pretrain_config, pretrain="MAE"), ("extra_data", True))
     run_training(cfg)
     again = labelled(None, ("extra_data", True))
-    inherit_labels(again)
-    assert dict(again.labels) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "extra_data": True}
+    assert dict(inherit_labels(again).labels) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "extra_data": True}
     changed = labelled(cfg.train.init_from, ("method", "RS"), ("pretrain", "DMAE"))
-    assert other_labels(Path(cfg.train.out_dir), changed) == [
-        "method=RS, and CR there"
-    ]  # the other was never its own to say
+    # The other label was never its own to say.
+    assert other_labels(RunDirectory(cfg.train.out_dir), changed) == [Difference("method", "CR", "RS")]
 
 
 def test_a_run_goes_on_without_what_it_started_from(pretrain_config, labelled):
@@ -89,21 +87,19 @@ def test_a_run_goes_on_without_what_it_started_from(pretrain_config, labelled):
     shutil.rmtree(source)
     again = labelled(source)
     run_training(again, resume=True)
-    assert again.labels.pretrain == "MAE"
+    assert RunDirectory(again.train.out_dir).labels["pretrain"] == "MAE"
 
 
 def test_from_scratch_nothing_was_pre_trained(labelled):
     cfg = labelled(None, ("pretrain", "DMAE"), ("epochs", 1100), ("extra_data", True))
-    inherit_labels(cfg)
-    assert dict(cfg.labels) == {"method": "CR", "sigma": 0.25, "extra_data": False}
+    assert dict(inherit_labels(cfg).labels) == {"method": "CR", "sigma": 0.25, "extra_data": False}
 
 
 def test_a_file_must_be_labelled_by_hand(labelled, tmp_path):
     with pytest.raises(ConfigError, match=r"labels.pretrain: say what .*dmae.pth is, such as labels.pretrain=DMAE"):
         inherit_labels(labelled(tmp_path / "dmae.pth"))
     cfg = labelled(tmp_path / "dmae.pth", ("pretrain", "DMAE"))
-    inherit_labels(cfg)
-    assert cfg.labels.pretrain == "DMAE"
+    assert inherit_labels(cfg).labels.pretrain == "DMAE"
 
 
 def test_a_run_that_does_not_tell_must_be_labelled_too(pretrain_config, labelled):

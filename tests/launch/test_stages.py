@@ -221,7 +221,7 @@ def test_a_label_that_has_changed_since_is_mentioned(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         there._train(there.stages[0])
     message = (
-        "stage 'pretrain' was run with another label, which tables go by (pretrain=XYZ, and None there):"
+        "stage 'pretrain' was run with another label, which tables go by (pretrain is None there, 'XYZ' now):"
         " --label corrects it"
     )
     assert caplog.messages[-1] == message

@@ -6,7 +6,7 @@ import torch
 
 from dmaelab.config import instantiate, open_config
 from dmaelab.engine import run_training
-from dmaelab.engine.run_dir import load_model
+from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.training import SECTIONS
 from dmaelab.pictures.denoising import denoising_report
 from dmaelab.pictures.reconstructions import reconstruction_grid
@@ -27,7 +27,7 @@ def test_denoising_works_on_held_out_digits(tmp_path):
     cfg = open_config("digits/pretrain", [f"train.out_dir={tmp_path}/run", *short], SECTIONS)
     run_training(cfg)
     errors = denoising_report(
-        load_model(tmp_path / "run", "final", CPU), instantiate(cfg.data.train), instantiate(cfg.data.test), CPU
+        RunDirectory(tmp_path / "run").model("final", CPU), instantiate(cfg.data.train), instantiate(cfg.data.test), CPU
     )
     assert errors["noisy"] == pytest.approx(0.25**2, rel=0.05)
     assert errors["reconstruction"] < 0.85 * min(errors["noisy"], errors["mean_image"])
@@ -38,7 +38,7 @@ def test_the_picture_has_four_named_columns_per_image(pretrain_config, tmp_path)
 
     cfg = pretrain_config()
     run_training(cfg)
-    model = load_model(tmp_path / "pretrain", "final", CPU)
+    model = RunDirectory(tmp_path / "pretrain").model("final", CPU)
     reconstruction_grid(model, instantiate(cfg.data.test), tmp_path / "grid.png", count=3)
     picture = np.asarray(Image.open(tmp_path / "grid.png"))
     assert picture.shape == (22 + 2 * 100, 2 * (4 * 100 + 8), 3)  # two rows of two groups, cells of 96 pixels and a gap
@@ -52,6 +52,6 @@ def test_the_picture_has_four_named_columns_per_image(pretrain_config, tmp_path)
 def test_normalised_targets_have_no_pixels_to_compare(pretrain_config, tmp_path):
     cfg = pretrain_config("model.norm_pix=True", "train.max_iter=1")
     run_training(cfg)
-    model = load_model(tmp_path / "pretrain", "final", CPU)
+    model = RunDirectory(tmp_path / "pretrain").model("final", CPU)
     with pytest.raises(UserError, match="norm_pix=True"):
         denoising_report(model, instantiate(cfg.data.train), instantiate(cfg.data.test), CPU)

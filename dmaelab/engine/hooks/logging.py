@@ -51,7 +51,12 @@ class LogHook(Hook):
                 writer.write(self.trainer.step, values)
         self.trainer.pending.clear()
 
-    def after_train(self) -> None:
+    def before_train(self) -> None:
+        """Open the writers: records after the current step are of an attempt that was killed, and are written again."""
+        for writer in self.writers:
+            writer.open(self.trainer.step)
+
+    def close(self) -> None:
         """Close the writers."""
         for writer in self.writers:
             writer.close()

@@ -1,6 +1,5 @@
 """Stops at a step boundary when the cluster asks for it, with everything saved."""
 
-import signal
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -11,8 +10,7 @@ import torch.distributed as dist
 from dmaelab.engine.trainer import Hook
 from dmaelab.utils.distributed import world_size
 from dmaelab.utils.errors import Preempted
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
+from dmaelab.utils.signals import StopSignals
 
 
 class PreemptionHook(Hook):
@@ -25,11 +23,12 @@ class PreemptionHook(Hook):
     def __init__(self, save: Callable[[], None]) -> None:
         self.save = save
         self.flag = torch.zeros(1)
+        self._signals = StopSignals(self._raise_flag)
 
     def before_train(self) -> None:
-        """Listen to SIGTERM and SIGUSR2, and open a group on the host: the flag must not wait for the device."""
+        """Catch the signals, and open a group of processes on the host: the flag must not wait for the device."""
         self._group: Any = dist.new_group(backend="gloo") if world_size() > 1 else None
-        self._before = {number: signal.signal(number, self._raise_flag) for number in SIGNALS}
+        self._signals.catch()
 
     def _raise_flag(self, number: int, frame: FrameType | None) -> None:
         self.flag.fill_(1)
@@ -41,13 +40,11 @@ class PreemptionHook(Hook):
             dist.all_reduce(flag, dist.ReduceOp.MAX, group=self._group)
         if flag.item() and self.trainer.step < self.trainer.max_iter:
             self.save()
-            self.after_train()
             raise Preempted(
                 f"stopped at step {self.trainer.step} of {self.trainer.max_iter} by a signal; the state is saved:"
                 " continue with --resume (a pipeline: with the same command)"
             )
 
-    def after_train(self) -> None:
+    def close(self) -> None:
         """Give the signals back."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._signals.give_back()

@@ -1,0 +1,139 @@
+"""What is certified: the classifier of a finished run, or a module of one's own."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from dmaelab.config import instantiate
+from dmaelab.engine.resolve import with_attention
+from dmaelab.engine.run_dir import RunDirectory, is_selected
+from dmaelab.utils.errors import ConfigError, UserError
+
+logger = logging.getLogger("dmaelab")
+
+
+class TrainedRun:
+    """The classifier that a run directory holds.
+
+    Args:
+        path: of the run directory.
+        weights: which of its weights, as for :meth:`~dmaelab.engine.run_dir.RunDirectory.weights`.
+        config: the config of its training; None reads the frozen one. A pipeline has it before the run exists.
+    """
+
+    def __init__(self, path: str | Path, weights: str, config: DictConfig | None = None) -> None:
+        self.run, self.weights = RunDirectory(path), weights
+        self.config = self.run.config if config is None else config
+
+    @property
+    def model_config(self) -> DictConfig:
+        """The node of the trainable module."""
+        return self.config.model
+
+    @property
+    def sigma(self) -> float | Sequence[float] | None:
+        """The level of noise of the training: a number, a range, or None without a corruption."""
+        return (self.config.model.get("corruption") or {}).get("sigma")
+
+    def labels(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what tables group a log by: the labels of the training, and over them those of the certification.
+
+        Weights that were chosen by a metric add ``selected_by``, which nothing overrides: if ``data.test`` is what is
+        certified, its images have had a say in their own certificates.
+        """
+        selected = {}
+        if is_selected(self.weights):
+            selected = {"selected_by": f"{self.config.train.best_metric or 'a metric'} on data.test"}
+        return {**self.run.labels, **own, **selected}
+
+    def load(self, device: torch.device) -> nn.Module:
+        """Return the classifier, [0,1] images [N,C,H,W] -> logits [N,K], in evaluation mode on ``device``.
+
+        Raises:
+            UserError: the run trained no classifier, or has no such weights.
+        """
+        classifier = self.run.model(self.weights, device).export()
+        if not hasattr(classifier, "num_classes"):
+            raise UserError(
+                f"{self.run} trained a {type(classifier).__name__}, which is no classifier: certify a fine-tuned run"
+            )
+        return classifier
+
+    def warn_of_noise(self, name: str, sigma: float) -> None:
+        """Warn if the noise of a certification is not what the classifier was trained with."""
+        if self.sigma is None:
+            return
+        low, high = self.sigma if isinstance(self.sigma, Sequence) else (self.sigma, self.sigma)
+        if not low <= sigma <= high:
+            logger.warning(
+                "warning: certifying at sigma %s a model trained at %s: expect it to abstain", sigma, self.sigma
+            )
+        trained = self.config.model.corruption.get("name")
+        if name != trained:
+            logger.warning("warning: certifying with %s noise a model trained with %s", name, trained)
+
+
+class OwnModule:
+    """A module of one's own, which the section ``classifier`` of a certification config builds.
+
+    Args:
+        node: that section.
+        path: ``certify.out_dir``, below which the log goes.
+    """
+
+    weights = "final"
+    sigma = None
+
+    def __init__(self, node: DictConfig, path: str) -> None:
+        self.model_config, self.run = node, RunDirectory(path)
+
+    def labels(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the labels of the certification: there is no training to take any from."""
+        return dict(own)
+
+    def load(self, device: torch.device) -> nn.Module:
+        """Return the module, [0,1] images [N,C,H,W] -> logits [N,K], in evaluation mode on ``device``.
+
+        Raises:
+            UserError: the section builds no module.
+        """
+        classifier = instantiate(with_attention(self.model_config, device, training=False))
+        if not isinstance(classifier, nn.Module):
+            raise UserError(
+                f"classifier: builds a {type(classifier).__name__}, not a torch.nn.Module that maps [0,1] images to"
+                " logits"
+            )
+        return classifier.to(device).eval()
+
+    def warn_of_noise(self, name: str, sigma: float) -> None:
+        """Say nothing: what the module was trained with is not known."""
+
+
+Subject = TrainedRun | OwnModule
+
+
+def subject_of(cfg: DictConfig, run_config: DictConfig | None = None) -> Subject:
+    """Return what a certification config certifies: the only place that asks which of the two it is.
+
+    Args:
+        cfg: with a section ``classifier``, or with ``certify.run``.
+        run_config: the config of the training, where its run does not exist yet.
+
+    Raises:
+        ConfigError: the config names neither, or both.
+    """
+    run, out = cfg.certify.get("run"), cfg.certify.get("out_dir")
+    if "classifier" in cfg:
+        if run is not None or out is None:
+            raise ConfigError(
+                "certify: a config with a section 'classifier' names certify.out_dir for its log, and no certify.run"
+            )
+        return OwnModule(cfg.classifier, out)
+    if run is None:
+        raise ConfigError("certify.run: name the run directory to certify, or give the config a section 'classifier'")
+    return TrainedRun(run, cfg.certify.get("weights", "final"), run_config)

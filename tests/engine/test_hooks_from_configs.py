@@ -1,0 +1,163 @@
+"""Hooks and trainers that a config names, and what is given back at the end of a training, however it ends."""
+
+import json
+import signal
+
+import pytest
+import torch
+
+from dmaelab.engine import DefaultTrainer, Hook, run_training
+from dmaelab.engine.hooks import CheckpointHook, EvalHook, LogHook
+from dmaelab.engine.training import check_training, trainer_of
+from dmaelab.engine.writers import TensorBoardWriter
+from dmaelab.utils.errors import ConfigError, Preempted, UserError
+from dmaelab.utils.signals import STOP
+
+
+class Count(Hook):
+    """Counts steps, in the records and across resumes."""
+
+    def __init__(self, by: int = 1) -> None:
+        self.by, self.total = by, 0
+
+    def after_step(self):
+        self.total += self.by
+        self.trainer.pending["counted"] = self.total
+
+    def state_dict(self):
+        return {"total": self.total}
+
+    def load_state_dict(self, state):
+        self.total = state["total"]
+
+
+class Fail(Hook):
+    """Raises an error at one moment of the training."""
+
+    def __init__(self, moment: str, error: str = "UserError") -> None:
+        setattr(self, moment, self._fail)
+        self.error = {"UserError": UserError, "KeyError": KeyError, "KeyboardInterrupt": KeyboardInterrupt}[error]
+
+    def _fail(self):
+        raise self.error("as asked for")
+
+
+class Spoil(Hook):
+    """Makes the weights no numbers."""
+
+    def after_step(self):
+        with torch.no_grad():
+            next(self.trainer.inner.parameters()).fill_(float("nan"))
+
+
+class TwiceTrainer(DefaultTrainer):
+    """Takes two steps for each that is asked for."""
+
+    def run_step(self):
+        super().run_step()
+        super().run_step()
+
+
+class NoTrainer:
+    """Something else."""
+
+
+def hook(name, **options):
+    return {"_target_": f"{__name__}.{name}", **options}
+
+
+def with_hooks(cfg, *nodes):
+    cfg.hooks = list(nodes)
+    return cfg
+
+
+def test_a_hook_of_the_config_runs_before_records_and_checkpoints(finetune_config, tmp_path):
+    cfg = with_hooks(finetune_config("train.max_iter=4", "train.checkpoint_period=2"), hook("Count", by=10))
+    kinds = [type(one) for one in DefaultTrainer(cfg).hooks]
+    assert kinds.index(EvalHook) < kinds.index(Count) < kinds.index(LogHook) < kinds.index(CheckpointHook)
+    run_training(cfg)
+    record = json.loads((tmp_path / "rs/metrics.jsonl").read_text().splitlines()[-1])
+    assert (record["step"], record["counted"]) == (4, 40)
+    (tmp_path / "rs/model_final.pth").unlink()
+    (tmp_path / "rs/checkpoints/step_0000004.pth").unlink()
+    run_training(cfg, resume=True)
+    assert json.loads((tmp_path / "rs/metrics.jsonl").read_text().splitlines()[-1])["counted"] == 40
+
+
+@pytest.mark.parametrize(
+    ("hooks", "message"),
+    [
+        ([hook("NoTrainer")], r"hooks\.0: builds a NoTrainer, not a dmaelab\.engine\.Hook"),
+        ([hook("Count", by="many")], r"hooks\.0\.by: .*expects int"),
+        ([hook("Counts")], r"hooks\.0.*has no 'Counts'"),
+        ({"_target_": f"{__name__}.Count"}, r"hooks: is a list of nodes"),
+    ],
+)
+def test_what_is_no_hook_is_refused_by_its_place(finetune_config, hooks, message):
+    cfg = finetune_config()
+    cfg.hooks = hooks
+    with pytest.raises(ConfigError, match=message):
+        run_training(cfg)
+
+
+def test_a_trainer_of_the_config(finetune_config):
+    cfg = finetune_config("train.max_iter=2")
+    assert trainer_of(cfg) is DefaultTrainer
+    cfg.trainer = f"{__name__}.TwiceTrainer"
+    assert trainer_of(cfg) is TwiceTrainer
+    run_training(cfg)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (f"{__name__}.NoTrainer", r"trainer: .*NoTrainer is no subclass of dmaelab\.engine\.DefaultTrainer"),
+        (f"{__name__}.Twice", r"trainer: .*has no 'Twice'"),
+        ("nowhere.Trainer", r"trainer: no module named 'nowhere'"),
+        (3, r"trainer: is the dotted name of a subclass of DefaultTrainer, not 3"),
+    ],
+)
+def test_what_is_no_trainer_is_refused_in_the_check(finetune_config, name, message):
+    cfg = finetune_config()
+    cfg.trainer = name
+    with pytest.raises(ConfigError, match=message):
+        check_training(cfg)
+
+
+ENDS = {
+    "nan": ([hook("Spoil")], UserError),
+    "data": ([hook("Fail", moment="before_step")], UserError),
+    "defect": ([hook("Fail", moment="after_step", error="KeyError")], KeyError),
+    "beginning": ([hook("Fail", moment="before_train")], UserError),
+    "ctrl-c": ([hook("Fail", moment="after_step", error="KeyboardInterrupt")], KeyboardInterrupt),
+    "closing": ([hook("Fail", moment="close")], UserError),
+    "preempted": ([{"_target_": "signalling.Signal", "step": 2, "name": "SIGUSR2"}], Preempted),
+    "hang-up": ([{"_target_": "signalling.Signal", "step": 2, "name": "SIGHUP"}], Preempted),
+    "well": ([], None),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_signals_and_writers_are_given_back_whatever_happens(finetune_config, monkeypatch, end):
+    nodes, error = ENDS[end]
+    closed = []
+    monkeypatch.setattr(TensorBoardWriter, "close", lambda writer: closed.append(writer))
+    before = [signal.getsignal(number) for number in STOP]
+    trainer = DefaultTrainer(with_hooks(finetune_config("train.tensorboard=True"), *nodes))
+    if error is None:
+        trainer.train()
+    else:
+        with pytest.raises(error):
+            trainer.train()
+    assert [signal.getsignal(number) for number in STOP] == before
+    assert len(closed) == 1
+
+
+def test_a_signal_that_is_ignored_stays_ignored(finetune_config):
+    """As under nohup: the run goes on when its terminal closes."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run_training(with_hooks(finetune_config(), {"_target_": "signalling.Signal", "step": 2, "name": "SIGHUP"}))
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
