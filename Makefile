@@ -4,6 +4,9 @@ VENV   ?= .venv
 RUN    := $(VENV)/bin/python
 # A test has one thread; a worker steals from the longest queue, so files and what their tests share stay together.
 PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+# make test COVERAGE=80: also say which lines the tests ran, and fail below so many percent.
+COVERAGE :=
+COVERED  := $(if $(COVERAGE),--cov=dmaelab --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE))
 
 .PHONY: setup demo test test-fast lint format types bench clean
 
@@ -23,7 +26,7 @@ demo: setup
 	$(RUN) tools/pipeline.py --config-file pipelines/digits
 
 test: setup
-	$(PYTEST)
+	$(PYTEST) $(COVERED)
 
 test-fast: setup
 	$(PYTEST) -m 'not slow and not gpu and not slurm'

@@ -28,8 +28,8 @@ class Registry(_Registry):
     def register(self, name: str) -> Callable[[Any], Any]:  # type: ignore[override]
         """Return a decorator that registers a class or function under ``name``.
 
-        Registering the same object again is harmless (a module imported under two names); another
-        object under a taken name raises ``ConfigError``.
+        A module that is loaded again replaces its own entries. Any other entry under a taken name raises
+        ``ConfigError``, and so does the same file when it is imported under a second module name.
         """
         if not isinstance(name, str):
             raise ConfigError(
