@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from dmaelab.config import LazyConfig, diff, instantiate, load_plugins
 from dmaelab.engine.settings import TrainSettings
+from dmaelab.interfaces import Trainable
 from dmaelab.modeling import attention_rule
 from dmaelab.rules.precision import precision_rule
 from dmaelab.utils.differences import Difference
@@ -22,9 +23,10 @@ from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import file_hash, write_json
-from dmaelab.weights import load_exact, load_file
+from dmaelab.weights import fill_exact, read_file
 from dmaelab.weights.facts import check_heads
 from dmaelab.weights.files import FACTS, WeightsError
+from dmaelab.weights.layouts import unwrap
 
 logger = logging.getLogger("dmaelab")
 
@@ -188,7 +190,7 @@ def is_selected(weights: str) -> bool:
     return Path(weights).name in ("best", "best.pth")
 
 
-def load_model(run: str | Path, weights: str, device: torch.device) -> Any:
+def load_model(run: str | Path, weights: str, device: torch.device) -> Trainable:
     """Return the trainable module of a run with its weights, in evaluation mode, on ``device``.
 
     Its ``export()`` is what was trained: the classifier, or the autoencoder. Attention is computed as the
@@ -198,14 +200,14 @@ def load_model(run: str | Path, weights: str, device: torch.device) -> Any:
     set_attention(cfg.model, device, training=False)
     model = instantiate(cfg.model)
     path = weights_file(run, weights)
-    content = load_file(path)
+    content = read_file(path)
     if "model" not in content:
         raise WeightsError(
             f"{path}: not a file of a run, it has no entry 'model': tools/convert_weights.py --to dmaelab makes one"
             " of it"
         )
     check_heads(content.get(FACTS, {}), model.export(), str(path))
-    load_exact(model.export(), _state(content, weights), str(path))
+    fill_exact(model.export(), unwrap(_state(content, weights)), str(path))
     return model.eval().to(device)
 
 

@@ -1,7 +1,7 @@
 """Models: backbones by name, the denoising autoencoder, the classifier and its noisy trainer."""
 
 from dmaelab.modeling.backbones import CifarResNet, ViT
-from dmaelab.modeling.build import BACKBONES, Backbone, PatchEncoder, build_backbone
+from dmaelab.modeling.build import BACKBONES, Backbone, PatchDecoder, PatchEncoder, build_backbone
 from dmaelab.modeling.classifier import Classifier
 from dmaelab.modeling.decoder import MAEDecoder
 from dmaelab.modeling.denoising_mae import DenoisingMAE, Reconstruction
@@ -20,6 +20,7 @@ __all__ = [
     "Mixing",
     "NoisyClassifier",
     "NoisyContext",
+    "PatchDecoder",
     "PatchEncoder",
     "Reconstruction",
     "ViT",

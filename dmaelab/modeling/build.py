@@ -1,4 +1,4 @@
-"""The interfaces of backbones: normalised images in, features out; and those that an autoencoder can use."""
+"""The interfaces of networks: backbones, and the encoder and decoder of a masked autoencoder."""
 
 from torch import Tensor, nn
 
@@ -67,3 +67,23 @@ class PatchEncoder(Backbone):
         With pool ``None`` the final norm has been applied.
         """
         raise NotImplementedError(f"{type(self).__name__} must define encode(tokens)")
+
+
+class PatchDecoder(nn.Module):
+    """The decoder of a masked autoencoder: from the tokens of visible patches to the pixels of all.
+
+    Attributes:
+        is_new: whether it stands, with random weights, behind an encoder that was trained: what it predicts means
+            nothing yet.
+    """
+
+    is_new: bool = False
+
+    def forward(self, latent: Tensor, ids_restore: Tensor) -> Tensor:
+        """Return predicted patches [N,L,p*p*C].
+
+        Args:
+            latent: what :meth:`PatchEncoder.encode` returned of the visible patches, in shuffled order.
+            ids_restore: [N,L] int64, undoes the shuffle.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define forward(latent, ids_restore)")

@@ -5,13 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmaelab.modeling.build import PatchEncoder
+from dmaelab.modeling.build import PatchDecoder, PatchEncoder
 from dmaelab.modeling.layers import NORM_EPS, Block, add_positions, init_transformer
 from dmaelab.modeling.patches import take
 from dmaelab.modeling.pos_embed import sincos_2d
 
 
-class MAEDecoder(nn.Module):
+class MAEDecoder(PatchDecoder):
     """Asymmetric decoder of MAE and DMAE (He et al., 2022; paper, Section 3.2).
 
     Args:
@@ -21,11 +21,8 @@ class MAEDecoder(nn.Module):
         num_heads: attention heads.
 
     Attributes:
-        is_new: whether it stands, with random weights, behind an encoder that was trained: what it predicts means
-            nothing yet. A forward in training mode, or loading all of its weights, sets it to False.
+        is_new: see :class:`PatchDecoder`; a forward in training mode, or loading all of its weights, sets it to False.
     """
-
-    is_new = False
 
     def __init__(self, encoder: PatchEncoder, width: int = 512, depth: int = 8, num_heads: int = 16) -> None:
         super().__init__()
@@ -44,9 +41,8 @@ class MAEDecoder(nn.Module):
         self.register_load_state_dict_post_hook(_loaded)
 
     def forward(self, latent: Tensor, ids_restore: Tensor) -> Tensor:
-        """Return predicted patches [N,L,P] of latents and ``ids_restore`` [N,L].
-
-        ``latent`` holds the encoder's prefix tokens, then those of the K visible patches, in shuffled order.
+        """Return predicted patches [N,L,p*p*C] of latents [N,P+K,D], P prefix tokens first, and ``ids_restore``
+        [N,L].
         """
         self.is_new = self.is_new and not self.training
         first = self.num_prefix_tokens

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from dmaelab.corruptions import Corruption
 from dmaelab.interfaces import Batch, Trainable
 from dmaelab.losses import LOSSES, ReconstructionLoss
-from dmaelab.modeling.build import Backbone, PatchEncoder
-from dmaelab.modeling.decoder import MAEDecoder
+from dmaelab.modeling.build import Backbone, PatchDecoder, PatchEncoder
 from dmaelab.modeling.patches import normalise_patches, patchify, random_masking, take, unpatchify
 from dmaelab.modeling.preprocess import Preprocess
 from dmaelab.utils.errors import ConfigError, UserError
@@ -49,7 +48,7 @@ class DenoisingMAE(Trainable):
 
     Args:
         encoder: a :class:`PatchEncoder` with pool ``None``, such as a ViT.
-        decoder: called with the encoder, returns the decoder.
+        decoder: called with the encoder, returns the decoder, such as :class:`MAEDecoder`.
         corruption: noise in [0,1] pixel space, before resizing and normalisation; ``None`` for MAE.
         loss: a reconstruction loss.
         pixel_mean, pixel_std: per channel, in [0,1] pixel units.
@@ -64,7 +63,7 @@ class DenoisingMAE(Trainable):
     def __init__(
         self,
         encoder: Backbone,
-        decoder: Callable[[PatchEncoder], MAEDecoder],
+        decoder: Callable[[PatchEncoder], PatchDecoder],
         corruption: Corruption | None,
         loss: ReconstructionLoss,
         pixel_mean: Sequence[float],

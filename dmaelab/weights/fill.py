@@ -1,25 +1,50 @@
-"""Weights of an earlier stage into a model of the next, with a report of what happened."""
+"""Fill: tensors -> a model that exists, which must be exactly theirs or may be a model of the next stage."""
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from dmaelab.interfaces import Trainable
 from dmaelab.modeling.pos_embed import resize_table
 from dmaelab.weights.facts import check_heads, known_heads
-from dmaelab.weights.files import Weights, WeightsError, check_tensors, read_weights
+from dmaelab.weights.files import Source, WeightsError, read_weights
+
+
+def fill_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Fill ``module`` with a state that has the same names and shapes, pixel statistics included.
+
+    Raises:
+        WeightsError: names the first difference; ``source`` says whose state it is.
+    """
+    own = module.state_dict()
+    for name in [*(n for n in own if n not in state), *(n for n in state if n not in own)]:
+        where = "the model and not in the file" if name in own else "the file and not in the model"
+        raise WeightsError(f"{source}: weights of another architecture: {name} is in {where}")
+    check_tensors(own, state, source)
+    module.load_state_dict(state)
+
+
+def check_tensors(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
+    """Raise WeightsError naming the first tensor of both whose shape differs, or that is of integers in one only."""
+    for name, value in own.items():
+        if name in given and given[name].shape != value.shape:
+            shapes = f"{list(given[name].shape)} in the file and {list(value.shape)} in the model"
+            raise WeightsError(f"{source}: weights of another architecture: {name} is {shapes}")
+        if name in given and given[name].is_floating_point() != value.is_floating_point():
+            raise WeightsError(
+                f"{source}: {name} holds numbers of type {given[name].dtype}, and the model {value.dtype}"
+            )
 
 
 @dataclass
 class LoadReport:
-    """What :func:`load_pretrained` did, by parameter name."""
+    """What :func:`fill_pretrained` did, by the names of tensors."""
 
     loaded: list[str] = field(default_factory=list)
-    new: list[str] = field(default_factory=list)  # in the model, not in the file: keep their initial values
-    dropped: list[str] = field(default_factory=list)  # in the file, of no use to this model
+    new: list[str] = field(default_factory=list)  # in the model and not in the file: they keep their initial values
+    dropped: list[str] = field(default_factory=list)  # in the file and not in the model
     resized: list[str] = field(default_factory=list)  # position embeddings interpolated to the model's grid
 
     def __str__(self) -> str:
@@ -31,18 +56,17 @@ class LoadReport:
         return f"{line}, interpolated {', '.join(self.resized)}" if self.resized else line
 
 
-def load_pretrained(model: Any, path_or_dict: str | os.PathLike | Mapping[str, Any] | Weights) -> LoadReport:
-    """Start ``model`` (a module with ``export()``) from the weights of an earlier stage, in either layout of names.
+def fill_pretrained(model: Trainable, path_or_dict: Source) -> LoadReport:
+    """Fill the module that ``model`` exports with the weights of an earlier stage, in either layout of names.
 
-    A classifier takes the encoder of an autoencoder: the decoder (and the final norm under average
-    pooling) is dropped, head and ``fc_norm`` are new. An autoencoder takes an encoder alone, and keeps its new
-    decoder. Else, between models of one kind, everything must match. Position embeddings of another grid are
-    interpolated. The pixel statistics stay those of the config: they belong to the data, not to the weights.
+    A classifier takes the encoder of an autoencoder: the decoder is dropped, and under average pooling the final norm;
+    head and ``fc_norm`` are new. An autoencoder takes an encoder alone and keeps its new decoder. Between models of one
+    kind everything must match. Position embeddings of another grid are interpolated. The pixel statistics stay those of
+    the model: they belong to the data, not to the weights.
 
     Raises:
-        WeightsError: as :func:`read_weights`; or names the first tensor that does not fit, or the attention heads,
-            which no tensor shows, where the file tells them, or has the size of a published model, and the model has
-            others.
+        WeightsError: as :func:`read_weights`; or names the first tensor that does not fit; or the model has other
+            attention heads than the file tells or were published for its sizes.
     """
     weights, target = read_weights(path_or_dict), model.export()
     own = {name: value for name, value in target.state_dict().items() if not name.startswith("preprocess.")}
@@ -82,7 +106,10 @@ def load_pretrained(model: Any, path_or_dict: str | os.PathLike | Mapping[str, A
 
 
 def _fit_positions(own: Mapping[str, Tensor], given: dict[str, Tensor]) -> list[str]:
-    """Interpolate, in place, the tables of positions whose grid alone differs from the model's; say which."""
+    """Interpolate the tables of positions that differ from the model's in their grid alone; return which, in words.
+
+    The tables are replaced in ``given``.
+    """
     resized = []
     for name in [name for name in given if name.endswith(".pos_embed") and name in own]:
         (_, length, width), table = own[name].shape, given[name]
