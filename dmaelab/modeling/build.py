@@ -14,7 +14,7 @@ class Backbone(nn.Module):
 
     Attributes:
         num_features: width D of the features.
-        input_size: side in pixels that the network needs, or ``None`` where any will do.
+        input_size: side in pixels that the images must have; ``None`` takes any.
     """
 
     num_features: int

@@ -19,9 +19,7 @@ def fill_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> N
         WeightsError: names the first difference; ``source`` says whose state it is.
     """
     own = module.state_dict()
-    for name in [*(n for n in own if n not in state), *(n for n in state if n not in own)]:
-        where = "the model and not in the file" if name in own else "the file and not in the model"
-        raise WeightsError(f"{source}: weights of another architecture: {name} is in {where}")
+    _check_names([name for name in own if name not in state], [name for name in state if name not in own], source)
     check_tensors(own, state, source)
     module.load_state_dict(state)
 
@@ -69,19 +67,14 @@ def fill_pretrained(model: Trainable, path_or_dict: Source) -> LoadReport:
             attention heads than the file tells or were published for its sizes.
     """
     weights, target = read_weights(path_or_dict), model.export()
-    own = {name: value for name, value in target.state_dict().items() if not name.startswith("preprocess.")}
-    given = {name: value for name, value in weights.state.items() if not name.startswith("preprocess.")}
-    may_drop: tuple[str, ...] = ()
+    own, given = _without_statistics(target.state_dict()), _without_statistics(weights.state)
     may_be_new: tuple[str, ...] = ()
-    if any(name.startswith("encoder.") for name in given):
-        if not any(name.startswith("encoder.") for name in own):
-            given = {
-                name.replace("encoder.", "backbone.", 1) if name.startswith("encoder.") else name: value
-                for name, value in given.items()
-            }
-            may_drop, may_be_new = ("decoder.", "backbone.norm."), ("head.", "backbone.fc_norm.")
-        elif not any(name.startswith("decoder.") for name in given):
-            may_be_new = ("decoder.",)
+    may_drop: tuple[str, ...] = ()
+    if _has(given, "encoder.") and not _has(own, "encoder."):  # of an autoencoder, for a classifier
+        may_be_new, may_drop = ("head.", "backbone.fc_norm."), ("decoder.", "backbone.norm.")
+        given = {_in_backbone(name): value for name, value in given.items()}
+    elif _has(given, "encoder.") and not _has(given, "decoder."):  # of an encoder alone, for an autoencoder
+        may_be_new = ("decoder.",)
     resized = _fit_positions(own, given)
     report = LoadReport(
         loaded=[name for name in own if name in given],
@@ -89,20 +82,35 @@ def fill_pretrained(model: Trainable, path_or_dict: Source) -> LoadReport:
         dropped=[name for name in given if name not in own],
         resized=resized,
     )
-    for name in report.new:
-        if not name.startswith(may_be_new):
-            raise WeightsError(
-                f"{weights.source}: weights of another architecture: {name} is in the model and not in the file"
-            )
-    for name in report.dropped:
-        if not name.startswith(may_drop):
-            raise WeightsError(
-                f"{weights.source}: weights of another architecture: {name} is in the file and not in the model"
-            )
+    _check_names(
+        [name for name in report.new if not name.startswith(may_be_new)],
+        [name for name in report.dropped if not name.startswith(may_drop)],
+        weights.source,
+    )
     check_tensors(own, given, weights.source)
     check_heads(known_heads(weights), target, weights.source)
     target.load_state_dict({name: given[name] for name in report.loaded}, strict=False)
     return report
+
+
+def _check_names(missing: list[str], unexpected: list[str], source: str) -> None:
+    """Raise WeightsError with the first name, if there is one, that only the model or only the file has."""
+    for name in missing:
+        raise WeightsError(f"{source}: weights of another architecture: {name} is in the model and not in the file")
+    for name in unexpected:
+        raise WeightsError(f"{source}: weights of another architecture: {name} is in the file and not in the model")
+
+
+def _without_statistics(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if not name.startswith("preprocess.")}
+
+
+def _has(state: Mapping[str, Tensor], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in state)
+
+
+def _in_backbone(name: str) -> str:
+    return f"backbone.{name.removeprefix('encoder.')}" if name.startswith("encoder.") else name
 
 
 def _fit_positions(own: Mapping[str, Tensor], given: dict[str, Tensor]) -> list[str]:
