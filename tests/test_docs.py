@@ -120,7 +120,7 @@ def test_the_example_of_a_torchvision_model(tmp_path, monkeypatch):
 
 def test_the_example_of_released_weights():
     """With the tiny files in the place of the released ones, whose heads have to be given."""
-    example, _ = blocks((ROOT / "docs/weights.md").read_text(), "python")
+    (example,) = blocks((ROOT / "docs/weights.md").read_text(), "python")
     tiny = ROOT / "tests/data/dmae_tiny"
     for old, new in (
         (

@@ -46,11 +46,11 @@ def main() -> None:
 
     from dmaelab.weights import LoadReport, save_weights
     from dmaelab.weights.facts import describe
-    from dmaelab.weights.layouts import own_layout
+    from dmaelab.weights.layouts import rename_to_own
 
     model, before = _from_run(args) if args.source.is_dir() else _from_file(args)
     written = save_weights(model, args.output, args.to)
-    after = own_layout(written)
+    after = rename_to_own(written)
     mean, std = ([round(value, 4) for value in buffer.flatten().tolist()] for buffer in model.preprocess.buffers())
     kept = LoadReport(
         [name for name in after if name in before],

@@ -1,32 +1,24 @@
-"""What a loader yields and what a trainable module takes."""
+"""From what a loader yields to the batch that a module takes."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dmaelab.interfaces import Batch
 from dmaelab.utils.random import Draw
 
 
 class Samples(NamedTuple):
-    """A micro-batch as small as it travels best: on the host, or on the device already where its images live there."""
+    """A micro-batch as a loader yields it, still in the data set's own type.
+
+    It lies on the host, or on the device if the whole data set lies there.
+    """
 
     images: Tensor  # [N,C,H,W], uint8, or floating in [0,1] if a transform made it so
     targets: Tensor  # int64 [N]
     index: Tensor  # type: ignore[assignment]  # int64 [N], places in the data set; hides tuple.index
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A micro-batch on its device, with its random address: the argument of every trainable module."""
-
-    images: Tensor  # float32 [N,C,H,W] in [0,1]
-    targets: Tensor  # int64 [N]
-    index: Tensor  # int64 [N]
-    draw: Draw  # key (seed, "train", step, g)
-    progress: float  # part of the training that is done, 0..1
 
 
 def to_device(array: np.ndarray, device: torch.device | str) -> Tensor:
@@ -42,8 +34,9 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def make_batch(samples: Samples, device: torch.device | str, draw: Draw, progress: float) -> Batch:
-    """Copy ``samples`` to ``device`` (asynchronously from pinned memory) unless they are there, and make floats of
-    them.
+    """Return ``samples`` as a batch on ``device``, images as float32 in [0,1].
+
+    A copy from pinned memory is asynchronous.
     """
     images, targets, index = (tensor.to(device, non_blocking=True) for tensor in samples)
     return Batch(to_float(images), targets, index, draw, progress)

@@ -9,7 +9,7 @@ import torch
 from dmaelab.utils.distributed import barrier, is_main
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import atomic_write
-from dmaelab.weights.files import WeightsError, load_file
+from dmaelab.weights.files import WeightsError, read_file
 
 _STEP = re.compile(r"step_(\d+)\.pth")
 
@@ -57,7 +57,7 @@ class CheckpointFolder:
         if not files:
             return None
         try:
-            return load_file(files[-1])
+            return read_file(files[-1])
         except WeightsError as error:
             earlier = f"; the one before it is {files[-2].name}" if len(files) > 1 else ""
             raise WeightsError(f"{error}{earlier}") from None

@@ -19,11 +19,13 @@ from dmaelab.engine.run_dir import RunDirectory, weights_of
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.engine.trainer import Hook, Trainer
 from dmaelab.engine.writers import ConsoleWriter, JSONWriter, TensorBoardWriter, Writer
+from dmaelab.interfaces import Trainable
 from dmaelab.rules.compilation import compile_blocks
 from dmaelab.utils.distributed import is_main, pick_device, rank, world_size
 from dmaelab.utils.errors import ConfigError, did_you_mean
+from dmaelab.utils.paths import local_path
 from dmaelab.utils.random import Draw
-from dmaelab.weights import load_pretrained
+from dmaelab.weights import fill_pretrained
 from dmaelab.weights.facts import facts_of
 from dmaelab.weights.files import FACTS
 
@@ -52,7 +54,7 @@ class DefaultTrainer(Trainer):
         model = self.build_model().to(device)
         self.started_from: Path | None = None
         if settings.init_from is not None and state is None:
-            self.started_from = self.load_pretrained(model, Path(settings.init_from))
+            self.started_from = self.load_pretrained(model, local_path(settings.init_from))
         train_set, self.test_set = instantiate(cfg.data.train), instantiate(cfg.data.test)
         max_iter, self.milestones = settings.steps(len(train_set))
         _, accum_steps = settings.split(world_size())
@@ -80,18 +82,18 @@ class DefaultTrainer(Trainer):
         average = self.find_hook(hooks.EMAHook)
         return self.inner if average is None else average.model
 
-    def build_model(self) -> nn.Module:
+    def build_model(self) -> Trainable:
         """Build ``cfg.model`` with the global generator of the CPU set from (seed, "init"), and put it back."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(Draw(self.settings.seed, "init").seed())
             return instantiate(self.cfg.model)
 
-    def load_pretrained(self, model: nn.Module, source: Path) -> Path:
+    def load_pretrained(self, model: Trainable, source: Path) -> Path:
         """Start from the weights of a run directory or a file, of this project or in the official layout; return the
         file.
         """
         path = weights_of(source)
-        logger.info("%s: %s", path, load_pretrained(model, path))
+        logger.info("%s: %s", path, fill_pretrained(model, path))
         return path
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,17 +1,16 @@
 """Evaluation: the mean of a model's own metrics over test images."""
 
-from typing import Any
-
 import torch
 
 from dmaelab.data import Dataset, build_test_loader, make_batch, select_indices
 from dmaelab.engine.settings import TrainSettings
+from dmaelab.interfaces import Trainable
 from dmaelab.utils.distributed import all_reduce, rank, share_buffers, world_size
 from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
 
 
-def evaluate(model: Any, dataset: Dataset, settings: TrainSettings, device: torch.device) -> dict[str, float]:
+def evaluate(model: Trainable, dataset: Dataset, settings: TrainSettings, device: torch.device) -> dict[str, float]:
     """Return the mean over the test images of what ``model.evaluate(batch)`` returns, exact over processes.
 
     Images are ``settings.eval_images`` evenly spaced ones; noise and masks come from (seed, "eval", first

@@ -16,14 +16,16 @@ from omegaconf import DictConfig, OmegaConf
 from dmaelab.config import LazyConfig, diff, instantiate, load_plugins
 from dmaelab.engine.checkpoint import CheckpointFolder, save_file
 from dmaelab.engine.resolve import resolve, with_attention, with_defaults
+from dmaelab.interfaces import Trainable
 from dmaelab.utils.differences import Difference
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import file_hash, write_json
-from dmaelab.weights import WeightsError, load_exact, load_file
+from dmaelab.weights import fill_exact, read_file
 from dmaelab.weights.facts import check_heads
-from dmaelab.weights.files import FACTS
+from dmaelab.weights.files import FACTS, WeightsError
+from dmaelab.weights.layouts import unwrap
 
 logger = logging.getLogger("dmaelab")
 
@@ -99,7 +101,7 @@ class RunDirectory:
         named = self.checkpoints.path / f"{name}.pth"
         return named if named.is_file() else Path(name)
 
-    def model(self, weights: str, device: torch.device) -> Any:
+    def model(self, weights: str, device: torch.device) -> Trainable:
         """Return the trainable module with its weights, in evaluation mode, on ``device``.
 
         Its ``export()`` is what was trained: the classifier, or the autoencoder. Attention is computed as the rule says
@@ -110,14 +112,14 @@ class RunDirectory:
         """
         model = instantiate(with_attention(self.config.model, device, training=False))
         path = self.weights(weights)
-        content = load_file(path)
+        content = read_file(path)
         if "model" not in content:
             raise WeightsError(
                 f"{path}: not a file of a run, it has no entry 'model': tools/convert_weights.py --to dmaelab makes one"
                 " of it"
             )
         check_heads(content.get(FACTS, {}), model.export(), str(path))
-        load_exact(model.export(), _state(content, weights), str(path))
+        fill_exact(model.export(), unwrap(_state(content, weights)), str(path))
         return model.eval().to(device)
 
     def save_final(self, content: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from dmaelab.utils.distributed import rank, world_size
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
-from dmaelab.weights.files import load_state
+from dmaelab.weights import fill_exact
 
 
 class Hook:
@@ -213,7 +213,7 @@ class Trainer:
         Raises:
             UserError: the state is one of another architecture, or of other parameter groups.
         """
-        load_state(self.inner, state["model"], "the checkpoint")
+        fill_exact(self.inner, state["model"], "the checkpoint")
         options = [
             {name: value for name, value in group.items() if name != "params"} for group in self.optimizer.param_groups
         ]

@@ -10,6 +10,7 @@ from dmaelab.analysis.tables import make_table
 from dmaelab.config import instantiate
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.launch.pipeline import Pipeline
+from dmaelab.modeling import DenoisingMAE
 from dmaelab.pictures.denoising import denoising_report
 from dmaelab.pictures.reconstructions import reconstruction_grid
 from dmaelab.records.readers import Log, read_log
@@ -65,7 +66,7 @@ def describe_reconstruction(run: Path, picture: Path, weights: str = "final") ->
     cfg = directory.config
     device = pick_device("auto")
     model = directory.model(weights, device)
-    if not hasattr(model, "reconstruct"):
+    if not isinstance(model, DenoisingMAE):
         raise UserError(f"{run} trained a {type(model).__name__}, which reconstructs nothing: name a pre-training run")
     test_set = instantiate(cfg.data.test)
     reconstruction_grid(model, test_set, picture)

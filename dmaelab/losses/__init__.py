@@ -1,6 +1,6 @@
 """Losses by name: reconstruction (MSE on all or masked patches) and classification under noise (RS, CR)."""
 
-from dmaelab.losses.build import LOSSES, ClassificationLoss, ReconstructionLoss, build_loss
+from dmaelab.losses.build import LOSSES, ClassificationLoss, LossContext, ReconstructionLoss, build_loss
 from dmaelab.losses.classification import RS
 from dmaelab.losses.consistency import CR, consistency_terms, paper_mu
 from dmaelab.losses.reconstruction import MSEAllPatches, MSEMaskedPatches
@@ -10,6 +10,7 @@ __all__ = [
     "LOSSES",
     "RS",
     "ClassificationLoss",
+    "LossContext",
     "MSEAllPatches",
     "MSEMaskedPatches",
     "ReconstructionLoss",

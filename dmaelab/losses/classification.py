@@ -1,12 +1,10 @@
 """RS: cross-entropy on noisy images."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dmaelab.losses.build import LOSSES, ClassificationLoss
+from dmaelab.losses.build import LOSSES, ClassificationLoss, LossContext
 from dmaelab.utils.errors import UserError
 
 
@@ -24,7 +22,7 @@ class RS(ClassificationLoss):
             raise UserError(f"loss.label_smoothing is {label_smoothing}: give a number in [0, 1)")
         self.label_smoothing = label_smoothing
 
-    def forward(self, context: Any) -> dict[str, Tensor]:
+    def forward(self, context: LossContext) -> dict[str, Tensor]:
         """Return ``{"loss_ce"}``: the mean of -log F(x + eta)_y over the batch."""
         logits = context.classifier(context.noisy(copies=self.copies).images).float()
         return {"loss_ce": cross_entropy(logits, context.targets, self.copies, self.label_smoothing)}

@@ -1,12 +1,11 @@
 """CR: consistency regularization over noisy copies."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from dmaelab.losses.build import LOSSES
+from dmaelab.losses.build import LOSSES, LossContext
 from dmaelab.losses.classification import RS, cross_entropy
 from dmaelab.utils.errors import UserError
 
@@ -28,7 +27,7 @@ class CR(RS):
             raise UserError(f"loss.copies is {copies}: consistency compares at least 2 noisy copies")
         self.lam, self.mu, self.copies = lam, mu, copies
 
-    def forward(self, context: Any) -> dict[str, Tensor]:
+    def forward(self, context: LossContext) -> dict[str, Tensor]:
         """Return ``{"loss_ce", "loss_consistency", "loss_entropy"}``, the last two already weighted."""
         logits = context.classifier(context.noisy(copies=self.copies).images).float()
         divergence, entropy = consistency_terms(logits.view(self.copies, -1, logits.shape[-1]))
@@ -40,8 +39,9 @@ class CR(RS):
 
 
 def paper_mu(sigma: float | tuple[float, float]) -> float:
-    """Return mu of Eq. 8 as Table 8 of the paper sets it: 0.1 for sigma = 1, 0.5 for 0.25 and 0.5 (and for ranges
-    between).
+    """Return the weight mu of Eq. 8 that Table 8 of the paper gives: 0.1 for sigma = 1, 0.5 for 0.25 and 0.5.
+
+    A range of levels has the weight of its highest one.
     """
     return 0.1 if max(sigma if isinstance(sigma, Sequence) else (sigma,)) >= 1 else 0.5
 
@@ -49,8 +49,9 @@ def paper_mu(sigma: float | tuple[float, float]) -> float:
 def consistency_terms(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``(mean KL(pbar || p_c), mean H(pbar))`` of ``logits`` [m, N, K], in nats.
 
-    ``pbar`` is the mean of the copies' softmax, and gradients flow through it. Both are averages
-    over images (and copies), finite also where a probability is exactly zero: x log x is 0 there.
+    ``p_c`` is the softmax of copy c and ``pbar`` the mean over the copies; gradients flow through both. The first term
+    is averaged over copies and images, the second over images. Both are finite also where a probability is exactly
+    zero, since x log x is taken to be 0 there.
     """
     log_p = torch.log_softmax(logits.float(), dim=-1)
     mean_p = log_p.exp().mean(dim=0)

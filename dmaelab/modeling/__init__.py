@@ -1,12 +1,13 @@
 """Models: backbones by name, the denoising autoencoder, the classifier and its noisy trainer."""
 
 from dmaelab.modeling.backbones import CifarResNet, ViT
-from dmaelab.modeling.build import BACKBONES, Backbone, build_backbone
+from dmaelab.modeling.build import BACKBONES, Backbone, PatchDecoder, PatchEncoder, build_backbone
 from dmaelab.modeling.classifier import Classifier
 from dmaelab.modeling.decoder import MAEDecoder
 from dmaelab.modeling.denoising_mae import DenoisingMAE, Reconstruction
 from dmaelab.modeling.mixing import Mixing
-from dmaelab.modeling.noisy_classifier import LossContext, NoisyClassifier
+from dmaelab.modeling.noisy_classifier import NoisyClassifier
+from dmaelab.modeling.noisy_context import NoisyContext
 from dmaelab.rules.attention import attention_rule
 
 __all__ = [
@@ -15,10 +16,12 @@ __all__ = [
     "CifarResNet",
     "Classifier",
     "DenoisingMAE",
-    "LossContext",
     "MAEDecoder",
     "Mixing",
     "NoisyClassifier",
+    "NoisyContext",
+    "PatchDecoder",
+    "PatchEncoder",
     "Reconstruction",
     "ViT",
     "attention_rule",

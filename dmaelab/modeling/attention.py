@@ -16,8 +16,11 @@ class Attention(nn.Module):
     Args:
         width: token width D, divisible by ``num_heads``.
         num_heads: number of heads.
-        attention: ``"sdpa"`` (``scaled_dot_product_attention``), ``"matmul"`` (plain products), or
-            ``"auto"``: the rule of the device that the tokens are on, for training where gradients are kept.
+        attention: kernel: ``"sdpa"`` (``scaled_dot_product_attention``), ``"matmul"`` (plain products), or ``"auto"``,
+            which in each forward asks the rule of the tokens' device, as in training if gradients are recorded.
+
+    Raises:
+        ConfigError: ``width`` is not divisible by ``num_heads``, or there is no such kernel.
     """
 
     def __init__(self, width: int, num_heads: int, attention: str = "auto") -> None:

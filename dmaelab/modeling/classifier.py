@@ -11,15 +11,18 @@ from dmaelab.utils.errors import ConfigError
 
 
 class Classifier(nn.Module):
-    """[0,1] images, noisy and unclamped, at native size -> logits. It adds no noise itself.
+    """Logits of [0,1] images, noisy and unclamped, at native size; it adds no noise itself.
 
     Args:
         backbone: normalised images -> features.
         num_classes: number of classes K.
         pixel_mean, pixel_std: per channel, in [0,1] pixel units; buffers, saved with the weights.
         input_size: side to resize to before the backbone; ``None`` keeps the native size.
-        head: ``"linear"``, or ``"bn_linear"``: batch normalisation without affine parameters before it, as in linear
+        head: ``"linear"``, or ``"bn_linear"`` with batch normalisation without affine parameters before it, for linear
             probing (paper, Section 4.4).
+
+    Raises:
+        ConfigError: there are fewer than 2 classes.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class Classifier(nn.Module):
         self.preprocess = Preprocess(pixel_mean, pixel_std, input_size)
         self.backbone = backbone
         linear = nn.Linear(backbone.num_features, num_classes)
-        # As the reference starts them: undecided in fine-tuning, MAE's 0.01 in probing.
+        # As the reference: nearly zero in fine-tuning, so that no class is preferred; MAE's 0.01 in probing.
         nn.init.trunc_normal_(linear.weight, std=2e-5 if head == "linear" else 0.01)
         nn.init.zeros_(linear.bias)
         self.head = (
@@ -52,5 +55,5 @@ class Classifier(nn.Module):
         return self.head(self.backbone(self.preprocess(images)))
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Return the backbone's layers; the head is in none and learns at the full rate."""
+        """Return the layers of the backbone. The head is in none of them: it learns at the full rate."""
         return self.backbone.layers()

@@ -5,33 +5,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmaelab.modeling.backbones.vit import ViT
+from dmaelab.modeling.build import PatchDecoder, PatchEncoder
 from dmaelab.modeling.layers import NORM_EPS, Block, add_positions, init_transformer
 from dmaelab.modeling.patches import take
 from dmaelab.modeling.pos_embed import sincos_2d
 
 
-class MAEDecoder(nn.Module):
+class MAEDecoder(PatchDecoder):
     """Asymmetric decoder of MAE and DMAE (He et al., 2022; paper, Section 3.2).
 
     Args:
-        encoder: the ViT whose latents it reads; gives width, grid, patch size and channels.
+        encoder: whose latents it reads; gives their width, prefix tokens, grid, patch size and channels.
         width: token width of the decoder.
         depth: number of blocks.
         num_heads: attention heads.
 
     Attributes:
-        is_new: set where a pre-trained encoder got a decoder of random weights; a forward in training mode, or
-            loading weights, ends it.
+        is_new: see :class:`PatchDecoder`; a forward in training mode, or loading all of its weights, sets it to False.
     """
 
-    is_new = False
-
-    def __init__(self, encoder: ViT, width: int = 512, depth: int = 8, num_heads: int = 16) -> None:
+    def __init__(self, encoder: PatchEncoder, width: int = 512, depth: int = 8, num_heads: int = 16) -> None:
         super().__init__()
         self.embed = nn.Linear(encoder.num_features, width)
         self.mask_token = nn.Parameter(torch.empty(1, 1, width))
-        self.pos_embed = nn.Parameter(sincos_2d(width, encoder.grid), requires_grad=False)
+        self.num_prefix_tokens = encoder.num_prefix_tokens
+        table = sincos_2d(width, encoder.grid, encoder.num_prefix_tokens)
+        self.pos_embed = nn.Parameter(table, requires_grad=False)
         self.blocks = nn.ModuleList(
             [Block(width, num_heads, encoder.mlp_ratio, attention=encoder.attention) for _ in range(depth)]
         )
@@ -42,15 +41,19 @@ class MAEDecoder(nn.Module):
         self.register_load_state_dict_post_hook(_loaded)
 
     def forward(self, latent: Tensor, ids_restore: Tensor) -> Tensor:
-        """Return predicted patches [N,L,P] of latents [N,1+K,D] and ``ids_restore`` [N,L]."""
+        """Return predicted patches [N,L,p*p*C] of latents [N,P+K,D], P prefix tokens first, and ``ids_restore``
+        [N,L].
+        """
         self.is_new = self.is_new and not self.training
+        first = self.num_prefix_tokens
         tokens = self.embed(latent)
-        hidden = self.mask_token.expand(len(tokens), ids_restore.shape[1] - tokens.shape[1] + 1, -1).to(tokens.dtype)
-        patches = take(torch.cat([tokens[:, 1:], hidden], dim=1), ids_restore)
-        tokens = add_positions(torch.cat([tokens[:, :1], patches], dim=1), self.pos_embed)
+        prefix, visible = tokens[:, :first], tokens[:, first:]
+        hidden = self.mask_token.expand(len(tokens), ids_restore.shape[1] - visible.shape[1], -1).to(tokens.dtype)
+        patches = take(torch.cat([visible, hidden], dim=1), ids_restore)
+        tokens = add_positions(torch.cat([prefix, patches], dim=1), self.pos_embed)
         for block in self.blocks:
             tokens = block(tokens)
-        return self.pred(self.norm(tokens))[:, 1:]
+        return self.pred(self.norm(tokens))[:, first:]
 
 
 def _loaded(decoder: MAEDecoder, keys: Any) -> None:

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from dmaelab.corruptions import Corruption
+from dmaelab.interfaces import Batch, Trainable
 from dmaelab.losses import LOSSES, ReconstructionLoss
-from dmaelab.modeling.build import Backbone
+from dmaelab.modeling.build import Backbone, PatchDecoder, PatchEncoder
 from dmaelab.modeling.patches import normalise_patches, patchify, random_masking, take, unpatchify
 from dmaelab.modeling.preprocess import Preprocess
 from dmaelab.utils.errors import ConfigError, UserError
@@ -42,12 +43,12 @@ class Reconstruction:
         return LOSSES.build(name)(self.pred, target, self.mask)
 
 
-class DenoisingMAE(nn.Module):
+class DenoisingMAE(Trainable):
     """Corrupt, mask, encode what is visible, decode everything, compare with the clean image.
 
     Args:
-        encoder: a backbone with ``embed`` and ``encode`` (a ViT with ``pool=None``).
-        decoder: called with the encoder, returns the decoder module.
+        encoder: a :class:`PatchEncoder` with pool ``None``, such as a ViT.
+        decoder: called with the encoder, returns the decoder, such as :class:`MAEDecoder`.
         corruption: noise in [0,1] pixel space, before resizing and normalisation; ``None`` for MAE.
         loss: a reconstruction loss.
         pixel_mean, pixel_std: per channel, in [0,1] pixel units.
@@ -56,13 +57,13 @@ class DenoisingMAE(nn.Module):
         input_size: side to resize to inside the model, after the noise; ``None`` keeps the native size.
 
     Raises:
-        ConfigError: for a backbone without ``embed`` and ``encode``, or a mask ratio outside [0, 1).
+        ConfigError: the backbone is no such encoder, or the mask ratio is outside [0, 1) or leaves no patch visible.
     """
 
     def __init__(
         self,
         encoder: Backbone,
-        decoder: Callable[[Backbone], nn.Module],
+        decoder: Callable[[PatchEncoder], PatchDecoder],
         corruption: Corruption | None,
         loss: ReconstructionLoss,
         pixel_mean: Sequence[float],
@@ -72,38 +73,27 @@ class DenoisingMAE(nn.Module):
         input_size: int | None = None,
     ) -> None:
         super().__init__()
-        if not (hasattr(encoder, "embed") and hasattr(encoder, "encode")) or getattr(encoder, "pool", None) is not None:
+        if not isinstance(encoder, PatchEncoder) or encoder.pool is not None:
             name = type(encoder).__name__
             raise ConfigError(
-                f"{name} cannot be the encoder of a DenoisingMAE: it needs embed(), encode() and pool=None, like 'vit'"
+                f"{name} cannot be the encoder of a DenoisingMAE: it needs a PatchEncoder with pool=None, like 'vit'"
             )
-        self.encoder = cast(Any, encoder)
+        self.encoder = encoder
         self._check_ratio(mask_ratio)
         self.preprocess = Preprocess(pixel_mean, pixel_std, input_size)
         self.decoder = decoder(encoder)
         self.corruption, self.loss = corruption, loss
         self.mask_ratio, self.norm_pix = mask_ratio, norm_pix
 
-    def forward(self, batch: Any) -> dict[str, Tensor]:
-        """Return ``{"loss"}`` of a batch (``images`` [N,C,H,W] in [0,1], ``draw``)."""
-        result = self._run(
-            batch.images,
-            self._corrupt(batch.images, batch.draw),
-            self._scores(batch.images, batch.draw),
-            self.mask_ratio,
-        )
-        return {"loss": self.loss(result.pred, self._target(result), result.mask)}
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return ``{"loss"}`` of a batch; noise and mask come from its draw."""
+        return {"loss": self._loss(self._reconstruct(batch))}
 
     @torch.no_grad()
-    def evaluate(self, batch: Any) -> dict[str, Tensor]:
+    def evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Return batch means: ``{"loss"}`` and, where predictions are pixels, ``{"pixel_mse"}`` in [0,1] units."""
-        result = self._run(
-            batch.images,
-            self._corrupt(batch.images, batch.draw),
-            self._scores(batch.images, batch.draw),
-            self.mask_ratio,
-        )
-        metrics = {"loss": self.loss(result.pred, self._target(result), result.mask)}
+        result = self._reconstruct(batch)
+        metrics = {"loss": self._loss(result)}
         if not self.norm_pix:
             error = self.pixels(result) - self.preprocess.resize(batch.images)
             metrics["pixel_mse"] = error.square().mean()
@@ -125,12 +115,13 @@ class DenoisingMAE(nn.Module):
             mask_noise: scores [N,L]; the patches with the smallest stay visible.
             mask_ratio: hidden share; the model's own by default.
 
-        What is not given is drawn from one fixed address, so that a call can be repeated.
+        What is not given is drawn from one fixed address, so that the same call gives the same result.
 
         Raises:
-            UserError: the decoder is new: an encoder alone was loaded; or the mask ratio leaves no patch visible.
+            UserError: the decoder is new, because the weights were those of an encoder alone; or the mask ratio is
+                outside [0, 1) or leaves no patch visible.
         """
-        if getattr(self.decoder, "is_new", False):
+        if self.decoder.is_new:
             raise UserError(
                 "the decoder is new: the weights held an encoder only, and nothing can be reconstructed before it is"
                 " trained"
@@ -145,8 +136,8 @@ class DenoisingMAE(nn.Module):
     def pixels(self, result: Reconstruction) -> Tensor:
         """Return reconstructed images in [0,1] units, unclamped.
 
-        With ``norm_pix`` the statistics of each clean patch are put back: a picture of what was
-        learned, not a reconstruction that could be made without the clean image.
+        With ``norm_pix`` the predictions are normalised patches, and the mean and variance of each clean patch are put
+        back. That shows what was learned, but it needs the clean image.
         """
         pred = result.pred.float()
         if self.norm_pix:
@@ -154,7 +145,7 @@ class DenoisingMAE(nn.Module):
             pred = pred * (variance + 1e-6).sqrt() + result.target.mean(dim=-1, keepdim=True)
         return self.preprocess.denormalise(unpatchify(pred, self.encoder.patch_size, self.encoder.in_channels))
 
-    def export(self) -> nn.Module:
+    def export(self) -> Self:
         """Return the module whose weights a finished run keeps: the autoencoder itself."""
         return self
 
@@ -177,8 +168,13 @@ class DenoisingMAE(nn.Module):
         target = patchify(self.preprocess(clean), self.encoder.patch_size)
         return Reconstruction(latent, pred, mask, ids_restore, target, self.preprocess.resize(corrupted))
 
-    def _target(self, result: Reconstruction) -> Tensor:
-        return normalise_patches(result.target) if self.norm_pix else result.target
+    def _reconstruct(self, batch: Batch) -> Reconstruction:
+        corrupted, scores = self._corrupt(batch.images, batch.draw), self._scores(batch.images, batch.draw)
+        return self._run(batch.images, corrupted, scores, self.mask_ratio)
+
+    def _loss(self, result: Reconstruction) -> Tensor:
+        target = normalise_patches(result.target) if self.norm_pix else result.target
+        return self.loss(result.pred, target, result.mask)
 
     def _corrupt(self, images: Tensor, draw: Draw) -> Tensor:
         return images if self.corruption is None else self.corruption(images, draw.child("corruption")).images

@@ -53,7 +53,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, branch: Tensor) -> Tensor:
-        """Return the branch [N,...], rows dropped; the identity in evaluation or at rate 0."""
+        """Return the branch [N,...] with some rows zero; unchanged in evaluation or at rate 0."""
         if self.rate == 0 or not self.training:
             return branch
         keep = torch.full((len(branch),) + (1,) * (branch.dim() - 1), 1 - self.rate, device=branch.device)
@@ -80,14 +80,18 @@ class Block(nn.Module):
 
 
 def add_positions(tokens: Tensor, positions: Tensor) -> Tensor:
-    """Return ``tokens + positions`` [N,L,D], the residual stream in its type from here on, which a rule decides."""
+    """Return ``tokens + positions`` [N,L,D].
+
+    The sum has the type that :func:`residual_dtype` chooses, and all tokens of the blocks that follow keep it.
+    """
     return tokens + positions.to(residual_dtype(tokens.dtype, positions.dtype))
 
 
 def init_transformer(module: nn.Module) -> None:
-    """Initialise as MAE does: Xavier-uniform linear layers with zero bias, the patch projection seen as one.
+    """Initialise as MAE does: Xavier-uniform weights and zero biases in linear layers.
 
-    The bias of the patch projection keeps PyTorch's default for convolutions; layer norms are 1 and 0.
+    The weights of the patch projection are treated as those of a linear layer; its bias keeps PyTorch's default for
+    convolutions. Layer norms start with weight 1 and bias 0.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):

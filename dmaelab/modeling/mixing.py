@@ -1,4 +1,9 @@
-"""Mixup and CutMix of a batch with its own reverse, before or after the noise."""
+"""Mixup and CutMix: each image of a batch is mixed with another, and so are their targets.
+
+Image i is mixed with image N-1-i, all images of a batch in the same way (:class:`Mix`). :class:`Mixing` chooses the way
+at random. The mixing takes place before or after the noise, and the loss sees only the result: mixed images and
+probabilities as targets. So every loss that takes probabilities works with it.
+"""
 
 from dataclasses import dataclass
 
@@ -11,21 +16,22 @@ from dmaelab.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class Mix:
-    """How one batch is mixed: image i with image N-1-i, all with one weight or one box.
+    """How one batch is mixed: image i with image N-1-i, all images with one weight or one box.
 
     Attributes:
-        weight: share of an image that stays its own, in [0, 1]; for a box exactly that of its area.
-        box: top, bottom, left, right of what comes from the partner (CutMix), or None for a weighted sum (mixup).
+        weight: share of an image that stays its own, in [0, 1]. With a box it is the share of the area outside.
+        box: top, bottom, left, right of what comes from the partner (CutMix); ``None`` is a weighted sum (mixup).
     """
 
     weight: float
     box: tuple[int, int, int, int] | None = None
 
     def images(self, images: Tensor) -> Tensor:
-        """Return mixed images [N,C,H,W].
+        """Return mixed images [N,C,H,W], each row with the row as far from the other end.
 
-        On m copies of B images, copy-major, the reverse pairs row c*B + i with (m-1-c)*B + (B-1-i): all copies of an
-        image share one clean partner and keep noise of their own.
+        This also holds for m noisy copies of B images, copy-major: row c*B + i (copy c of image i) is mixed with row
+        (m-1-c)*B + (B-1-i), a copy of image B-1-i. So all copies of an image have the same partner, each with noise of
+        its own.
         """
         partner = images.flip(0)
         if self.box is None:
@@ -36,19 +42,20 @@ class Mix:
         return mixed
 
     def targets(self, targets: Tensor, num_classes: int) -> Tensor:
-        """Return probabilities [N,K], float32, of classes [N]."""
+        """Return the probabilities [N,K], float32, of the mixed images for their classes [N]."""
         one_hot = F.one_hot(targets, num_classes).float()
         return self.weight * one_hot + (1 - self.weight) * one_hot.flip(0)
 
 
 class Mixing:
-    """Mixup (Zhang et al., 2018) or CutMix (Yun et al., 2019), one choice for a batch.
+    """Mixes each batch by mixup (Zhang et al., 2018) or by CutMix (Yun et al., 2019).
 
     Args:
-        mixup: parameter of the Beta distribution of mixup's weight; 0 leaves mixup out.
-        cutmix: likewise of CutMix's share of the area; 0 leaves CutMix out. With both each is taken half the time.
-        after_noise: mix the noisy copies, as the reference does: a weighted sum with weight w then has noise of only
-            sigma * sqrt(w^2 + (1-w)^2). ``False`` mixes clean images, and all noise is of sigma.
+        mixup: alpha of the Beta(alpha, alpha) that mixup's weight is drawn from; 0 turns mixup off.
+        cutmix: likewise for the share of the area that CutMix leaves; 0 turns CutMix off. With both on, a batch takes
+            either with probability 1/2.
+        after_noise: ``True`` mixes the noisy copies, as the reference does; the noise of a mixup with weight w then has
+            the level sigma * sqrt(w^2 + (1-w)^2). ``False`` mixes clean images, and all noise has the level sigma.
 
     Raises:
         ConfigError: a negative parameter, or both 0.
@@ -70,8 +77,9 @@ class Mixing:
 
 
 def _box(height: int, width: int, weight: float, rng: np.random.Generator) -> Mix:
-    """Choose a box of about 1 - weight of the area, centred anywhere and cut off at the border; the weight follows the
-    box.
+    """Return a box of about ``1 - weight`` of the area, centred anywhere and cut off at the border.
+
+    The weight of the result is that of the box as it was cut.
     """
     half_height, half_width = (int(side * (1 - weight) ** 0.5) // 2 for side in (height, width))
     row, column = int(rng.integers(height)), int(rng.integers(width))

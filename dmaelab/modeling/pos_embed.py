@@ -1,4 +1,4 @@
-"""Fixed two-dimensional sine-cosine position embeddings, and tables of another grid."""
+"""Position embeddings: fixed two-dimensional sine-cosine tables, and tables resized to another grid."""
 
 import torch
 import torch.nn.functional as F
@@ -7,12 +7,15 @@ from torch import Tensor
 from dmaelab.utils.errors import ConfigError
 
 
-def sincos_2d(width: int, grid: int) -> Tensor:
-    """Return the table ``[1, 1 + grid*grid, width]``, float32; row 0, the class token's, is zero.
+def sincos_2d(width: int, grid: int, num_prefix_tokens: int = 1) -> Tensor:
+    """Return the table ``[1, num_prefix_tokens + grid*grid, width]``, float32.
 
-    Patch (row, col) gets ``[sin(col w), cos(col w), sin(row w), cos(row w)]`` with the frequencies
-    ``w_k = 10000^(-k / (width/4))``: the column fills the first half, as in the MAE and DMAE weights.
-    Made in float64, then rounded.
+    The first rows, those of the prefix tokens (the class token), are zero. Patch (row, col) gets
+    ``[sin(col w), cos(col w), sin(row w), cos(row w)]`` with the frequencies ``w_k = 10000^(-k / (width/4))``: the
+    column fills the first half, as in the MAE and DMAE weights. Computed in float64, then rounded.
+
+    Raises:
+        ConfigError: the width is not divisible by 4.
     """
     if width % 4:
         raise ConfigError(f"a sine-cosine table needs a width divisible by 4, got {width}")
@@ -24,14 +27,14 @@ def sincos_2d(width: int, grid: int) -> Tensor:
     by_column = line.repeat(grid, 1)  # patch t = row*grid + col
     by_row = line.repeat_interleave(grid, dim=0)
     table = torch.cat([by_column, by_row], dim=1)
-    return torch.cat([torch.zeros(1, width, dtype=torch.float64), table]).unsqueeze(0).float()
+    return torch.cat([torch.zeros(num_prefix_tokens, width, dtype=torch.float64), table]).unsqueeze(0).float()
 
 
 def resize_table(table: Tensor, grid: int) -> Tensor:
     """Return a table [1, 1 + g*g, D] of positions, learned or fixed, for ``grid`` x ``grid`` patches.
 
-    Bicubic, ``align_corners=False``, over the patches alone: row 0, the class token's, stays as it is. What MAE
-    does to fine-tune at another resolution.
+    Bicubic, ``align_corners=False``, over the patches alone: row 0, the class token's, stays as it is. MAE does the
+    same to fine-tune at another resolution.
     """
     old = round((table.shape[1] - 1) ** 0.5)
     patches = table[:, 1:].float().transpose(1, 2).unflatten(2, (old, old))  # [1,D,g,g]

@@ -1,4 +1,4 @@
-"""What lies between [0,1] pixels and a backbone: resize, then normalise."""
+"""From [0,1] pixels to what a backbone takes: resize, then normalise."""
 
 from collections.abc import Sequence
 
@@ -17,8 +17,10 @@ class Preprocess(nn.Module):
         pixel_std: one number per channel, > 0.
         input_size: side in pixels to resize to; ``None`` keeps the native size.
 
-    Statistics are buffers: they travel with the weights, so that no file is ever read with the
-    wrong ones.
+    The statistics are buffers, so they are saved with the weights, and a file cannot be used with the wrong ones.
+
+    Raises:
+        ConfigError: mean and deviation are not of one length, or a deviation is not positive.
     """
 
     pixel_mean: Tensor
@@ -36,7 +38,11 @@ class Preprocess(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std, dtype=torch.float32).view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return normalised images [N,C,input_size,input_size] of [0,1] images [N,C,H,W]."""
+        """Return normalised images [N,C,input_size,input_size] of [0,1] images [N,C,H,W].
+
+        Raises:
+            ConfigError: the images have another number of channels.
+        """
         channels = self.pixel_mean.shape[0]
         if images.dim() != 4 or images.shape[1] != channels:
             raise ConfigError(
@@ -45,7 +51,10 @@ class Preprocess(nn.Module):
         return (self.resize(images) - self.pixel_mean) / self.pixel_std
 
     def resize(self, images: Tensor) -> Tensor:
-        """Bicubic, a = -0.75, no antialias: what the reference did on CIFAR (dmae, tensors, torchvision < 0.17)."""
+        """Return images [N,C,input_size,input_size] of images [N,C,H,W], in the same units.
+
+        Bicubic with a = -0.75 and without antialias, as the reference resized CIFAR (tensors, torchvision < 0.17).
+        """
         if self.input_size is None or tuple(images.shape[-2:]) == (self.input_size, self.input_size):
             return images
         size = (self.input_size, self.input_size)

@@ -1,18 +1,18 @@
 """How well an autoencoder denoises: its error beside the errors of not trying."""
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dmaelab.data import Dataset, build_test_loader, make_batch
+from dmaelab.corruptions import Corruption
+from dmaelab.data import Batch, Dataset, build_test_loader, make_batch
+from dmaelab.modeling import DenoisingMAE
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
 
 @torch.no_grad()
 def denoising_report(
-    model: nn.Module, train_set: Dataset, test_set: Dataset, device: torch.device, seed: int = 0
+    model: DenoisingMAE, train_set: Dataset, test_set: Dataset, device: torch.device, seed: int = 0
 ) -> dict[str, float]:
     """Return mean squared errors in [0,1] pixel units over all of ``test_set``.
 
@@ -24,24 +24,26 @@ def denoising_report(
         ``visible_noisy_clipped``: of the noisy image, clipped to [0,1], on visible patches.
 
     Raises:
-        UserError: the model predicts normalised patches, from which no pixels can be made.
+        UserError: the model predicts normalised patches, from which no pixels can be made, or has no corruption.
     """
     if model.norm_pix:
         raise UserError("the run was trained with model.norm_pix=True: its predictions have no pixel values to compare")
+    if model.corruption is None:
+        raise UserError("the run was trained without noise: there is nothing to denoise")
     mean_image = _mean_image(model, train_set, device)
     sums: dict[str, Tensor] = {}
     count = 0
     for samples in build_test_loader(test_set, range(len(test_set)), batch_size=256):
         draw = Draw(seed, "eval", "denoising", int(samples.index[0]), device=device)
         batch = make_batch(samples, device, draw, progress=1.0)
-        for name, value in _errors(model, batch, mean_image).items():
+        for name, value in _errors(model, model.corruption, batch, mean_image).items():
             sums[name] = sums.get(name, 0) + value.double() * len(samples.images)
         count += len(samples.images)
     return {name: float(total) / count for name, total in sums.items()}
 
 
-def _errors(model: Any, batch: Any, mean_image: Tensor) -> dict[str, Tensor]:
-    noise = model.corruption(batch.images, batch.draw.child("corruption")).images - batch.images
+def _errors(model: DenoisingMAE, corruption: Corruption, batch: Batch, mean_image: Tensor) -> dict[str, Tensor]:
+    noise = corruption(batch.images, batch.draw.child("corruption")).images - batch.images
     scores = batch.draw.child("mask").uniform((len(batch.images), model.encoder.grid**2))
     result = model.reconstruct(batch.images, noise=noise, mask_noise=scores)
     clean = model.preprocess.resize(batch.images)
@@ -59,7 +61,7 @@ def _errors(model: Any, batch: Any, mean_image: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _mean_image(model: Any, dataset: Dataset, device: torch.device) -> Tensor:
+def _mean_image(model: DenoisingMAE, dataset: Dataset, device: torch.device) -> Tensor:
     total = torch.zeros((), dtype=torch.float64, device=device)
     for samples in build_test_loader(dataset, range(len(dataset)), batch_size=1024):
         images = make_batch(samples, device, Draw(0, "eval", device=device), progress=1.0).images

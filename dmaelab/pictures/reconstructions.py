@@ -1,12 +1,12 @@
 """The paper's Figure 2 as one PNG: original, noisy, noisy and masked, reconstruction."""
 
 import os
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from dmaelab.data import Dataset, build_test_loader, select_indices, to_float
+from dmaelab.modeling import DenoisingMAE
 from dmaelab.utils.files import atomic_write
 from dmaelab.utils.random import Draw
 
@@ -16,14 +16,16 @@ _HEADER = 22  # pixels above the first row, for the names of the columns
 
 
 @torch.no_grad()
-def reconstruction_grid(model: Any, dataset: Dataset, path: str | os.PathLike, count: int = 8, seed: int = 0) -> None:
+def reconstruction_grid(
+    model: DenoisingMAE, dataset: Dataset, path: str | os.PathLike, count: int = 8, seed: int = 0
+) -> None:
     """Write a grid of ``count`` evenly spaced images of ``dataset``, two groups of the four columns beside each other.
 
     Hidden patches are grey. Small images are enlarged without smoothing, to at least 96 pixels. With
     ``norm_pix`` each predicted patch is shown with the clean patch's mean and variance put back.
 
     Args:
-        model: a :class:`dmaelab.modeling.DenoisingMAE` in evaluation mode.
+        model: in evaluation mode.
         dataset: whose images to show.
         path: of the PNG.
         count: how many images.

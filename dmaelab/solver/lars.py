@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dmaelab.interfaces import Trainable
+
 
 class LARS(torch.optim.Optimizer):
     """SGD with momentum whose matrices move by a share of their own norm (You et al., 2017), as MAE probes with it.
@@ -66,7 +68,7 @@ def _layer_wise(parameter: Tensor, weight_decay: float, trust: float) -> Tensor:
 
 
 def build_lars(
-    model: nn.Module, lr: float, weight_decay: float = 0.0, momentum: float = 0.9, trust: float = 0.001
+    model: Trainable, lr: float, weight_decay: float = 0.0, momentum: float = 0.9, trust: float = 0.001
 ) -> LARS:
     """Return LARS over the trainable parameters of ``model``; ``lr`` is the peak rate, before the schedule.
 

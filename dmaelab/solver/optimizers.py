@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
+from dmaelab.interfaces import Trainable
 from dmaelab.rules.optimizer import fused_rule
 from dmaelab.solver.param_groups import param_groups
 
 
 def build_adamw(
-    model: nn.Module,
+    model: Trainable,
     lr: float,
     weight_decay: float = 0.05,
     betas: tuple[float, float] = (0.9, 0.999),

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from dmaelab.interfaces import Trainable
 from dmaelab.utils.errors import ConfigError
 
 
 def param_groups(
-    model: Any, weight_decay: float, no_decay: Sequence[str] = (), layer_decay: float = 1.0
+    model: Trainable, weight_decay: float, no_decay: Sequence[str] = (), layer_decay: float = 1.0
 ) -> list[dict[str, Any]]:
     """Return optimizer groups of the trainable parameters, each with ``weight_decay`` and ``lr_scale``.
 
@@ -17,9 +18,7 @@ def param_groups(
     al., 2020, as in BEiT and MAE). The official DMAE pre-training decays class and mask token; its
     fine-tuning decays neither ``pos_embed`` nor ``cls_token``.
 
-    Groups come layer by layer, what is not decayed before what is, parameters in the order of the model: the
-    order of the official optimizers, but that their ``fc_norm`` comes after the head and the last two groups of
-    average pooling therefore in the other order.
+    Groups come layer by layer, in each layer what is not decayed before what is, parameters in the order of the model.
 
     Raises:
         ConfigError: for a ``layer_decay`` outside (0, 1].

@@ -1,12 +1,10 @@
 """What every backbone promises."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from dmaelab.data.seeding import global_generators
-from dmaelab.modeling import Backbone
+from dmaelab.modeling import Backbone, PatchEncoder
 from dmaelab.testing.expect import Expect
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
@@ -16,8 +14,8 @@ def check_backbone(backbone: Backbone, image_shape: tuple[int, int, int]) -> Non
     """Check a backbone: features [N,D], images one by one in evaluation mode, layers, a gradient for each parameter.
 
     Args:
-        backbone: the network, with a pool; its mode is put back. If it has ``embed`` and ``encode``, they are checked
-            too.
+        backbone: the network, with a pool; its mode is put back. Of a :class:`PatchEncoder` the methods for an
+            autoencoder are checked too.
         image_shape: ``(C, H, W)`` of images that it takes.
 
     Raises:
@@ -30,7 +28,7 @@ def check_backbone(backbone: Backbone, image_shape: tuple[int, int, int]) -> Non
         _check_evaluation(expect, backbone.eval(), images)
         if backbone.input_size is not None:
             _check_refusal(expect, backbone, torch.zeros(1, image_shape[0], image_shape[1] + 1, image_shape[2] + 1))
-        if hasattr(backbone, "embed") and hasattr(backbone, "encode"):
+        if isinstance(backbone, PatchEncoder):
             _check_encoder(expect, backbone, images)
         _check_gradients(expect, backbone.train(), images)
     finally:
@@ -75,17 +73,17 @@ def _check_refusal(expect: Expect, backbone: Backbone, images: Tensor) -> None:
 
 
 @torch.no_grad()
-def _check_encoder(expect: Expect, backbone: Any, images: Tensor) -> None:
+def _check_encoder(expect: Expect, backbone: PatchEncoder, images: Tensor) -> None:
     tokens = backbone.embed(images)
     wanted = [len(images), backbone.grid**2, backbone.num_features]
     expect(
         list(tokens.shape) == wanted, f"embed() returns {list(tokens.shape)}, not [N, grid^2, num_features] = {wanted}"
     )
     encoded = backbone.encode(tokens[:, :1]).shape
-    wanted = [len(images), 2, backbone.num_features]
+    wanted = [len(images), backbone.num_prefix_tokens + 1, backbone.num_features]
     expect(
         list(encoded) == wanted,
-        f"encode() of one token returns {list(encoded)}, not the class token and that one, {wanted}",
+        f"encode() of one token returns {list(encoded)}, not its num_prefix_tokens and that one, {wanted}",
     )
 
 

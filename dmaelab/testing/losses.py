@@ -1,16 +1,15 @@
 """What every loss promises."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dmaelab.corruptions import build_corruption
-from dmaelab.data import Batch
 from dmaelab.data.seeding import global_generators
+from dmaelab.interfaces import Batch
 from dmaelab.losses import ClassificationLoss, ReconstructionLoss
-from dmaelab.modeling import LossContext
+from dmaelab.modeling import NoisyContext
 from dmaelab.testing.expect import Expect
 from dmaelab.utils.random import Draw
 
@@ -57,9 +56,9 @@ def _check_classification(expect: Expect, loss: ClassificationLoss) -> None:
     images, targets, index = Draw(0, "call", "images").uniform((6, 3, 8, 8)), torch.arange(6) % 5, torch.arange(6)
     corruption = build_corruption("gaussian", sigma=0.25)
 
-    def values_at(progress: float) -> Any:
+    def values_at(progress: float) -> dict[str, Tensor]:
         batch = Batch(images, targets, index, Draw(0, "train", 0, 0), progress)
-        return loss(LossContext(classifier, corruption, batch, loss.copies, {}))
+        return loss(NoisyContext(classifier, corruption, batch, loss.copies))
 
     with expect.isolation(images, targets, *parameters), expect.on_device():
         first, again, late = values_at(0.0), values_at(0.0), values_at(0.999)
@@ -78,8 +77,9 @@ def _check_classification(expect: Expect, loss: ClassificationLoss) -> None:
         all(p.grad is None for p in parameters),
         "it writes .grad of the classifier; attacks use torch.autograd.grad on inputs",
     )
-    expect(sum(first.values()).requires_grad, "it has no gradient")
-    gradients = torch.autograd.grad(sum(first.values()), parameters, allow_unused=True)
+    total = torch.stack([*first.values()]).sum()
+    expect(total.requires_grad, "it has no gradient")
+    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     expect(
         all(g is not None and g.isfinite().all() for g in gradients),
         "a parameter of the classifier gets no finite gradient",

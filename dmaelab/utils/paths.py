@@ -8,7 +8,7 @@ from iopath.common.file_io import PathManager
 from dmaelab.utils.errors import UserError
 
 PATHS = PathManager()
-"""The path manager of the package. A plug-in that stores data elsewhere registers its handler here."""
+"""The path manager of data sets and weight files. A plug-in that stores them elsewhere registers its handler here."""
 
 
 def local_path(path: str | os.PathLike) -> Path:

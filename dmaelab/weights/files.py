@@ -1,4 +1,4 @@
-"""Weights from files: safely; and into a model that is exactly theirs."""
+"""Read: a file -> its tensors and facts. Nothing in a file is ever executed."""
 
 import argparse
 import json
@@ -10,33 +10,41 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dmaelab.utils.errors import UserError
-from dmaelab.weights.layouts import is_official, own_layout, unwrapped
+from dmaelab.utils.paths import local_path
+from dmaelab.weights.layouts import is_official, rename_to_own, unwrap
 
-FACTS = "dmaelab"  # the entry of a file, beside "model", with what no tensor shows: heads, pixel statistics, mask ratio
+FACTS = "dmaelab"
+"""The entry of a file, beside ``"model"``, with what no tensor shows: heads, pixel statistics, mask ratio."""
 
 
 class WeightsError(UserError):
     """A file of weights that cannot be used, or not for this model."""
 
 
-def load_file(path: str | os.PathLike) -> dict[str, Any]:
-    """Return what a checkpoint file holds, on the CPU; no pickled code is ever executed.
+def read_file(path: str | os.PathLike) -> dict[str, Any]:
+    """Return what a checkpoint file holds, on the CPU.
 
-    Beside tensors and plain values only ``argparse.Namespace`` is read, a bag of values that the official trainers
-    save. A file with the suffix ``.safetensors`` gives ``{"model": tensors}``, and the entry ``FACTS`` of its header.
+    Only tensors, plain values and ``argparse.Namespace`` are read; the official trainers save their arguments as the
+    latter. A file with the suffix ``.safetensors`` gives ``{"model": tensors}``, and the entry :data:`FACTS` of its
+    header.
+
+    Args:
+        path: of the file; with a scheme, such as ``s3://``, if a handler is registered with
+            :data:`dmaelab.utils.paths.PATHS`.
 
     Raises:
         WeightsError: the file is missing, truncated, not a checkpoint, or holds pickled objects.
+        UserError: nobody registered the scheme.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file of weights")
     if path.suffix == ".safetensors":
-        return _load_safetensors(path)
-    # Only what is not allowed yet: torch forgets all of these at the end, and the caller may have allowed it for good.
+        return _read_safetensors(path)
+    # What the caller has allowed is left out: torch forbids the whole list again at the end of safe_globals.
     allowed: list[Any] = [cls for cls in (argparse.Namespace,) if cls not in torch.serialization.get_safe_globals()]
     try:
         with torch.serialization.safe_globals(allowed):
@@ -59,7 +67,7 @@ def load_file(path: str | os.PathLike) -> dict[str, Any]:
     return content
 
 
-def _load_safetensors(path: Path) -> dict[str, Any]:
+def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         from safetensors import safe_open
     except ImportError:
@@ -92,23 +100,27 @@ class Weights:
 
     @property
     def kind(self) -> Literal["autoencoder", "classifier", "unknown"]:
-        """What the names say that this is; an encoder alone is an autoencoder."""
+        """Which model the tensors' names belong to; an encoder alone counts as an autoencoder."""
         trunks = {name.split(".")[0] for name in self.state}
         return "classifier" if "backbone" in trunks else "autoencoder" if "encoder" in trunks else "unknown"
 
 
-def read_weights(path_or_dict: "str | os.PathLike | Mapping[str, Any] | Weights") -> Weights:
-    """Return the weights of a file, or of what was loaded from one: tensors by name, or an entry ``"model"`` of such.
+Source = str | os.PathLike | Mapping[str, Any] | Weights
+"""Where weights come from: a file, the dictionary that was read from one, or weights that were read before."""
+
+
+def read_weights(path_or_dict: Source) -> Weights:
+    """Return the weights of a file, or of a dictionary: tensors by name, or an entry ``"model"`` that holds such.
 
     Raises:
-        WeightsError: as :func:`load_file`, or there are no weights in it.
+        WeightsError: as :func:`read_file`, or the file holds no weights.
     """
     if isinstance(path_or_dict, Weights):
         return path_or_dict
     content, name = (
         (path_or_dict, "the dictionary")
         if isinstance(path_or_dict, Mapping)
-        else (load_file(path_or_dict), str(path_or_dict))
+        else (read_file(path_or_dict), str(path_or_dict))
     )
     state, facts = content.get("model", content), content.get(FACTS, {})
     if (
@@ -123,7 +135,7 @@ def read_weights(path_or_dict: "str | os.PathLike | Mapping[str, Any] | Weights"
     if not isinstance(facts, Mapping):
         raise WeightsError(f"{name}: its entry '{FACTS}' is a {type(facts).__name__}, not a dictionary")
     return Weights(
-        own_layout(state), is_official(unwrapped(state)), {**_trainer_facts(content.get("args")), **facts}, name
+        rename_to_own(state), is_official(unwrap(state)), {**_trainer_facts(content.get("args")), **facts}, name
     )
 
 
@@ -131,30 +143,3 @@ def _trainer_facts(args: Any) -> dict[str, Any]:
     """Return what the arguments of an official pre-training, which its checkpoints hold, say of its recipe."""
     known = {"mask_ratio": getattr(args, "mask_ratio", None), "norm_pix": getattr(args, "norm_pix_loss", None)}
     return {name: value for name, value in known.items() if isinstance(value, (float, bool))}
-
-
-def load_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load ``state`` into ``module``, every name and shape the same, statistics included; else WeightsError."""
-    load_state(module, unwrapped(state), source)
-
-
-def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str) -> None:
-    """As :func:`load_exact`, for a state with the module's own names, wrapper included."""
-    own = module.state_dict()
-    for name in [*(n for n in own if n not in given), *(n for n in given if n not in own)]:
-        where = "the model and not in the file" if name in own else "the file and not in the model"
-        raise WeightsError(f"{source}: weights of another architecture: {name} is in {where}")
-    check_tensors(own, given, source)
-    module.load_state_dict(given)
-
-
-def check_tensors(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
-    """Raise WeightsError naming the first tensor whose shape, or kind of numbers, differs."""
-    for name, value in own.items():
-        if name in given and given[name].shape != value.shape:
-            shapes = f"{list(given[name].shape)} in the file and {list(value.shape)} in the model"
-            raise WeightsError(f"{source}: weights of another architecture: {name} is {shapes}")
-        if name in given and given[name].is_floating_point() != value.is_floating_point():
-            raise WeightsError(
-                f"{source}: {name} holds numbers of type {given[name].dtype}, and the model {value.dtype}"
-            )

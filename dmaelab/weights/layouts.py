@@ -1,4 +1,4 @@
-"""Names of weights: the official layout of DMAE and MAE files, which timm's ViT shares, and this project's.
+"""Rename: the names of weights in the official DMAE and MAE files, which timm's ViT shares, and in this project.
 
 ============================  ==============================
 official                      here
@@ -23,19 +23,18 @@ State = Mapping[str, Tensor]
 
 _CLASSIFIER_ROOTS = ("head", "fc_norm")  # what only classifiers have
 _WRAPPER_ROOTS = ("corruption", "loss")  # what a NoisyClassifier has beside its classifier
-# First parts of the official names, in the order in which the official models register them: the order of
-# their state_dict and named_parameters, and so of their optimizers.
+# First parts of the official names, in the order of the official models' state_dict.
 _ORDER = (
     "cls_token", "pos_embed", "mask_token", "decoder_pos_embed", "patch_embed", "blocks", "norm", "head", "fc_norm",
     "decoder_embed", "decoder_blocks", "decoder_norm", "decoder_pred",
 )  # fmt: skip
 
 
-def unwrapped(state: State) -> dict[str, Tensor]:
-    """Return a state whose names start where the exported module does: without ``module.`` of DDP and a wrapper's
-    ``classifier.``.
+def unwrap(state: State) -> dict[str, Tensor]:
+    """Return a state without the prefixes of wrappers: ``module.`` of DDP, ``classifier.`` of a NoisyClassifier.
 
-    Of a wrapper only the tensors of corruption and loss are left out; any other name stays, for the caller to refuse.
+    The tensors of a NoisyClassifier's corruption and loss are left out. Any other name beside ``classifier.`` stays,
+    and the caller refuses it.
     """
     names = (
         {name: name.removeprefix("module.") for name in state}
@@ -52,21 +51,21 @@ def unwrapped(state: State) -> dict[str, Tensor]:
 
 
 def is_official(state: State) -> bool:
-    """Return whether the names of an :func:`unwrapped` state are those of the official layout."""
+    """Return whether the names of a state that :func:`unwrap` returned are those of the official layout."""
     return any(_root(name) in ("cls_token", "pos_embed", "patch_embed", "blocks") for name in state)
 
 
-def own_layout(state: State) -> dict[str, Tensor]:
+def rename_to_own(state: State) -> dict[str, Tensor]:
     """Return a state of either layout under this project's names; a name of no layout stays as it is."""
-    state = unwrapped(state)
+    state = unwrap(state)
     if not is_official(state):
         return state
     trunk = "backbone" if any(_root(name) in _CLASSIFIER_ROOTS for name in state) else "encoder"
     return {_own_name(name, trunk): value for name, value in state.items()}
 
 
-def official_layout(state: State) -> dict[str, Tensor]:
-    """Return an :func:`own_layout` state under the official names and in the official order, without pixel statistics.
+def rename_to_official(state: State) -> dict[str, Tensor]:
+    """Return a state with our names under the official names, in the official order, without pixel statistics.
 
     Raises:
         UserError: a tensor has no official name: the model is not a ViT's.
@@ -84,9 +83,9 @@ def official_layout(state: State) -> dict[str, Tensor]:
     }  # stable: blocks keep their order
 
 
-def timm_layout(state: State) -> dict[str, Tensor]:
-    """Return what timm's ``VisionTransformer`` holds of an :func:`own_layout` state: the official names, no decoder."""
-    return official_layout({name: value for name, value in state.items() if not name.startswith("decoder.")})
+def rename_to_timm(state: State) -> dict[str, Tensor]:
+    """Return a state with our names as timm's ``VisionTransformer`` has it: the official names, no decoder."""
+    return rename_to_official({name: value for name, value in state.items() if not name.startswith("decoder.")})
 
 
 def official_name(name: str) -> str:

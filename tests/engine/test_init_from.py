@@ -4,10 +4,12 @@ import logging
 
 import pytest
 import torch
+from iopath.common.file_io import PathHandler, PathManager
 
 from dmaelab.engine import run_training
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.run_dir import RunDirectory
+from dmaelab.utils import paths
 from dmaelab.utils.errors import UserError
 from dmaelab.weights import load_classifier, load_pretrain, save_weights
 
@@ -59,6 +61,24 @@ def test_another_grid_is_interpolated_and_said(pretrained, finetune_config, tmp_
     model, line = started(finetune_config(f"train.init_from={tmp_path / 'pretrain'}", *larger), caplog)
     assert line.endswith(", interpolated backbone.pos_embed 4x4 -> 6x6")
     assert model.backbone.pos_embed.shape == (1, 37, 16)
+
+
+def test_a_registered_scheme_is_fetched_by_its_handler(pretrained, finetune_config, tmp_path, caplog, monkeypatch):
+    class Shelf(PathHandler):
+        def _get_supported_prefixes(self):
+            return ["shelf://"]
+
+        def _get_local_path(self, path, force=False, **kwargs):
+            return str(tmp_path / path.removeprefix("shelf://"))
+
+    monkeypatch.setattr(paths, "PATHS", PathManager())
+    paths.PATHS.register_handler(Shelf())
+    save_weights(pretrained, tmp_path / "official.pth", "official")
+    model, line = started(finetune_config("train.init_from=shelf://official.pth"), caplog)
+    assert torch.equal(model.backbone.cls_token, pretrained.encoder.cls_token)
+    assert f"{tmp_path / 'official.pth'}: loaded 16 tensors" in line
+    with pytest.raises(UserError, match="nobody registered other://"):
+        DefaultTrainer(finetune_config("train.init_from=other://official.pth"))
 
 
 @pytest.mark.parametrize("source", ["pretrain", "official.pth", "dmaelab.safetensors"])

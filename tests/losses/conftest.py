@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dmaelab.corruptions import Corruption, Gaussian
 from dmaelab.data import Batch
-from dmaelab.modeling import LossContext
+from dmaelab.modeling import NoisyContext
 from dmaelab.utils.random import Draw
 
 
@@ -25,14 +25,14 @@ class Linear(nn.Module):
 
 
 @pytest.fixture
-def context() -> Callable[..., LossContext]:
+def context() -> Callable[..., NoisyContext]:
     """Make the context of a batch of 6 images of 3x2x2 pixels and 5 classes."""
 
     def make(
         copies: int = 1, corruption: Corruption | None = None, classifier: nn.Module | None = None, key: int = 0
-    ) -> LossContext:
+    ) -> NoisyContext:
         images = Draw(0, "train", "images").uniform((6, 3, 2, 2))
         batch = Batch(images, torch.arange(6) % 5, torch.arange(6), Draw(key, "train", 0, 0), progress=0.5)
-        return LossContext(classifier or Linear(), corruption or Gaussian(0.25), batch, copies, aux={})
+        return NoisyContext(classifier or Linear(), corruption or Gaussian(0.25), batch, copies)
 
     return make

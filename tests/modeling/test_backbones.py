@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dmaelab.modeling import BACKBONES, Backbone, Classifier, build_backbone
+from dmaelab.modeling import BACKBONES, Backbone, Classifier, PatchEncoder, build_backbone
 from dmaelab.utils.random import Draw
 
 SMALL = {"vit": {"width": 24, "depth": 2, "num_heads": 3}, "resnet_cifar": {"depth": 8, "width": 4}}
@@ -64,3 +64,10 @@ def test_a_backbone_must_define_its_methods():
         nothing(torch.zeros(1))
     with pytest.raises(NotImplementedError, match="Nothing must define layers"):
         nothing.layers()
+
+
+def test_a_patch_encoder_must_define_its_methods():
+    nothing = type("Nothing", (PatchEncoder,), {})()
+    for method in (nothing.embed, nothing.encode, nothing.forward):
+        with pytest.raises(NotImplementedError, match=f"Nothing must define {method.__name__}"):
+            method(torch.zeros(1))

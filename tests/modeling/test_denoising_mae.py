@@ -173,6 +173,27 @@ def test_other_encoders_are_refused_by_name(encoder):
         DenoisingMAE(encoder, MAEDecoder, GAUSSIAN, MSEAllPatches(), MEAN, STD)
 
 
+class WithRegister(ViT):
+    """A ViT with a second prefix token, the class token's copy."""
+
+    num_prefix_tokens = 2
+
+    def encode(self, tokens):
+        encoded = super().encode(tokens)
+        return torch.cat([encoded[:, :1], encoded], dim=1)
+
+
+def test_an_encoder_with_two_prefix_tokens(batch):
+    torch.manual_seed(0)
+    encoder = WithRegister(24, 1, 3, image_size=8, patch_size=2, pool=None)
+    model = DenoisingMAE(encoder, lambda e: MAEDecoder(e, 16, 1, 2), GAUSSIAN, MSEAllPatches(), MEAN, STD)
+    assert model.decoder.pos_embed.shape == (1, 18, 16)
+    result = model.reconstruct(batch().images)
+    assert result.latent.shape == (6, 2 + 4, 24)
+    assert result.pred.shape == result.target.shape == (6, 16, 12)
+    assert model(batch())["loss"].isfinite()
+
+
 @pytest.mark.parametrize("ratio", [1.0, -0.1, 1.5])
 def test_bad_mask_ratio(ratio):
     with pytest.raises(ConfigError, match=r"mask_ratio is .*: give the hidden share"):

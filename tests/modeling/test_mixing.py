@@ -10,7 +10,7 @@ from dmaelab.corruptions import Gaussian
 from dmaelab.data import Batch
 from dmaelab.losses import CR, RS, ClassificationLoss
 from dmaelab.losses.classification import cross_entropy
-from dmaelab.modeling import Classifier, LossContext, Mixing, NoisyClassifier, ViT
+from dmaelab.modeling import Classifier, Mixing, NoisyClassifier, NoisyContext, ViT
 from dmaelab.modeling.mixing import Mix
 from dmaelab.utils.errors import ConfigError
 from dmaelab.utils.random import Draw
@@ -28,7 +28,7 @@ def batch(count=6, size=16):
 
 
 def context(copies, mixing, count=6, size=16):
-    return LossContext(Ten(), Gaussian(SIGMA), batch(count, size), copies, {}, mixing)
+    return NoisyContext(Ten(), Gaussian(SIGMA), batch(count, size), copies, mixing)
 
 
 def weight_of(context):
@@ -137,7 +137,7 @@ def test_all_copies_of_an_image_have_its_label(copies, mixing):
 @pytest.mark.parametrize("mixing", [Mixing(cutmix=0), Mixing(mixup=0)], ids=["mixup", "cutmix"])
 def test_copy_c_is_mixed_with_copy_m_minus_1_minus_c_of_the_last_image(copies, mixing):
     mixed, plain = context(copies, mixing), context(copies, None).noisy().images
-    clean = LossContext(Ten(), Gaussian(0.0), batch(), 1, {}, mixing).noisy().images
+    clean = NoisyContext(Ten(), Gaussian(0.0), batch(), 1, mixing).noisy().images
     own = (clean - batch().images[5]).abs()[
         0, 0
     ] / 0.5  # share of image 0 in the pixels of image 0: its partner is 0.5 brighter
@@ -152,7 +152,7 @@ def test_copy_c_is_mixed_with_copy_m_minus_1_minus_c_of_the_last_image(copies, m
 @pytest.mark.parametrize("copies", [1, 2, 3])
 def test_cutmix_of_copies_keeps_all_of_the_noise(copies):
     mixing = Mixing(mixup=0)
-    clean = LossContext(Ten(), Gaussian(0.0), batch(size=64), copies, {}, mixing).noisy().images
+    clean = NoisyContext(Ten(), Gaussian(0.0), batch(size=64), copies, mixing).noisy().images
     noise = (context(copies, mixing, size=64).noisy().images - clean).view(copies, 6, -1)
     torch.testing.assert_close(noise.std(dim=2), torch.full((copies, 6), SIGMA), atol=0, rtol=0.03)
     similarity = noise.flatten(0, 1) @ noise.flatten(0, 1).T / noise[0, 0].square().sum()

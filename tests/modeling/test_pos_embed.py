@@ -26,6 +26,14 @@ def test_the_class_token_has_no_position():
     assert torch.equal(sincos_2d(64, 5)[0, 0], torch.zeros(64))
 
 
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_prefix_tokens_have_no_position(count):
+    table = sincos_2d(64, 5, num_prefix_tokens=count)
+    assert table.shape == (1, count + 25, 64)
+    assert not table[0, :count].any()
+    assert torch.equal(table[0, count:], sincos_2d(64, 5)[0, 1:])
+
+
 def test_every_entry_follows_the_formula():
     """[sin(col w), cos(col w), sin(row w), cos(row w)]: the column, not the row, comes first."""
     width, grid, quarter = 16, 3, 4

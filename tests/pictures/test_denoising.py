@@ -55,3 +55,11 @@ def test_normalised_targets_have_no_pixels_to_compare(pretrain_config, tmp_path)
     model = RunDirectory(tmp_path / "pretrain").model("final", CPU)
     with pytest.raises(UserError, match="norm_pix=True"):
         denoising_report(model, instantiate(cfg.data.train), instantiate(cfg.data.test), CPU)
+
+
+def test_without_noise_there_is_nothing_to_denoise(pretrain_config):
+    cfg = pretrain_config()
+    model = instantiate(cfg.model)
+    model.corruption = None
+    with pytest.raises(UserError, match="trained without noise"):
+        denoising_report(model, instantiate(cfg.data.train), instantiate(cfg.data.test), CPU)

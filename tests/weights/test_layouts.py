@@ -6,7 +6,7 @@ import torch
 from dmaelab.losses import MSEAllPatches
 from dmaelab.modeling import Classifier, DenoisingMAE, MAEDecoder, build_backbone
 from dmaelab.utils.errors import UserError
-from dmaelab.weights.layouts import is_official, official_layout, own_layout, timm_layout, unwrapped
+from dmaelab.weights.layouts import is_official, rename_to_official, rename_to_own, rename_to_timm, unwrap
 
 RGB = [0.5] * 3, [0.25] * 3
 SIZES = {"vit_base": (768, 12), "vit_large": (1024, 24)}
@@ -62,13 +62,13 @@ def test_autoencoders_have_the_released_names_in_their_order(name, count):
         **blocks("decoder_blocks", 8, 512), **norm("decoder_norm", 512), **linear("decoder_pred", 768, 512),
     }  # fmt: skip
     own = autoencoder(name).state_dict()
-    assert shapes(official_layout(own)) == list(expected.items())
+    assert shapes(rename_to_official(own)) == list(expected.items())
     assert len(expected) == count
-    assert list(timm_layout(own)) == [key for key in expected if not key.startswith(("decoder_", "mask_"))]
-    assert shapes(own_layout(official_layout(own))) == shapes(
-        {key: own[key] for key in own_layout(official_layout(own))}
+    assert list(rename_to_timm(own)) == [key for key in expected if not key.startswith(("decoder_", "mask_"))]
+    assert shapes(rename_to_own(rename_to_official(own))) == shapes(
+        {key: own[key] for key in rename_to_own(rename_to_official(own))}
     )
-    assert set(own) - set(own_layout(official_layout(own))) == {"preprocess.pixel_mean", "preprocess.pixel_std"}
+    assert set(own) - set(rename_to_own(rename_to_official(own))) == {"preprocess.pixel_mean", "preprocess.pixel_std"}
 
 
 @pytest.mark.parametrize("pool", ["gap", "cls"])
@@ -81,13 +81,13 @@ def test_classifiers_have_the_released_names_in_their_order(name, count, pool):
         **blocks("blocks", depth, width),
         **({**head, **last} if pool == "gap" else {**last, **head}),
     }  # fmt: skip
-    official = official_layout(classifier(name, pool).state_dict())
+    official = rename_to_official(classifier(name, pool).state_dict())
     assert shapes(official) == list(expected.items())
     assert len(expected) == count
 
 
 def test_a_linear_probe_has_the_released_names():
-    official = official_layout(classifier("vit_base", "cls", head="bn_linear").state_dict())
+    official = rename_to_official(classifier("vit_base", "cls", head="bn_linear").state_dict())
     assert list(official)[-7:] == [
         "norm.weight", "norm.bias", "head.0.running_mean", "head.0.running_var", "head.0.num_batches_tracked",
         "head.1.weight", "head.1.bias",
@@ -97,23 +97,23 @@ def test_a_linear_probe_has_the_released_names():
 
 def test_wrappers_are_taken_off_where_they_are_whole():
     one = torch.ones(1)
-    assert list(unwrapped({"module.classifier.head.bias": one, "module.loss.scale": one})) == ["head.bias"]
-    assert list(unwrapped({"module.a": one, "b": one})) == ["module.a", "b"]
+    assert list(unwrap({"module.classifier.head.bias": one, "module.loss.scale": one})) == ["head.bias"]
+    assert list(unwrap({"module.a": one, "b": one})) == ["module.a", "b"]
     assert is_official({"blocks.0.x": one})
     assert not is_official({"backbone.blocks.0.x": one})
-    assert list(own_layout({"conv1.weight": one})) == ["conv1.weight"]
+    assert list(rename_to_own({"conv1.weight": one})) == ["conv1.weight"]
 
 
 def test_a_name_beside_a_wrapper_does_not_vanish():
     one = torch.ones(1)
-    assert list(unwrapped({"classifier.head.bias": one, "teacher.x": one, "corruption.sigma": one})) == [
+    assert list(unwrap({"classifier.head.bias": one, "teacher.x": one, "corruption.sigma": one})) == [
         "head.bias",
         "teacher.x",
     ]
     both = {"classifier.head.bias": one, "head.bias": one}
-    assert unwrapped(both) == both
+    assert unwrap(both) == both
 
 
 def test_names_without_an_official_one_are_refused_in_one_line():
     with pytest.raises(UserError, match=r"^conv1\.weight has no name in the official layout"):
-        official_layout({"backbone.conv1.weight": torch.ones(1)})
+        rename_to_official({"backbone.conv1.weight": torch.ones(1)})

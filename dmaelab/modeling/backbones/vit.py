@@ -6,14 +6,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dmaelab.modeling.build import BACKBONES, Backbone
+from dmaelab.modeling.build import BACKBONES, PatchEncoder
 from dmaelab.modeling.layers import NORM_EPS, Block, PatchEmbed, add_positions, init_transformer
 from dmaelab.modeling.pos_embed import sincos_2d
 from dmaelab.utils.errors import ConfigError
 
 
 @BACKBONES.register("vit")
-class ViT(Backbone):
+class ViT(PatchEncoder):
     """Vision transformer of any size (Dosovitskiy et al., 2021), in the layout of the MAE and DMAE weights.
 
     Args:
@@ -24,9 +24,9 @@ class ViT(Backbone):
         patch_size: side of a patch in pixels.
         in_channels: channels of the input.
         mlp_ratio: hidden width of the MLPs over D.
-        pool: ``"gap"`` averages the patch tokens and normalises (``fc_norm``); ``"cls"`` normalises
-            (``norm``) and takes the class token; ``None`` is the encoder of an autoencoder, whose
-            position embedding is frozen.
+        pool: ``"gap"`` averages the patch tokens and normalises the average (``fc_norm``); ``"cls"`` normalises the
+            tokens (``norm``) and takes the class token; ``None`` makes the encoder of an autoencoder, which also ends
+            with ``norm`` and whose position embedding is frozen.
         drop_path: stochastic depth of the last block, rising linearly from 0 at the first.
         attention: ``"auto"``, ``"sdpa"`` or ``"matmul"``.
     """
@@ -49,12 +49,8 @@ class ViT(Backbone):
             raise ConfigError(f"image_size {image_size} is not divisible by patch_size {patch_size}")
         if pool not in ("gap", "cls", None):
             raise ConfigError(f"pool is '{pool}': choose 'gap', 'cls' or None")
-        self.num_features, self.input_size, self.patch_size, self.in_channels = (
-            width,
-            image_size,
-            patch_size,
-            in_channels,
-        )
+        self.num_features, self.input_size = width, image_size
+        self.patch_size, self.in_channels = patch_size, in_channels
         self.grid = image_size // patch_size
         self.pool = pool
         self.mlp_ratio, self.attention = mlp_ratio, attention
@@ -83,7 +79,9 @@ class ViT(Backbone):
         return add_positions(self.patch_embed(images), self.pos_embed[:, 1:])
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Return the class token and the tokens after all blocks [N,1+L,D]; after ``norm`` unless pool is "gap"."""
+        """Return the class token and the tokens after all blocks, [N,1+K,D] of [N,K,D]; after ``norm`` unless pool is
+        ``"gap"``.
+        """
         cls = (self.cls_token + self.pos_embed[:, :1]).to(tokens.dtype).expand(len(tokens), -1, -1)
         tokens = torch.cat([cls, tokens], dim=1)
         for block in self.blocks:

@@ -1,8 +1,7 @@
-"""Released weights in one call: the model is built after the tensors."""
+"""Load: a file -> a new model, whose sizes are read off the tensors."""
 
 import functools
 import logging
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -12,24 +11,17 @@ from torch import Tensor, nn
 
 from dmaelab.losses import MSEAllPatches
 from dmaelab.modeling.backbones.vit import ViT
+from dmaelab.modeling.build import PatchEncoder
 from dmaelab.modeling.classifier import Classifier
 from dmaelab.modeling.decoder import MAEDecoder
 from dmaelab.modeling.denoising_mae import DenoisingMAE
 from dmaelab.utils.random import Draw
-from dmaelab.weights.facts import (
-    block_count,
-    decoder_options,
-    has_decoder,
-    pixel_statistics,
-    shape_of,
-    shown,
-    vit_options,
-)
-from dmaelab.weights.files import Weights, WeightsError, check_tensors, read_weights
+from dmaelab.weights.facts import choose_heads, choose_statistics
+from dmaelab.weights.files import Source, Weights, WeightsError, read_weights
+from dmaelab.weights.fill import check_tensors
+from dmaelab.weights.sizes import block_count, decoder_sizes, has_decoder, shape_of, shown, vit_sizes
 
 logger = logging.getLogger("dmaelab")
-
-Source = str | os.PathLike | Mapping[str, Any] | Weights
 
 
 def load_pretrain(
@@ -40,48 +32,42 @@ def load_pretrain(
     pixel_mean: Sequence[float] | str | None = None,
     pixel_std: Sequence[float] | None = None,
 ) -> DenoisingMAE:
-    """Return the autoencoder of a DMAE or MAE pre-training file, in evaluation mode, without corruption.
+    """Return the autoencoder of a DMAE or MAE pre-training file, on the CPU, in evaluation mode, without corruption.
 
-    Sizes are read off the tensors. It resizes images of any size to its own inside, and has the released recipe
-    (mask ratio 0.75, targets normalised per patch, error over all patches) where the file does not tell another.
-    An encoder alone gets the published decoder, 512 wide with 8 blocks, untrained, and a warning.
+    It resizes images of any size to its own. Its recipe is what the file tells, or else the released one: mask ratio
+    0.75, targets normalised per patch, error over all patches. For a file with an encoder alone the published decoder
+    is made, 512 wide with 8 blocks, untrained, and a warning is given.
 
     Args:
         path_or_dict: a file (released, of the official trainers, MAE's, timm's, ``.safetensors``, or of a run of this
-            project), or the dictionary that was loaded from one.
+            project), or the dictionary that was read from one.
         num_heads, decoder_num_heads: attention heads, where the file does not tell them; by default those of the
-            published model.
+            published model, see :func:`dmaelab.weights.facts.choose_heads`.
         pixel_mean, pixel_std: per channel, in [0,1] pixel units, or ``pixel_mean="imagenet"`` or ``"cifar10"`` for
-            both, where the file stores none, as official files do not.
+            both. They must be given where the file stores none; official files store none.
 
     Raises:
-        WeightsError: the file cannot be read, holds a classifier, lacks or has too many tensors, leaves heads or
-            statistics open, or tells others than are given.
+        WeightsError: the file cannot be read, or holds a classifier; tensors are missing or too many; heads or
+            statistics are neither told nor given, or given otherwise than told.
     """
     weights = read_weights(path_or_dict)
     _expect(weights, "autoencoder")
     _check_names(weights, _autoencoder(_skeleton(weights, "encoder"), _skeleton(weights, "decoder")))
-    options, decoder = vit_options(weights, "encoder", num_heads), decoder_options(weights, decoder_num_heads)
-    mean, std = pixel_statistics(weights, pixel_mean, pixel_std, options["in_channels"])
+    options = _vit_options(weights, "encoder", num_heads)
+    decoder = decoder_sizes(weights)
+    decoder["num_heads"] = choose_heads(weights, "decoder", decoder["width"], decoder_num_heads)
+    mean, std = choose_statistics(weights, pixel_mean, pixel_std, options["in_channels"])
     recipe = {name: weights.facts[name] for name in ("mask_ratio", "norm_pix") if name in weights.facts}
     model = _autoencoder(options, decoder, **recipe)
-    state = dict(weights.state)
-    if not has_decoder(weights):
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(
-                Draw(0, "init").seed()
-            )  # torch.manual_seed would reach the GPUs' as well
-            state |= {
-                f"decoder.{name}": value for name, value in MAEDecoder(model.encoder, **decoder).state_dict().items()
-            }
-    _fill(model, state, mean, std, weights.source)
-    if not has_decoder(weights):
-        model.decoder.is_new = True  # type: ignore[assignment]
-        warnings.warn(
-            f"{weights.source}: holds an encoder only; its decoder is new and reconstructs nothing before it is"
-            " trained",
-            stacklevel=2,
-        )
+    if has_decoder(weights):
+        _fill(model, weights.state, mean, std, weights.source)
+        return model
+    _fill(model, {**weights.state, **_new_decoder(model.encoder, decoder)}, mean, std, weights.source)
+    model.decoder.is_new = True
+    warnings.warn(
+        f"{weights.source}: holds an encoder only; its decoder is new and reconstructs nothing before it is trained",
+        stacklevel=2,
+    )
     return model
 
 
@@ -93,12 +79,12 @@ def load_classifier(
     pixel_mean: Sequence[float] | str | None = None,
     pixel_std: Sequence[float] | None = None,
 ) -> Classifier:
-    """Return the classifier of a fine-tuning or linear-probe file, in evaluation mode.
+    """Return the classifier of a fine-tuning or linear-probe file, on the CPU, in evaluation mode.
 
-    Arguments and errors as for :func:`load_pretrain`. ``pool="auto"`` is average pooling for a file with ``fc_norm``,
-    the class token for one with ``norm``, with a line in the log where the file is of others: timm's
-    ``global_pool="avg", fc_norm=False``, which this project has not, names its tensors alike. Batch norm before the
-    head of a linear probe is recognised by its names.
+    Arguments and errors are those of :func:`load_pretrain`. ``pool="auto"`` means average pooling for a file with
+    ``fc_norm`` and the class token for a file with ``norm``. In the second case a line in the log says so for files of
+    others, since timm's ``global_pool="avg", fc_norm=False``, which this project does not have, has the same names. The
+    batch norm before the head of a linear probe is recognised by its names.
     """
     weights = read_weights(path_or_dict)
     _expect(weights, "classifier")
@@ -114,16 +100,30 @@ def load_classifier(
             )
     head = "bn_linear" if any(name.startswith("head.1.") for name in weights.state) else "linear"
     _check_names(weights, _classifier(_skeleton(weights, "backbone"), pool, head, 2))
-    options = vit_options(weights, "backbone", num_heads)
-    mean, std = pixel_statistics(weights, pixel_mean, pixel_std, options["in_channels"])
+    options = _vit_options(weights, "backbone", num_heads)
+    mean, std = choose_statistics(weights, pixel_mean, pixel_std, options["in_channels"])
     (classes,) = shape_of(weights, "head.bias" if head == "linear" else "head.1.bias", 1)
     model = _classifier(options, pool, head, classes)
     _fill(model, weights.state, mean, std, weights.source)
     return model
 
 
+def _vit_options(weights: Weights, trunk: str, num_heads: int | None) -> dict[str, Any]:
+    """Return all arguments of the ViT below ``trunk`` but its pool."""
+    sizes = vit_sizes(weights, trunk)
+    return {**sizes, "num_heads": choose_heads(weights, trunk, int(sizes["width"]), num_heads)}
+
+
+def _new_decoder(encoder: PatchEncoder, options: dict[str, int]) -> dict[str, Tensor]:
+    """Return the tensors of a decoder with random weights from a fixed seed, named as in the autoencoder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(Draw(0, "init").seed())  # torch.manual_seed would set the GPUs' as well
+        decoder = MAEDecoder(encoder, **options)
+    return {f"decoder.{name}": value for name, value in decoder.state_dict().items()}
+
+
 def _autoencoder(encoder: dict[str, Any], decoder: dict[str, Any], **recipe: Any) -> DenoisingMAE:
-    """Return an autoencoder without numbers, on the meta device."""
+    """Return an autoencoder on the meta device, where tensors have shapes and no numbers."""
     with torch.device("meta"):
         vit = ViT(**encoder, pool=None)
         make: Any = functools.partial(MAEDecoder, **decoder)
@@ -132,7 +132,7 @@ def _autoencoder(encoder: dict[str, Any], decoder: dict[str, Any], **recipe: Any
 
 
 def _classifier(backbone: dict[str, Any], pool: Any, head: Any, num_classes: int) -> Classifier:
-    """Return a classifier without numbers, on the meta device."""
+    """Return a classifier on the meta device."""
     with torch.device("meta"):
         vit = ViT(**backbone, pool=pool)
         blank = [0.5] * vit.in_channels
@@ -140,12 +140,13 @@ def _classifier(backbone: dict[str, Any], pool: Any, head: Any, num_classes: int
 
 
 def _skeleton(weights: Weights, trunk: str) -> dict[str, int]:
-    """Return the smallest sizes that give a model the names that go with the number of blocks below ``trunk``."""
+    """Return the arguments of the smallest model with as many blocks below ``trunk``, and so with the same names."""
     smallest = {"width": 4, "depth": max(block_count(weights, trunk), 1), "num_heads": 1}
     return smallest if trunk == "decoder" else {**smallest, "image_size": 2, "patch_size": 1}
 
 
 def _expect(weights: Weights, kind: str) -> None:
+    """Raise WeightsError where the weights are of another kind of model."""
     if weights.kind == kind:
         return
     if weights.kind == "unknown":
@@ -163,8 +164,9 @@ def _expect(weights: Weights, kind: str) -> None:
 
 
 def _check_names(weights: Weights, model: nn.Module) -> None:
-    """Raise WeightsError with every name that only the file, or only the model has; statistics and a whole decoder may
-    be absent.
+    """Raise WeightsError with every name that only the file or only the model has.
+
+    The pixel statistics may be missing from the file, and the decoder as a whole.
     """
     optional = ("preprocess.pixel_", *(() if has_decoder(weights) else ("decoder.",)))
     own = model.state_dict()
@@ -178,7 +180,7 @@ def _check_names(weights: Weights, model: nn.Module) -> None:
 
 
 def _fill(model: nn.Module, state: Mapping[str, Tensor], mean: list[float], std: list[float], source: str) -> None:
-    """Give a model on the meta device its numbers; shapes are checked before."""
+    """Fill a model that is on the meta device, and move it to the CPU; shapes are checked first."""
     statistics = {"preprocess.pixel_mean": mean, "preprocess.pixel_std": std}
     given = {**state, **{name: torch.tensor(values).view(-1, 1, 1) for name, values in statistics.items()}}
     check_tensors(model.state_dict(), given, source)

@@ -1,4 +1,4 @@
-"""Weights of a model into files: under this project's names, the official ones or timm's."""
+"""Save: a model -> a file, under this project's names, the official ones or timm's."""
 
 import json
 import os
@@ -14,12 +14,12 @@ from dmaelab.modeling.denoising_mae import DenoisingMAE
 from dmaelab.utils.files import atomic_write
 from dmaelab.weights.facts import facts_of
 from dmaelab.weights.files import FACTS, WeightsError
-from dmaelab.weights.layouts import State, official_layout, timm_layout
+from dmaelab.weights.layouts import State, rename_to_official, rename_to_timm
 
 LAYOUTS: dict[str, Callable[[State], dict[str, Tensor]]] = {
     "dmaelab": dict,
-    "official": official_layout,
-    "timm": timm_layout,
+    "official": rename_to_official,
+    "timm": rename_to_timm,
 }
 
 
@@ -30,13 +30,14 @@ def save_weights(
 ) -> dict[str, Tensor]:
     """Write the weights of a model with a ViT to a ``.pth`` or ``.safetensors`` file, atomically; return its tensors.
 
-    ``"official"`` and ``"timm"`` files name their tensors as those do, timm's without decoder; a new decoder is in
-    none. What the tensors do not show (heads, and pixel statistics where no buffer holds them) stands beside them: in
-    an entry of its own beside ``"model"``, or in the metadata of safetensors. :func:`load_pretrain` and
-    :func:`load_classifier` read it back. Heads that a loader had to guess are written as known: be sure of them.
+    With ``layout="official"`` or ``"timm"`` the tensors have the names of those files; timm's have no decoder. A
+    decoder that is new is not written. The facts that no tensor shows (:func:`dmaelab.weights.facts.facts_of`, and the
+    pixel statistics where no tensor holds them) are written beside ``"model"``, or into the metadata of safetensors,
+    and :func:`load_pretrain` and :func:`load_classifier` read them back. Heads that were guessed when the model was
+    loaded are written as known.
 
     Raises:
-        WeightsError: the layout has no names for this model, or the suffix is another.
+        WeightsError: the layout has no names for this model, the file has another suffix, or it cannot be written.
     """
     path = Path(path)
     if path.suffix not in (".pth", ".safetensors"):
@@ -47,7 +48,7 @@ def save_weights(
             f"{path}: only models with a ViT of this project can be written, and this {type(model).__name__} has none"
         )
     own = model.state_dict()
-    if isinstance(model, DenoisingMAE) and getattr(model.decoder, "is_new", False):
+    if isinstance(model, DenoisingMAE) and model.decoder.is_new:
         own = {name: value for name, value in own.items() if not name.startswith("decoder.")}
     if layout == "timm" and "head.1.weight" in own:
         raise WeightsError(

@@ -1,0 +1,128 @@
+"""Fill: tensors -> a model that exists, which must be exactly theirs or may be a model of the next stage."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from dmaelab.interfaces import Trainable
+from dmaelab.modeling.pos_embed import resize_table
+from dmaelab.weights.facts import check_heads, known_heads
+from dmaelab.weights.files import Source, WeightsError, read_weights
+
+
+def fill_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Fill ``module`` with a state that has the same names and shapes, pixel statistics included.
+
+    Raises:
+        WeightsError: names the first difference; ``source`` says whose state it is.
+    """
+    own = module.state_dict()
+    _check_names([name for name in own if name not in state], [name for name in state if name not in own], source)
+    check_tensors(own, state, source)
+    module.load_state_dict(state)
+
+
+def check_tensors(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
+    """Raise WeightsError naming the first tensor of both whose shape differs, or that is of integers in one only."""
+    for name, value in own.items():
+        if name in given and given[name].shape != value.shape:
+            shapes = f"{list(given[name].shape)} in the file and {list(value.shape)} in the model"
+            raise WeightsError(f"{source}: weights of another architecture: {name} is {shapes}")
+        if name in given and given[name].is_floating_point() != value.is_floating_point():
+            raise WeightsError(
+                f"{source}: {name} holds numbers of type {given[name].dtype}, and the model {value.dtype}"
+            )
+
+
+@dataclass
+class LoadReport:
+    """What :func:`fill_pretrained` did, by the names of tensors."""
+
+    loaded: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)  # in the model and not in the file: they keep their initial values
+    dropped: list[str] = field(default_factory=list)  # in the file and not in the model
+    resized: list[str] = field(default_factory=list)  # position embeddings interpolated to the model's grid
+
+    def __str__(self) -> str:
+        def count(names: list[str]) -> str:
+            roots = sorted({".".join(name.split(".")[:2]) for name in names})
+            return f"{len(names)} ({', '.join(roots[:4])}{', ...' if len(roots) > 4 else ''})" if names else "0"
+
+        line = f"loaded {len(self.loaded)} tensors, new {count(self.new)}, dropped {count(self.dropped)}"
+        return f"{line}, interpolated {', '.join(self.resized)}" if self.resized else line
+
+
+def fill_pretrained(model: Trainable, path_or_dict: Source) -> LoadReport:
+    """Fill the module that ``model`` exports with the weights of an earlier stage, in either layout of names.
+
+    A classifier takes the encoder of an autoencoder: the decoder is dropped, and under average pooling the final norm;
+    head and ``fc_norm`` are new. An autoencoder takes an encoder alone and keeps its new decoder. Between models of one
+    kind everything must match. Position embeddings of another grid are interpolated. The pixel statistics stay those of
+    the model: they belong to the data, not to the weights.
+
+    Raises:
+        WeightsError: as :func:`read_weights`; or names the first tensor that does not fit; or the model has other
+            attention heads than the file tells or were published for its sizes.
+    """
+    weights, target = read_weights(path_or_dict), model.export()
+    own, given = _without_statistics(target.state_dict()), _without_statistics(weights.state)
+    may_be_new: tuple[str, ...] = ()
+    may_drop: tuple[str, ...] = ()
+    if _has(given, "encoder.") and not _has(own, "encoder."):  # of an autoencoder, for a classifier
+        may_be_new, may_drop = ("head.", "backbone.fc_norm."), ("decoder.", "backbone.norm.")
+        given = {_in_backbone(name): value for name, value in given.items()}
+    elif _has(given, "encoder.") and not _has(given, "decoder."):  # of an encoder alone, for an autoencoder
+        may_be_new = ("decoder.",)
+    resized = _fit_positions(own, given)
+    report = LoadReport(
+        loaded=[name for name in own if name in given],
+        new=[name for name in own if name not in given],
+        dropped=[name for name in given if name not in own],
+        resized=resized,
+    )
+    _check_names(
+        [name for name in report.new if not name.startswith(may_be_new)],
+        [name for name in report.dropped if not name.startswith(may_drop)],
+        weights.source,
+    )
+    check_tensors(own, given, weights.source)
+    check_heads(known_heads(weights), target, weights.source)
+    target.load_state_dict({name: given[name] for name in report.loaded}, strict=False)
+    return report
+
+
+def _check_names(missing: list[str], unexpected: list[str], source: str) -> None:
+    """Raise WeightsError with the first name, if there is one, that only the model or only the file has."""
+    for name in missing:
+        raise WeightsError(f"{source}: weights of another architecture: {name} is in the model and not in the file")
+    for name in unexpected:
+        raise WeightsError(f"{source}: weights of another architecture: {name} is in the file and not in the model")
+
+
+def _without_statistics(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if not name.startswith("preprocess.")}
+
+
+def _has(state: Mapping[str, Tensor], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in state)
+
+
+def _in_backbone(name: str) -> str:
+    return f"backbone.{name.removeprefix('encoder.')}" if name.startswith("encoder.") else name
+
+
+def _fit_positions(own: Mapping[str, Tensor], given: dict[str, Tensor]) -> list[str]:
+    """Interpolate the tables of positions that differ from the model's in their grid alone; return which, in words.
+
+    The tables are replaced in ``given``.
+    """
+    resized = []
+    for name in [name for name in given if name.endswith(".pos_embed") and name in own]:
+        (_, length, width), table = own[name].shape, given[name]
+        old, new = math.isqrt(max(table.shape[1] - 1, 0)) if table.ndim == 3 else 0, math.isqrt(length - 1)
+        if old != new and table.shape == (1, 1 + old * old, width) and old > 0:
+            given[name] = resize_table(table, new)
+            resized.append(f"{name} {old}x{old} -> {new}x{new}")
+    return resized

@@ -1,0 +1,70 @@
+"""The sizes of a model, read off the shapes of its tensors."""
+
+import math
+
+from dmaelab.weights.files import Weights, WeightsError
+from dmaelab.weights.layouts import official_name
+
+PUBLISHED_DECODER = {"width": 512, "depth": 8}
+"""The decoder of the published DMAE and MAE models."""
+
+
+def vit_sizes(weights: Weights, trunk: str) -> dict[str, int | float]:
+    """Return the arguments of :class:`ViT` that the tensors below ``trunk`` (``"encoder"``, ``"backbone"``) show.
+
+    They are ``width, depth, image_size, patch_size, in_channels, mlp_ratio``.
+
+    Raises:
+        WeightsError: a tensor has an impossible shape.
+    """
+    width, channels, patch_size, _ = shape_of(weights, f"{trunk}.patch_embed.proj.weight", 4)
+    _, length, _ = shape_of(weights, f"{trunk}.pos_embed", 3)
+    hidden, _ = shape_of(weights, f"{trunk}.blocks.0.mlp.fc1.weight", 2)
+    grid = math.isqrt(length - 1)
+    if grid == 0 or grid**2 != length - 1:
+        raise WeightsError(
+            f"{weights.source}: {shown(weights, f'{trunk}.pos_embed')} has {length} rows: not a class token and a"
+            " square of patches"
+        )
+    return {
+        "width": width, "depth": block_count(weights, trunk), "image_size": grid * patch_size,
+        "patch_size": patch_size, "in_channels": channels, "mlp_ratio": hidden / width,
+    }  # fmt: skip
+
+
+def decoder_sizes(weights: Weights) -> dict[str, int]:
+    """Return ``width`` and ``depth`` of the decoder in the file, of the published one where there is none."""
+    if not has_decoder(weights):
+        return dict(PUBLISHED_DECODER)
+    width, _ = shape_of(weights, "decoder.embed.weight", 2)
+    return {"width": width, "depth": block_count(weights, "decoder")}
+
+
+def has_decoder(weights: Weights) -> bool:
+    """Return whether there is a decoder in the file, or a part of one."""
+    return any(name.startswith("decoder.") for name in weights.state)
+
+
+def block_count(weights: Weights, trunk: str) -> int:
+    """Return how many blocks there are below ``trunk``.
+
+    They are counted, not numbered: where one is missing, the names of the last one are found missing later.
+    """
+    prefix = f"{trunk}.blocks."
+    return len({name.removeprefix(prefix).split(".")[0] for name in weights.state if name.startswith(prefix)})
+
+
+def shape_of(weights: Weights, name: str, dims: int) -> tuple[int, ...]:
+    """Return the shape of a tensor of the file; WeightsError if it has not ``dims`` dimensions, none of size 0."""
+    tensor = weights.state[name]
+    if tensor.ndim != dims or not tensor.numel():
+        raise WeightsError(
+            f"{weights.source}: {shown(weights, name)} is {list(tensor.shape)}: expected {dims} dimensions, none of"
+            " size 0"
+        )
+    return tuple(tensor.shape)
+
+
+def shown(weights: Weights, name: str) -> str:
+    """Return the name that the file has for one of our tensors."""
+    return official_name(name) if weights.official else name
