@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dmaelab.attacks.balls import Balls
 from dmaelab.corruptions import Corruption
-from dmaelab.smoothing.arithmetic import Evaluation, fixed_kernels
+from dmaelab.smoothing.arithmetic import Arithmetic, fixed_kernels
 from dmaelab.smoothing.noise import AttackAddress, smoothing_noise
 from dmaelab.smoothing.runner import device_of
 from dmaelab.utils.errors import UserError
@@ -48,7 +48,7 @@ class PGD:
         radii: Tensor,
         corruption: Corruption,
         addresses: Sequence[AttackAddress],
-        evaluation: Evaluation,
+        arithmetic: Arithmetic,
     ) -> tuple[Tensor, Tensor]:
         """Make one attempt at each of B images; a forward has B x samples rows.
 
@@ -61,7 +61,7 @@ class PGD:
             radii: float64 [B] > 0 of the open balls, [0,1] pixel units.
             corruption: the noise; its geometry names the norm. That of ``quantised_gaussian`` is for 8-bit images.
             addresses: of each attempt's random numbers; restart 0 starts from the image itself.
-            evaluation: the arithmetic of the forward.
+            arithmetic: the arithmetic of the forward.
 
         Returns:
             Images float32 [B,C,H,W] in [0,1], 8-bit where the originals must be, and their distances float64 [B].
@@ -77,7 +77,7 @@ class PGD:
                 candidates = balls.images(offsets).requires_grad_()
                 draws = [address.draw("noise", step, device) for address in addresses]
                 noisy = torch.cat([self._samples(*pair, corruption) for pair in zip(candidates, draws, strict=True)])
-                with evaluation.autocast(device):
+                with arithmetic.autocast(device):
                     logits = classifier(noisy)
                 _check_logits(logits, len(noisy), largest)
                 gradients = _gradients(logits, classes, candidates)

@@ -80,10 +80,10 @@ def run_attack(
         instantiate(cfg.corruption),
         instantiate(cfg.dataset),
     )
-    evaluation, load = settings.evaluation, images_of(dataset)
+    arithmetic, load = settings.arithmetic, images_of(dataset)
     facts = make_identity(
         classifier, instantiate(cfg.certifier), corruption, indices=[], num_classes=dataset.num_classes,
-        first=load(int(log.index.min())), batch_size=settings.batch_size, evaluation=evaluation.resolved(device),
+        first=load(int(log.index.min())), batch_size=settings.batch_size, arithmetic=arithmetic.resolved(device),
         seed=seed,
         device=device,
     ) | certification_identity(cfg, device)  # fmt: skip
@@ -100,7 +100,7 @@ def run_attack(
         attack=attack,
         scale=scale,
         batch_size=settings.batch_size,
-        evaluation=evaluation,
+        arithmetic=arithmetic,
         on_invalid=settings.on_invalid,
         seed=seed,
         indices=chosen.index.tolist(),

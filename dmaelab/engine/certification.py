@@ -141,7 +141,7 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
         },
         shard=shard,
         batch_size=settings.batch_size,
-        evaluation=settings.evaluation,
+        arithmetic=settings.arithmetic,
         on_invalid=settings.on_invalid,
         seed=settings.seed,
         progress=progress,

@@ -14,7 +14,7 @@ from dmaelab.corruptions import CORRUPTIONS, Corruption
 from dmaelab.records.indices import subset
 from dmaelab.registry import Registry
 from dmaelab.rules.attention import attention_of
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import noise_version, smoothing_noise
 from dmaelab.stats.geometry import geometry_name
 from dmaelab.utils.env import environment
@@ -59,7 +59,7 @@ def make_identity(
     num_classes: int,
     first: tuple[torch.Tensor, int],
     batch_size: int,
-    evaluation: Evaluation,
+    arithmetic: Arithmetic,
     seed: int,
     device: torch.device,
 ) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def make_identity(
         "classes": num_classes,
         "network": type(getattr(classifier, "_orig_mod", classifier)).__qualname__,
         "weights": weights_hash(classifier),
-        **evaluation.identity(),
+        **arithmetic.identity(),
         **attention_of(classifier, device.type),
         "batch_shape": [batch_size, *shape],
         "noise": noise_version(device.type),

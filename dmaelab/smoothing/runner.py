@@ -14,7 +14,7 @@ from dmaelab.certifiers.build import Case, Certificate, Certifier
 from dmaelab.corruptions import Corruption
 from dmaelab.records.log import CertificationLog
 from dmaelab.records.row import make_row
-from dmaelab.smoothing.arithmetic import FP32, Evaluation
+from dmaelab.smoothing.arithmetic import FP32, Arithmetic
 from dmaelab.smoothing.identity import make_context, make_identity
 from dmaelab.smoothing.noise import Address, NoisyImage, check_image, smoothing_noise
 from dmaelab.smoothing.progress import Progress
@@ -39,7 +39,7 @@ def certify_images(
     context: dict[str, Any] | None = None,
     shard: tuple[int, int] = (0, 1),
     batch_size: int = 256,
-    evaluation: Evaluation = FP32,
+    arithmetic: Arithmetic = FP32,
     on_invalid: str = "stop",
     seed: int = 0,
     progress: bool = True,
@@ -61,7 +61,7 @@ def certify_images(
         context: what else is worth knowing, such as the name of the data set; differences are no error.
         shard: ``(i, N)`` takes positions i, i + N, ... of ``indices``.
         batch_size: rows of every batch.
-        evaluation: the arithmetic of the forward.
+        arithmetic: the arithmetic of the forward.
         on_invalid: ``"stop"`` at logits that are not finite, or ``"count"`` them, as for :class:`VotePool`.
         seed: of the noise.
         progress: show a progress bar on the terminal.
@@ -81,10 +81,10 @@ def certify_images(
     first = check_image(first, address.name)
     corruption.check(first)
     certifier.check(make_case(first.numel(), int(label), address, corruption, num_classes))
-    pool = VotePool(classifier, num_classes, tuple(first.shape), batch_size, device, evaluation, on_invalid)
+    pool = VotePool(classifier, num_classes, tuple(first.shape), batch_size, device, arithmetic, on_invalid)
     facts = make_identity(
         classifier, certifier, corruption, indices=indices, num_classes=num_classes, first=(first.cpu(), int(label)),
-        batch_size=batch_size, evaluation=pool.evaluation, seed=seed, device=device,
+        batch_size=batch_size, arithmetic=pool.arithmetic, seed=seed, device=device,
     ) | (identity or {})  # fmt: skip
     notes = make_context(device) | (context or {})
     logger.info("certifying %d images at sigma %g (= %g/255): %s", len(mine), facts["sigma"], 255 * facts["sigma"], out)

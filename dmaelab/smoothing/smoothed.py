@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dmaelab.certifiers.build import ABSTAIN, Certificate, Certifier, build_certifier
 from dmaelab.corruptions import build_corruption
 from dmaelab.rules.compilation import Compile
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import Address, check_image, smoothing_noise
 from dmaelab.smoothing.runner import Row, certify_images, device_of, make_case, make_flight
 from dmaelab.smoothing.votes import VotePool
@@ -84,8 +84,8 @@ class SmoothedClassifier:
         self.base_classifier = base_classifier if device is None else base_classifier.to(device)
         self.num_classes, self.seed, self.on_invalid = num_classes, seed, on_invalid
         self.device = device_of(base_classifier)
-        self.evaluation = Evaluation(precision, channels_last, compile, cuda_graph).resolved(self.device)
-        self._forward = self.evaluation.prepare(base_classifier)
+        self.arithmetic = Arithmetic(precision, channels_last, compile, cuda_graph).resolved(self.device)
+        self._forward = self.arithmetic.prepare(base_classifier)
         self._certifier = _options(certifier)
         build_certifier(**self._certifier)  # a wrong name or option shows here, not in the first call
         self._calls = itertools.count()
@@ -96,7 +96,7 @@ class SmoothedClassifier:
             f" sigma={self.sigma:g}"
             f" (= {self.sigma * 255:g}/255), corruption={type(self.corruption).__name__},"
             f" certifier={self._certifier['name']},"
-            f" precision={self.evaluation.precision}, seed={self.seed})"
+            f" precision={self.arithmetic.precision}, seed={self.seed})"
         )
 
     def certify(
@@ -156,7 +156,7 @@ class SmoothedClassifier:
                 out=folder,
                 shard=shard,
                 batch_size=batch_size,
-                evaluation=self.evaluation,
+                arithmetic=self.arithmetic,
                 on_invalid=self.on_invalid,
                 seed=self.seed,
             )
@@ -174,7 +174,7 @@ class SmoothedClassifier:
             flight.noise.shape,
             batch_size,
             self.device,
-            self.evaluation,
+            self.arithmetic,
             self.on_invalid,
         )
         results: list[Certificate] = []

@@ -15,7 +15,7 @@ from dmaelab.attacks.pgd import PGD
 from dmaelab.certifiers.build import ABSTAIN, Certificate
 from dmaelab.certifiers.predict import Predict
 from dmaelab.corruptions import Corruption
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import AttackAddress, check_image
 from dmaelab.smoothing.runner import device_of, make_flight
 from dmaelab.smoothing.votes import Flight, VotePool
@@ -127,7 +127,7 @@ def attack_certified(
     attack: PGD | None = None,
     scale: float = 1.0,
     batch_size: int = 256,
-    evaluation: Evaluation | None = None,
+    arithmetic: Arithmetic | None = None,
     on_invalid: str = "stop",
     seed: int = 0,
     indices: Sequence[int] | None = None,
@@ -149,7 +149,7 @@ def attack_certified(
         attack: how to search; None takes ``PGD()``.
         scale: factor of all radii; above 1 it shows how tight certificates are.
         batch_size: rows of a forward, at least ``attack.samples``; the search keeps the activations of so many.
-        evaluation: the arithmetic of the forward, as for the certificates; None takes ``Evaluation()``.
+        arithmetic: the arithmetic of the forward, as for the certificates; None takes ``Arithmetic()``.
         on_invalid: what PREDICT does at logits that are not finite, as for :class:`VotePool`.
         seed: of the search and of PREDICT.
         indices: of the images in their data set, part of the addresses of their noise; None counts from 0.
@@ -163,14 +163,14 @@ def attack_certified(
         raise UserError(
             f"n is {n}: no vote of so few samples passes the test of PREDICT at alpha={alpha:g}, give n >= {least}"
         )
-    attack, evaluation, certifier = attack or PGD(), evaluation or Evaluation(), Predict(n, alpha)
+    attack, arithmetic, certifier = attack or PGD(), arithmetic or Arithmetic(), Predict(n, alpha)
     if not 0 < scale < float("inf"):
         raise UserError(f"scale is {scale}: give a factor of the radii, more than 0")
     balls = _balls(
         images, certificates, range(len(images)) if indices is None else indices, num_classes, corruption, scale
     )
     device, shape = device_of(classifier), tuple(balls[0].image.shape)
-    pool = VotePool(classifier, num_classes, shape, batch_size, device, evaluation, on_invalid)
+    pool = VotePool(classifier, num_classes, shape, batch_size, device, arithmetic, on_invalid)
     pairs = [
         (ball, AttackAddress(seed, "eval", ball.index, restart)) for restart in range(attack.restarts) for ball in balls
     ]
@@ -237,7 +237,7 @@ def _search(
         images = torch.stack([ball.image for ball in balls]).to(pool.device)
         classes = torch.tensor([ball.prediction for ball in balls], device=pool.device)
         radii = torch.tensor([ball.radius for ball in balls], dtype=torch.float64, device=pool.device)
-        found.append(attack.search(classifier, images, classes, radii, corruption, addresses, pool.evaluation))
+        found.append(attack.search(classifier, images, classes, radii, corruption, addresses, pool.arithmetic))
     candidates, distances = zip(*found, strict=True)
     return torch.cat(candidates).cpu(), torch.cat(distances).cpu()
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dmaelab.certifiers.build import Certificate, Votes
 from dmaelab.rules.compilation import compiled_as
-from dmaelab.smoothing.arithmetic import FP32, Evaluation, fixed_kernels
+from dmaelab.smoothing.arithmetic import FP32, Arithmetic, fixed_kernels
 from dmaelab.smoothing.forward import Forward
 from dmaelab.smoothing.noise import NoisyImage
 from dmaelab.utils.errors import UserError, did_you_mean
@@ -103,7 +103,7 @@ class VotePool:
         shape: ``(C, H, W)`` of all images.
         batch_size: rows of every batch.
         device: where the classifier is.
-        evaluation: the arithmetic of the forward.
+        arithmetic: the arithmetic of the forward.
         on_invalid: what to do where logits are not finite: ``"stop"`` the run and name the image, or
             ``"count"`` them as the class K, which is never the prediction and never dropped.
 
@@ -119,7 +119,7 @@ class VotePool:
         shape: tuple[int, ...],
         batch_size: int,
         device: torch.device,
-        evaluation: Evaluation = FP32,
+        arithmetic: Arithmetic = FP32,
         on_invalid: str = "stop",
     ) -> None:
         if batch_size < 1:
@@ -128,13 +128,13 @@ class VotePool:
             raise UserError(
                 f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}"
             )
-        self.classifier = evaluation.resolved(device).prepare(classifier)
-        self.evaluation = replace(
-            evaluation.resolved(device), compile=compiled_as(self.classifier)
+        self.classifier = arithmetic.resolved(device).prepare(classifier)
+        self.arithmetic = replace(
+            arithmetic.resolved(device), compile=compiled_as(self.classifier)
         )  # its owner may have compiled it
         self.num_classes, self.batch_size = num_classes, batch_size
         self.shape, self.device, self.on_invalid = shape, device, on_invalid
-        self._images = self.evaluation.images(batch_size, shape, device)
+        self._images = self.arithmetic.images(batch_size, shape, device)
         self._offsets = torch.zeros(batch_size, dtype=torch.int64, device=device)
         self._ones = torch.ones(batch_size, dtype=torch.int64, device=device)
 
@@ -151,7 +151,7 @@ class VotePool:
         # Not inference_mode, which would poison tensors that a module caches in its first forward.
         here = torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()  # events belong to it
         with here, torch.no_grad(), fixed_kernels(self.device):
-            forward = Forward(self.classifier, self._images, self.evaluation)
+            forward = Forward(self.classifier, self._images, self.arithmetic)
             while parts := self._fill():
                 sent = self._send(forward(), parts)
                 self._read()  # the batch before, while this one runs
@@ -216,7 +216,7 @@ class VotePool:
                 raise UserError(
                     f"{flight.noise.name}: {votes[-1]} of {rows} outputs of the classifier are not finite (nan or"
                     " inf), for example because"
-                    f" {self.evaluation.precision} overflows; mend it, or go on with on_invalid=count, which counts"
+                    f" {self.arithmetic.precision} overflows; mend it, or go on with on_invalid=count, which counts"
                     " them as a class of"
                     " their own that is never predicted"
                 )

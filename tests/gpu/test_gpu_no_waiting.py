@@ -15,7 +15,7 @@ from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.hooks import EMAHook, LogHook, NaNGuard
 from dmaelab.engine.trainer import Hook
 from dmaelab.smoothing import Cohen
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import Address
 from dmaelab.smoothing.runner import make_flight
 from dmaelab.smoothing.votes import VotePool
@@ -75,8 +75,8 @@ def test_steps_between_two_records_do_not_wait(device, config, recipe, precision
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_a_certification_waits_for_nothing_but_votes(device, classifier, pictures, precision):
     """Twelve images from the host, two or three batches each."""
-    evaluation = Evaluation(precision, compile=False, cuda_graph=False)
-    pool = VotePool(classifier("vit"), 4, (3, 8, 8), 128, device, evaluation)
+    arithmetic = Arithmetic(precision, compile=False, cuda_graph=False)
+    pool = VotePool(classifier("vit"), 4, (3, 8, 8), 128, device, arithmetic)
     certifier, corruption, found = Cohen(20, 300, 0.001), Gaussian(0.25), []
 
     def flights(indices):

@@ -15,7 +15,7 @@ import torch
 
 from dmaelab.corruptions import Corruption, Gaussian, QuantisedGaussian, Uniform
 from dmaelab.smoothing import CERTIFIERS, Certificate, Certifier, Cohen, Predict, Sequential, Votes, certify_images
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -274,8 +274,8 @@ def test_the_header_tells_what_determines_the_rows(run, tmp_path):
         ({"corruption": Uniform(0.25)}, "corruption.name"),
         ({"certifier": Cohen(20, 301, 0.001)}, "n is"),
         ({"batch_size": 32}, "batch_shape"),
-        ({"evaluation": Evaluation("bf16")}, "precision"),
-        ({"evaluation": Evaluation(channels_last=True)}, "channels_last"),
+        ({"arithmetic": Arithmetic("bf16")}, "precision"),
+        ({"arithmetic": Arithmetic(channels_last=True)}, "channels_last"),
         ({"certifier": Cohen(20, 300, 0.001, skip_wrong=True)}, "certifier.skip_wrong"),
         ({"seed": 1}, "seed"),
         ({"indices": range(11)}, "subset"),

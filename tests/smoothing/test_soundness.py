@@ -10,7 +10,7 @@ from dmaelab.attacks.pgd import PGD
 from dmaelab.corruptions import Corruption, build_corruption
 from dmaelab.corruptions.quantised_gaussian import LEVELS
 from dmaelab.smoothing import SmoothedClassifier
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import AttackAddress
 from dmaelab.smoothing.soundness import AttackedImage, AttackReport, Attempt, attack_certified
 from dmaelab.stats.geometry import Geometry
@@ -68,15 +68,15 @@ def attack(classifier, images, certificates, name="gaussian", **options):
 def search(classifier, images, radii, name="gaussian", attack=SHORT, restart=1):
     places = [AttackAddress(0, "eval", index, restart) for index in range(len(images))]
     classes = torch.zeros(len(images), dtype=torch.int64)
-    return attack.search(classifier, images, classes, radii, build_corruption(name, sigma=SIGMA), places, Evaluation())
+    return attack.search(classifier, images, classes, radii, build_corruption(name, sigma=SIGMA), places, Arithmetic())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_halfspace_holds_inside_its_true_distance_and_falls_outside(halfspace, precision):
     classifier, images = halfspace
     true = [(0, distance) for distance in DISTANCES]
-    inside = attack(classifier, images, true, scale=0.99, evaluation=Evaluation(precision))
-    outside = attack(classifier, images, true, scale=1.1, evaluation=Evaluation(precision), n=5000)
+    inside = attack(classifier, images, true, scale=0.99, arithmetic=Arithmetic(precision))
+    outside = attack(classifier, images, true, scale=1.1, arithmetic=Arithmetic(precision), n=5000)
     assert (inside.count("changed"), inside.sound) == (0, True)
     assert [image.outcome for image in outside.images] == ["changed"] * 3
     for distance, image in zip(DISTANCES, outside.images, strict=True):

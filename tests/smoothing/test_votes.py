@@ -7,7 +7,7 @@ from torch import nn
 
 from dmaelab.corruptions import Gaussian
 from dmaelab.smoothing import Case, Certificate, Certifier, Cohen, Votes
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import Address, NoisyImage
 from dmaelab.smoothing.votes import Flight, VotePool
 from dmaelab.utils.errors import UserError
@@ -34,7 +34,7 @@ def fly(
     classifier, certifiers, batch_size, num_classes=3, deliver=None, precision="fp32", value=0.5, on_invalid="stop"
 ):
     """Certify one 4x4 image per certifier and return the certificates by index."""
-    pool = VotePool(classifier, num_classes, (1, 4, 4), batch_size, CPU, Evaluation(precision), on_invalid)
+    pool = VotePool(classifier, num_classes, (1, 4, 4), batch_size, CPU, Arithmetic(precision), on_invalid)
     corruption, results = Gaussian(0.25), {}
 
     def flights():
