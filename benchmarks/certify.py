@@ -27,7 +27,7 @@ from benchmarks.timing import arguments, clocked, matmul, ratio, take_turns, wai
 from dmaelab.corruptions import Gaussian
 from dmaelab.modeling import Classifier, ViT
 from dmaelab.rules.attention import attention_rule
-from dmaelab.smoothing import Certifier, Cohen, certify_images
+from dmaelab.smoothing import Certifier, Cohen, Smoothing, certify_images
 from dmaelab.smoothing.arithmetic import FP32, Arithmetic, fixed_kernels
 from dmaelab.smoothing.noise import Address, NoisyImage
 from dmaelab.utils.cli import run_main
@@ -74,10 +74,10 @@ def plain_loop(model: nn.Module, images: Iterable[Tensor], n: int, batch: int, d
 def engine(model: nn.Module, images: Tensor, certifier: Certifier, batch: int, arithmetic: Arithmetic) -> None:
     """The same work by the package, with a log in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
+        smoothing = Smoothing(model, Gaussian(SIGMA), 10, arithmetic=arithmetic)
         certify_images(
-            model, lambda index: (images[index], 0), range(len(images)), certifier, Gaussian(SIGMA), num_classes=10,
-            out=folder,
-            batch_size=batch, arithmetic=arithmetic, progress=False,
+            smoothing, lambda index: (images[index], 0), range(len(images)), certifier, out=folder, batch_size=batch,
+            progress=False,
         )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ KNOWS: dict[str, set[str]] = {
     "corruptions": LOW,
     "data": LOW,
     "solver": LOW,
-    "attacks": {*LOW, "corruptions", "smoothing"},
+    "attacks": {"utils"},
     "losses": {*LOW, "attacks"},
     "modeling": {*LOW, "corruptions", "losses"},
     "weights": {*LOW, "losses", "modeling"},

@@ -21,8 +21,10 @@ from dmaelab.engine.certification import (
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.records.folders import HEADER
 from dmaelab.records.readers import Log, read_log
+from dmaelab.smoothing import Smoothing
+from dmaelab.smoothing.attack_report import OUTCOMES, AttackReport
 from dmaelab.smoothing.identity import make_context, make_identity
-from dmaelab.smoothing.soundness import OUTCOMES, AttackReport, attack_certified
+from dmaelab.smoothing.soundness import attack_certified
 from dmaelab.utils.differences import differences
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError
@@ -75,34 +77,34 @@ def run_attack(
     if not (folder / HEADER).exists():
         raise UserError(f"{folder} holds no certification log: certify first")
     attack, log, device = attack or PGD(), read_log(folder), pick_device(settings.device)
-    classifier, corruption, dataset = (
+    dataset = instantiate(cfg.dataset)
+    load = images_of(dataset)
+    smoothing = Smoothing(
         load_classifier(cfg, device),
         instantiate(cfg.corruption),
-        instantiate(cfg.dataset),
-    )
-    arithmetic, load = settings.arithmetic, images_of(dataset)
-    facts = make_identity(
-        classifier, instantiate(cfg.certifier), corruption, indices=[], num_classes=dataset.num_classes,
-        first=load(int(log.index.min())), batch_size=settings.batch_size, arithmetic=arithmetic.resolved(device),
+        dataset.num_classes,
         seed=seed,
-        device=device,
-    ) | certification_identity(cfg, device)  # fmt: skip
+        arithmetic=settings.arithmetic,
+        on_invalid=settings.on_invalid,
+    )
+    facts = make_identity(
+        smoothing,
+        instantiate(cfg.certifier),
+        indices=[],
+        first=load(int(log.index.min())),
+        batch_size=settings.batch_size,
+    ) | certification_identity(cfg, device)
     _check_same(log, facts)
     chosen, tried = _choose(log, images, seed)
     report = attack_certified(
-        classifier,
+        smoothing,
         [load(index)[0] for index in chosen.index.tolist()],
         list(zip(chosen.prediction.tolist(), chosen.radius.tolist(), strict=True)),
-        corruption,
-        num_classes=dataset.num_classes,
         alpha=log.identity["alpha"],
         n=n,
         attack=attack,
         scale=scale,
         batch_size=settings.batch_size,
-        arithmetic=arithmetic,
-        on_invalid=settings.on_invalid,
-        seed=seed,
         indices=chosen.index.tolist(),
         tried=tried,
     )

@@ -13,7 +13,7 @@ from dmaelab.config import LazyConfig, check, instantiate, list_configs, load_pl
 from dmaelab.data import Dataset, select_indices, to_float
 from dmaelab.engine import run_dir
 from dmaelab.engine.settings import CertifySettings
-from dmaelab.smoothing import Case, certify_images
+from dmaelab.smoothing import Case, Smoothing, certify_images
 from dmaelab.smoothing.noise import smoothing_noise
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import ConfigError, UserError, did_you_mean
@@ -124,14 +124,22 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
     _, sigma = smoothing_noise(corruption)
     _warn_of_noise(cfg, sigma)
     out = log_folder(cfg)
-    certify_images(
+    smoothing = Smoothing(
         classifier,
+        corruption,
+        dataset.num_classes,
+        seed=settings.seed,
+        arithmetic=settings.arithmetic,
+        on_invalid=settings.on_invalid,
+    )
+    certify_images(
+        smoothing,
         images_of(dataset),
         select_indices(len(dataset), settings.subset, dataset.targets),
         instantiate(cfg.certifier),
-        corruption,
-        num_classes=dataset.num_classes,
         out=out,
+        batch_size=settings.batch_size,
+        shard=shard,
         identity=certification_identity(cfg, device),
         context={
             "run": settings.run,
@@ -139,11 +147,6 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
             "labels": labels_of(cfg),
             "threads": torch.get_num_threads(),
         },
-        shard=shard,
-        batch_size=settings.batch_size,
-        arithmetic=settings.arithmetic,
-        on_invalid=settings.on_invalid,
-        seed=settings.seed,
         progress=progress,
     )
     return out

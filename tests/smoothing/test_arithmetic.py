@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from dmaelab.smoothing import Cohen, certify_images, weights_hash
+from dmaelab.corruptions import Gaussian
+from dmaelab.smoothing import Cohen, Smoothing, certify_images, weights_hash
 from dmaelab.smoothing.arithmetic import Arithmetic, fixed_kernels
-from dmaelab.smoothing.votes import VotePool
 from dmaelab.utils.errors import UserError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -63,23 +63,21 @@ def test_channels_last_changes_strides_and_neither_values_nor_weights():
 
 
 def test_a_module_that_its_owner_compiled_is_recorded_as_compiled():
-    pool = VotePool(torch.compile(network()), 3, (3, 8, 8), 4, CPU)
-    assert pool.arithmetic.compile is True
-    assert VotePool(network(), 3, (3, 8, 8), 4, CPU).arithmetic.compile is False
+    assert Smoothing(torch.compile(network()), Gaussian(0.25), 3).arithmetic.compile is True
+    assert Smoothing(network(), Gaussian(0.25), 3).arithmetic.compile is False
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_a_compiled_module_certifies_and_says_so(tmp_path):
-    from dmaelab.corruptions import Gaussian
     from dmaelab.records.folders import read_header
 
     rows = {}
     for name, compiled in (("eager", False), ("compiled", True)):
         rows[name] = certify_images(
-            network(), lambda index: (torch.full((3, 8, 8), index / 4), 0), range(3), Cohen(20, 200, 0.001),
-            Gaussian(0.25), num_classes=3,
-            out=tmp_path / name, batch_size=64, arithmetic=Arithmetic(compile=compiled), progress=False,
+            Smoothing(network(), Gaussian(0.25), 3, arithmetic=Arithmetic(compile=compiled)),
+            lambda index: (torch.full((3, 8, 8), index / 4), 0), range(3), Cohen(20, 200, 0.001),
+            out=tmp_path / name, batch_size=64, progress=False,
         )  # fmt: skip
         assert read_header(tmp_path / name)["identity"]["compile"] is compiled
     for eager, compiled in zip(rows["eager"], rows["compiled"], strict=True):

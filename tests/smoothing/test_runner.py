@@ -14,7 +14,17 @@ import pytest
 import torch
 
 from dmaelab.corruptions import Corruption, Gaussian, QuantisedGaussian, Uniform
-from dmaelab.smoothing import CERTIFIERS, Certificate, Certifier, Cohen, Predict, Sequential, Votes, certify_images
+from dmaelab.smoothing import (
+    CERTIFIERS,
+    Certificate,
+    Certifier,
+    Cohen,
+    Predict,
+    Sequential,
+    Smoothing,
+    Votes,
+    certify_images,
+)  # fmt: skip
 from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.utils.errors import UserError
 
@@ -26,12 +36,13 @@ def run(brightness, images, tmp_path):
     """Certify the images with small samples; every argument can be replaced."""
 
     def certify(out="log", **changes):
+        own = {"classifier": brightness, "corruption": Gaussian(0.25), "num_classes": 3}
+        own |= {name: changes.pop(name) for name in [*own, "arithmetic", "on_invalid", "seed"] if name in changes}
         options = {
-            "classifier": brightness, "images": images.__getitem__, "indices": range(len(images)),
-            "certifier": Cohen(20, 300, 0.001),
-            "corruption": Gaussian(0.25), "num_classes": 3, "out": tmp_path / out, "batch_size": 64, "progress": False,
+            "images": images.__getitem__, "indices": range(len(images)), "certifier": Cohen(20, 300, 0.001),
+            "out": tmp_path / out, "batch_size": 64, "progress": False,
         }  # fmt: skip
-        return certify_images(**(options | changes))
+        return certify_images(Smoothing(own.pop("classifier"), **own), **(options | changes))
 
     return certify
 
@@ -117,7 +128,7 @@ import sys, time
 sys.path.insert(0, {tests!r})
 from conftest import Brightness, Dim
 from dmaelab.corruptions import Gaussian
-from dmaelab.smoothing import Cohen, certify_images
+from dmaelab.smoothing import Cohen, Smoothing, certify_images
 
 class Slow(Brightness):
     def forward(self, images):
@@ -125,8 +136,8 @@ class Slow(Brightness):
         return super().forward(images)
 
 Slow.__qualname__ = "Brightness"
-certify_images(Slow(), Dim(40).__getitem__, range(40), Cohen(20, 300, 0.001), Gaussian(0.25),
-               num_classes=3, out=sys.argv[1], batch_size=64, progress=False)
+certify_images(Smoothing(Slow(), Gaussian(0.25), 3), Dim(40).__getitem__, range(40), Cohen(20, 300, 0.001),
+               out=sys.argv[1], batch_size=64, progress=False)
 """
 
 
