@@ -1,4 +1,4 @@
-"""How a classifier is evaluated: what, besides its weights, decides the last bits of its logits.
+"""The arithmetic of a forward: what, besides the weights of a classifier, decides the last bits of its logits.
 
 A certificate is for the network as it is evaluated, so all of this is part of a log's identity.
 """

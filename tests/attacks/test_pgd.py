@@ -1,11 +1,16 @@
 """The search by itself: with any function that gives logits of noisy copies, as a loss would write it."""
 
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from dmaelab.attacks import PGD, Balls
 from dmaelab.corruptions import Gaussian
+from dmaelab.modeling.noisy_classifier import LossContext
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
@@ -61,6 +66,24 @@ def test_a_loss_attacks_its_batch_before_it_trains_on_it(net, batch, norm):
     assert loss(found) > loss(images) + 0.05
     loss(found).backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in net.parameters())
+
+
+def test_the_example_of_a_loss(net, batch):
+    text = (Path(__file__).parents[2] / "docs/attack.md").read_text()
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "context" in block]
+    names = {}
+    exec(example, names)
+    images, classes = batch
+    given = SimpleNamespace(images=images, targets=classes, progress=0.0, draw=Draw(0, "train", 3))
+    context = LossContext(net.train(), Gaussian(SIGMA), given, 1, {})
+
+    def loss(images):
+        return nn.functional.cross_entropy(net(context.noisy(images, 8).images), classes.repeat(8))
+
+    found = names["attacked"](context)
+    assert loss(found) > loss(images) + 0.05
+    assert net.training
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in net.parameters())
 
 
 def test_parameters_may_be_frozen_and_gradients_off_outside(net, batch):

@@ -320,7 +320,7 @@ def test_bad_input_is_one_line(halfspace, changes, words):
 @pytest.mark.slow
 def test_the_example_of_any_module():
     pytest.importorskip("torchvision")
-    (example,) = re.findall(
+    example, _ = re.findall(
         r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs/attack.md").read_text(), re.DOTALL
     )
     torch.manual_seed(0)
