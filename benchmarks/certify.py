@@ -27,8 +27,8 @@ from benchmarks.timing import arguments, clocked, matmul, ratio, take_turns, wai
 from dmaelab.corruptions import Gaussian
 from dmaelab.modeling import Classifier, ViT
 from dmaelab.rules.attention import attention_rule
-from dmaelab.smoothing import Certifier, Cohen, certify_images
-from dmaelab.smoothing.arithmetic import FP32, Evaluation, fixed_kernels
+from dmaelab.smoothing import Certifier, Cohen, Smoothing, certify_images
+from dmaelab.smoothing.arithmetic import FP32, Arithmetic, fixed_kernels
 from dmaelab.smoothing.noise import Address, NoisyImage
 from dmaelab.utils.cli import run_main
 
@@ -59,30 +59,30 @@ def pictures(shape: tuple[int, ...], count: int) -> Tensor:
 
 def plain_loop(model: nn.Module, images: Iterable[Tensor], n: int, batch: int, device: torch.device) -> None:
     """CERTIFY as it is commonly written: for each image n0 and then n noisy copies in batches, counts on the host."""
-    evaluation = Evaluation("fp16") if device.type == "cuda" else FP32
+    arithmetic = Arithmetic("fp16") if device.type == "cuda" else FP32
     with torch.no_grad(), fixed_kernels(device):
         for image in images:
             for total in (N0, n):
                 counts = torch.zeros(10, dtype=torch.int64)
                 for start in range(0, total, batch):
                     rows = image.to(device).repeat(min(batch, total - start), 1, 1, 1)
-                    with evaluation.autocast(device):
+                    with arithmetic.autocast(device):
                         votes = model(rows + SIGMA * torch.randn_like(rows)).argmax(1)
                     counts += torch.bincount(votes, minlength=10).cpu()
 
 
-def engine(model: nn.Module, images: Tensor, certifier: Certifier, batch: int, evaluation: Evaluation) -> None:
+def engine(model: nn.Module, images: Tensor, certifier: Certifier, batch: int, arithmetic: Arithmetic) -> None:
     """The same work by the package, with a log in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
+        smoothing = Smoothing(model, Gaussian(SIGMA), 10, arithmetic=arithmetic)
         certify_images(
-            model, lambda index: (images[index], 0), range(len(images)), certifier, Gaussian(SIGMA), num_classes=10,
-            out=folder,
-            batch_size=batch, evaluation=evaluation, progress=False,
+            smoothing, lambda index: (images[index], 0), range(len(images)), certifier, out=folder, batch_size=batch,
+            progress=False,
         )  # fmt: skip
 
 
 def forwards(
-    model: nn.Module, images: Tensor, n: int, batch: int, evaluation: Evaluation, device: torch.device, noise: bool
+    model: nn.Module, images: Tensor, n: int, batch: int, arithmetic: Arithmetic, device: torch.device, noise: bool
 ) -> None:
     """As many full batches as the engine sends, with its noise or on a batch that lies ready; nothing is counted."""
     rows, buffer = len(images) * (n + N0), torch.rand(batch, *images.shape[1:], device=device)
@@ -92,7 +92,7 @@ def forwards(
         for _ in range(-(-rows // batch)):
             if noise:
                 place = _fill(buffer, image, place)
-            with evaluation.autocast(device):
+            with arithmetic.autocast(device):
                 model(buffer)
         wait(device)
 
@@ -151,13 +151,13 @@ def matmul_ratio(device: torch.device, precision: str, rounds: int) -> float:
 def measure_base(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Parts 1 and 2, on ViT-B."""
     model, images = build(BASE, device), pictures(BASE, args.images)
-    evaluation = Evaluation(args.precision).resolved(device)
-    forward = evaluation.prepare(model)
+    arithmetic = Arithmetic(args.precision).resolved(device)
+    forward = arithmetic.prepare(model)
     work = {
         "plain loop": lambda: plain_loop(model, images, args.n, args.batch, device),
-        "engine": lambda: engine(forward, images, Cohen(N0, args.n, ALPHA), args.batch, evaluation),
+        "engine": lambda: engine(forward, images, Cohen(N0, args.n, ALPHA), args.batch, arithmetic),
         "forwards with the noise": lambda: forwards(
-            forward, images, args.n, args.batch, evaluation, device, noise=True
+            forward, images, args.n, args.batch, arithmetic, device, noise=True
         ),
         "noise": lambda: noise_alone(images, args.n, args.batch, device),
     }
@@ -219,7 +219,7 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device(args.device)
     on_gpu = device.type == "cuda"
-    args.precision = Evaluation(args.precision).resolved(device).precision
+    args.precision = Arithmetic(args.precision).resolved(device).precision
     args.batch, args.n, args.small_n = (
         args.batch or (512 if on_gpu else 16),
         args.n or (20_000 if on_gpu else 56),

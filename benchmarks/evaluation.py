@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks.timing import arguments, ratio, take_turns, wait, write_figures
 from dmaelab.modeling import ViT
 from dmaelab.rules.precision import precision_rule
-from dmaelab.smoothing.arithmetic import Evaluation, fixed_kernels
+from dmaelab.smoothing.arithmetic import Arithmetic, fixed_kernels
 from dmaelab.utils.cli import run_main
 
 VARIANTS = {"channels_last": {"channels_last": True}, "compile": {"compile": True}}
@@ -39,10 +39,10 @@ MODELS = {
 }
 
 
-def seconds(model: nn.Module, images: Tensor, evaluation: Evaluation) -> float:
+def seconds(model: nn.Module, images: Tensor, arithmetic: Arithmetic) -> float:
     """Return the time of one forward."""
     started = time.perf_counter()
-    with torch.no_grad(), evaluation.autocast(images.device):
+    with torch.no_grad(), arithmetic.autocast(images.device):
         model(images)
     wait(images.device)
     return time.perf_counter() - started
@@ -54,9 +54,9 @@ def compare(name: str, precision: str, variant: str, device: torch.device, round
     pairs = {}
     for kind, options in (("default", {"channels_last": False, "compile": False}), ("variant", VARIANTS[variant])):
         torch.manual_seed(0)
-        evaluation = Evaluation(precision, **options).resolved(device)
-        images = evaluation.images(rows_gpu if device.type == "cuda" else rows_cpu, shape, device)
-        pairs[kind] = evaluation.prepare(make().to(device)), images.normal_(), evaluation
+        arithmetic = Arithmetic(precision, **options).resolved(device)
+        images = arithmetic.images(rows_gpu if device.type == "cuda" else rows_cpu, shape, device)
+        pairs[kind] = arithmetic.prepare(make().to(device)), images.normal_(), arithmetic
     with fixed_kernels(device):
         work = {kind: lambda pair=pair: seconds(*pair) for kind, pair in pairs.items()}
         return ratio(take_turns(work, rounds), "default", "variant")  # the round that warms up compiles

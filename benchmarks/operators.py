@@ -14,7 +14,7 @@ from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.processor import BATCHES, subject_of
-from dmaelab.smoothing.arithmetic import Evaluation, fixed_kernels
+from dmaelab.smoothing.arithmetic import Arithmetic, fixed_kernels
 from dmaelab.utils.cli import run_main
 
 KINDS = {
@@ -29,9 +29,9 @@ KINDS = {
 
 def shares(name: str, batch: int, precision: str) -> dict[str, float]:
     """Return the share of each kind of operator in the time of three forwards."""
-    device, subject, evaluation = torch.device("cpu"), subject_of(name, batch), Evaluation(precision)
+    device, subject, arithmetic = torch.device("cpu"), subject_of(name, batch), Arithmetic(precision)
     model, images = subject.make(device), torch.rand(batch, *subject.shape)
-    with torch.no_grad(), fixed_kernels(device), evaluation.autocast(device):
+    with torch.no_grad(), fixed_kernels(device), arithmetic.autocast(device):
         model(images)
         with profile(activities=[ProfilerActivity.CPU]) as found:
             for _ in range(3):

@@ -58,15 +58,15 @@ def forward(name: str, batch: int, repeats: int, precision: str = "fp32") -> Sec
     """Return certification's forward: ``repeats`` batches through a classifier, in evaluation."""
     import torch
 
-    from dmaelab.smoothing.arithmetic import Evaluation, fixed_kernels
+    from dmaelab.smoothing.arithmetic import Arithmetic, fixed_kernels
 
-    device, subject, evaluation = torch.device("cpu"), subject_of(name, batch), Evaluation(precision)
+    device, subject, arithmetic = torch.device("cpu"), subject_of(name, batch), Arithmetic(precision)
     model, images = subject.make(device), torch.rand(batch, *subject.shape)
 
     def run() -> None:
         with torch.no_grad(), fixed_kernels(device):
             for _ in range(repeats):
-                with evaluation.autocast(device):
+                with arithmetic.autocast(device):
                     model(images)
 
     return clocked(run)

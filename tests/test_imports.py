@@ -29,7 +29,7 @@ KNOWS: dict[str, set[str]] = {
     "corruptions": LOW,
     "data": {*LOW, "interfaces"},
     "solver": {*LOW, "interfaces"},
-    "attacks": {*LOW, "corruptions", "smoothing"},
+    "attacks": {"utils"},
     "losses": {*LOW, "corruptions", "attacks"},
     "modeling": {*LOW, "interfaces", "corruptions", "losses"},
     "weights": {*LOW, "interfaces", "losses", "modeling"},

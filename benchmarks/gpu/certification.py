@@ -20,7 +20,7 @@ from benchmarks.gpu.record import Figures, Record
 from dmaelab.modeling import Classifier, build_backbone
 from dmaelab.modeling.attention import Attention
 from dmaelab.smoothing import Case, Certificate, Cohen, Votes
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing.arithmetic import Arithmetic
 
 Turn = Callable[[int, int], float]
 """Rows of a batch, batches of an image -> rows a second, without the start-up."""
@@ -53,7 +53,7 @@ TINY = {
 
 EAGER: dict[str, Any] = {"compile": False, "cuda_graph": False}
 BF16: dict[str, Any] = {"precision": "bf16", **EAGER}
-# Variant -> options of Evaluation, None for the reference's loop; ratios are over the first.
+# Variant -> options of Arithmetic, None for the reference's loop; ratios are over the first.
 PLAIN: dict[str, dict[str, Any] | None] = {
     "reference's loop": None,
     "bf16": BF16,
@@ -170,7 +170,7 @@ def our_turn(options: dict[str, Any], subject: Subject, model: nn.Module, batch:
     """
     certifier = Stopwatch(batch * batches)
     with patch("dmaelab.smoothing.identity.weights_hash", return_value="not hashed"):
-        engine(model, _images(subject.shape, 3), certifier, batch, Evaluation(**options))
+        engine(model, _images(subject.shape, 3), certifier, batch, Arithmetic(**options))
     first, second, _ = certifier._done
     return certifier.n / (second - first)
 

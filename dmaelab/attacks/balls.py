@@ -1,12 +1,8 @@
-"""The open balls that an attack searches: where it begins, how it climbs, and how it stays inside."""
-
-from collections.abc import Sequence
+"""The open balls that an attack searches: how it climbs in them, and how it stays inside."""
 
 import torch
 from torch import Tensor, nn
 
-from dmaelab.corruptions import Corruption
-from dmaelab.smoothing.noise import AttackAddress, smoothing_noise
 from dmaelab.utils.errors import UserError
 
 NORMS = ("l2", "l1")
@@ -16,44 +12,46 @@ _MARGIN = 1e-6  # part of a radius that is left out: certified balls are open
 
 
 class Balls:
-    """The images in B open balls, as offsets float64 [B,D] from their centres.
+    """The images in B open balls, as offsets float64 [B,D] from their centres, D = C H W.
 
     Args:
         images: float32 [B,C,H,W] in [0,1], the centres.
-        radii: float64 [B].
-        corruption: of the certificates: gives the norm, and whether only 8-bit images count.
+        radii: float64 [B] > 0, [0,1] pixel units.
+        norm: of the balls, one of :data:`NORMS`.
+        steps: if given, only images that are whole multiples of 1/steps are of interest, 255 for 8-bit images; then the
+            centres are such images, too. None takes any image.
+
+    Attributes:
+        centres: float64 [B,D].
+
+    Raises:
+        UserError: another norm.
     """
 
-    def __init__(self, images: Tensor, radii: Tensor, corruption: Corruption) -> None:
-        self.norm = smoothing_noise(corruption)[0].norm
-        if self.norm not in NORMS:
-            raise UserError(f"the certificates are for balls in {self.norm}: the attack knows {' and '.join(NORMS)}")
-        self.radii = radii.view(-1, 1)
-        self._steps = corruption.steps
-        self._shape, self._centres = images.shape, self._exact(images)
+    def __init__(self, images: Tensor, radii: Tensor, norm: str, steps: int | None = None) -> None:
+        if norm not in NORMS:
+            raise UserError(f"there is no search in balls in {norm}: the attack knows {' and '.join(NORMS)}")
+        self.norm, self.radii = norm, radii.view(-1, 1)
+        self._steps = steps
+        self._shape, self.centres = images.shape, self._exact(images)
 
-    def start(self, addresses: Sequence[AttackAddress]) -> Tensor:
-        """Return where attempts begin: 0 for restart 0, else a uniform share of the radius in a random direction."""
-        offsets = torch.zeros_like(self._centres)
-        for row, address in enumerate(addresses):
-            if address.restart:
-                offsets[row] = address.draw("start", 0, offsets.device).normal(offsets[row].shape)
-                offsets[row] *= address.draw("length", 0, offsets.device).uniform((1,)) / self._length(offsets[row])
-        return self.cut(self.radii * offsets)
+    def at(self, shares: Tensor) -> Tensor:
+        """Return offsets of ``shares`` float64 [B,D] times the radii, cut as :meth:`cut` does; 0 is the centre."""
+        return self.cut(self.radii * shares)
 
     def cut(self, offsets: Tensor) -> Tensor:
         """Return the offsets projected onto the balls less a margin, then cut where a value would leave [0,1]."""
         limits = self.radii * (1 - _MARGIN)
         projected = project_l1(offsets, limits) if self.norm == "l1" else project_l2(offsets, limits)
-        return (self._centres + projected).clamp(0, 1) - self._centres
+        return (self.centres + projected).clamp(0, 1) - self.centres
 
     def climb(self, offsets: Tensor, gradients: Tensor, share: float) -> Tensor:
         """Return the offsets after a step of ``share`` radii in the direction that is steepest in the norm.
 
         Values that are 0 or 1 already and would leave [0,1] have no part in it. In l1 the steepest direction
-        is the one value with the largest derivative.
+        is the one value with the largest derivative. Without a gradient an offset stays.
         """
-        values = self._centres + offsets
+        values = self.centres + offsets
         free = torch.where(gradients > 0, values < 1, values > 0)
         gradients = gradients * free
         if self.norm == "l1":
@@ -66,18 +64,19 @@ class Balls:
     def images(self, offsets: Tensor) -> Tensor:
         """Return images float32 [B,C,H,W], rounded towards the centres: no value is farther away than its offset."""
         if self._steps:
-            steps = self._steps * self._centres
+            steps = self._steps * self.centres
             values = (steps + torch.trunc(self._steps * offsets)).round() / self._steps
             return values.float().view(self._shape)
-        values = (self._centres + offsets).float()
-        grown = (values.double() - self._centres).abs() > offsets.abs()
-        return torch.where(grown, values.nextafter(self._centres.float()), values).view(self._shape)
+        values = (self.centres + offsets).float()
+        grown = (values.double() - self.centres).abs() > offsets.abs()
+        return torch.where(grown, values.nextafter(self.centres.float()), values).view(self._shape)
 
     def distances(self, images: Tensor) -> Tensor:
         """Return the distances float64 [B] of images [B,C,H,W] from the centres."""
-        return self._length(self._exact(images) - self._centres)
+        return self.length(self._exact(images) - self.centres)
 
-    def _length(self, offsets: Tensor) -> Tensor:
+    def length(self, offsets: Tensor) -> Tensor:
+        """Return the length of offsets [...,D] in the norm of the balls, [...]."""
         return torch.linalg.vector_norm(offsets, ord=1 if self.norm == "l1" else 2, dim=-1)
 
     def _exact(self, images: Tensor) -> Tensor:

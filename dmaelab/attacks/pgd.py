@@ -1,19 +1,23 @@
-"""Projected gradient ascent on a smoothed classifier: images in a ball at which its class is least likely."""
+"""Projected gradient ascent on a classifier under noise: images in a ball at which a class is least likely."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dmaelab.attacks.balls import Balls
-from dmaelab.corruptions import Corruption
-from dmaelab.smoothing.arithmetic import Evaluation, fixed_kernels
-from dmaelab.smoothing.noise import AttackAddress, smoothing_noise
-from dmaelab.smoothing.runner import device_of
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.random import Draw
+
+NoisyLogits = Callable[[Tensor, int], Tensor]
+"""Candidates float32 [B,C,H,W] and the number of the step -> logits [B*m,K] of m noisy copies of each candidate.
+
+Differentiable in the candidates, and image-major: row ``i*m + j`` is copy j of candidate i. Which noise a step gets,
+and in which precision the classifier runs, is the function's own business.
+"""
+
+Directions = Callable[[list[int], int], Tensor]
+"""Rows of the batch and the number of the step -> a random direction for each of these rows, [len(rows),D]."""
 
 _TRAVEL = 2.5  # radii that all steps of an attempt would go together, straight on
 
@@ -23,8 +27,8 @@ class PGD:
     """SmoothAdv (Salman et al., 2019): PGD on ``J(d) = -log(1/m sum_i softmax(f(x + d + eta_i))_y)``.
 
     Attributes:
-        steps: gradient steps, each of 2.5 radius / steps in the norm of the noise, and with fresh noise.
-        restarts: attempts at each image, the first from the image itself, the others from random places in its ball.
+        steps: gradient steps, each of 2.5 radius / steps in the norm of the balls.
+        restarts: attempts at each image. :meth:`search` makes one; its caller chooses where each begins.
         samples: noisy samples m of a gradient.
 
     Raises:
@@ -42,62 +46,47 @@ class PGD:
 
     def search(
         self,
-        classifier: nn.Module,
-        images: Tensor,
+        noisy_logits: NoisyLogits,
+        balls: Balls,
         classes: Tensor,
-        radii: Tensor,
-        corruption: Corruption,
-        addresses: Sequence[AttackAddress],
-        evaluation: Evaluation,
+        start: Tensor | None = None,
+        directions: Directions | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Make one attempt at each of B images; a forward has B x samples rows.
+        """Make one attempt at each of B images; every step calls ``noisy_logits`` once, for all of them.
 
-        Parameters get no gradient while it runs. Where the classifier gives none, directions are random.
+        Parameters get no gradient: only the candidates are differentiated. Whoever freezes the parameters meanwhile
+        spares the memory of what their gradients would need.
 
         Args:
-            classifier: [0,1] images [N,C,H,W] -> logits [N,K]; left in eval mode.
-            images: float32 [B,C,H,W] in [0,1], on the device of the classifier.
+            noisy_logits: logits [B*samples,K] of noisy copies.
+            balls: B balls to search, on the device of the classifier.
             classes: int64 [B] in 0..K-1, what the attempts are to lead away from.
-            radii: float64 [B] > 0 of the open balls, [0,1] pixel units.
-            corruption: the noise; its geometry names the norm. That of ``quantised_gaussian`` is for 8-bit images.
-            addresses: of each attempt's random numbers; restart 0 starts from the image itself.
-            evaluation: the arithmetic of the forward.
+            start: offsets float64 [B,D] from the centres at which to begin, inside the balls; None means the centres.
+            directions: where a row goes when its gradient is 0. None lets it stay where it is, and then the host
+                never waits for the device.
 
         Returns:
-            Images float32 [B,C,H,W] in [0,1], 8-bit where the originals must be, and their distances float64 [B].
+            Images float32 [B,C,H,W] in [0,1], of the steps of the balls, and their distances float64 [B].
 
         Raises:
-            UserError: balls in another norm than l2 and l1, or logits without a column for one of the classes.
+            UserError: logits of another shape.
         """
-        device, balls, largest = device_of(classifier), Balls(images, radii, corruption), int(classes.max())
-        classifier.eval()
-        offsets = balls.start(addresses)
-        with fixed_kernels(device), _frozen(classifier), torch.enable_grad():
+        offsets = torch.zeros_like(balls.centres) if start is None else start
+        with torch.enable_grad():
             for step in range(self.steps):
                 candidates = balls.images(offsets).requires_grad_()
-                draws = [address.draw("noise", step, device) for address in addresses]
-                noisy = torch.cat([self._samples(*pair, corruption) for pair in zip(candidates, draws, strict=True)])
-                with evaluation.autocast(device):
-                    logits = classifier(noisy)
-                _check_logits(logits, len(noisy), largest)
+                logits = noisy_logits(candidates, step)
+                if logits.ndim != 2 or len(logits) != len(candidates) * self.samples:
+                    raise UserError(
+                        f"the attack got logits of the shape {list(logits.shape)} for {self.samples} noisy copies of"
+                        f" each of {len(candidates)} images: it needs [{len(candidates) * self.samples}, classes]"
+                    )
                 gradients = _gradients(logits, classes, candidates)
-                for row in (gradients == 0).all(1).nonzero().flatten().tolist():
-                    gradients[row] = addresses[row].draw("direction", step, device).normal(gradients[row].shape)
+                if directions is not None and (lost := (gradients == 0).all(1).nonzero().flatten().tolist()):
+                    gradients[lost] = directions(lost, step).to(gradients)
                 offsets = balls.climb(offsets, gradients, _TRAVEL / self.steps)
         found = balls.images(offsets)
         return found, balls.distances(found)
-
-    def _samples(self, image: Tensor, draw: Draw, corruption: Corruption) -> Tensor:
-        """Return noisy samples [m,C,H,W] of one image, differentiable in it."""
-        sigma = torch.full((self.samples,), smoothing_noise(corruption)[1], device=image.device)
-        return corruption.apply(image.expand(self.samples, -1, -1, -1), sigma, draw)
-
-
-def _check_logits(logits: Tensor, rows: int, largest: int) -> None:
-    if logits.ndim != 2 or len(logits) != rows or logits.shape[1] <= largest:
-        raise UserError(
-            f"the classifier returns {list(logits.shape)} for {rows} images, but a certificate names class {largest}"
-        )
 
 
 def _gradients(logits: Tensor, classes: Tensor, candidates: Tensor) -> Tensor:
@@ -119,15 +108,3 @@ def _gradients(logits: Tensor, classes: Tensor, candidates: Tensor) -> Tensor:
     pull = pull / pull.abs().amax((1, 2), keepdim=True).clamp_min(1e-300)
     (gradients,) = torch.autograd.grad(logits, candidates, pull.flatten(0, 1).to(logits.dtype))
     return gradients.double().nan_to_num(0, 0, 0).flatten(1)
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Let no parameter take a gradient inside; afterwards each takes one again if it did before."""
-    required = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
-    try:
-        module.requires_grad_(False)
-        yield
-    finally:
-        for parameter, before in required:
-            parameter.requires_grad_(before)

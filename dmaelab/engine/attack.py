@@ -14,8 +14,9 @@ from dmaelab.config import instantiate
 from dmaelab.engine.certification import Certification, images_of
 from dmaelab.records.folders import HEADER
 from dmaelab.records.readers import Log, read_log
+from dmaelab.smoothing.attack_report import OUTCOMES, AttackReport
 from dmaelab.smoothing.identity import make_context, make_identity
-from dmaelab.smoothing.soundness import OUTCOMES, AttackReport, attack_certified
+from dmaelab.smoothing.soundness import attack_certified
 from dmaelab.utils.differences import differences
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError
@@ -62,36 +63,29 @@ def run_attack(
         UserError: bad input, no log, or one of another classifier, noise or data set (names the differing keys).
     """
     certification = Certification(cfg)
-    settings, folder, corruption = certification.settings, certification.folder, certification.corruption
+    settings, folder = certification.settings, certification.folder
     if images < 1:
         raise UserError(f"images is {images}: attack at least 1")
     if not (folder / HEADER).exists():
         raise UserError(f"{folder} holds no certification log: certify first")
     attack, log, device = attack or PGD(), read_log(folder), pick_device(settings.device)
-    classifier, dataset = certification.subject.load(device), instantiate(cfg.dataset)
-    evaluation, load = settings.evaluation, images_of(dataset)
+    dataset = instantiate(cfg.dataset)
+    load, smoothing = images_of(dataset), certification.smoothing(dataset, device, seed=seed)
+    first = load(int(log.index.min()))
     facts = make_identity(
-        classifier, certification.certifier, corruption, indices=[], num_classes=dataset.num_classes,
-        first=load(int(log.index.min())), batch_size=settings.batch_size, evaluation=evaluation.resolved(device),
-        seed=seed,
-        device=device,
-    ) | certification.identity(device)  # fmt: skip
+        smoothing, certification.certifier, indices=[], first=first, batch_size=settings.batch_size
+    ) | certification.identity(device)
     _check_same(log, facts)
     chosen, tried = _choose(log, images, seed)
     report = attack_certified(
-        classifier,
+        smoothing,
         [load(index)[0] for index in chosen.index.tolist()],
         list(zip(chosen.prediction.tolist(), chosen.radius.tolist(), strict=True)),
-        corruption,
-        num_classes=dataset.num_classes,
         alpha=log.identity["alpha"],
         n=n,
         attack=attack,
         scale=scale,
         batch_size=settings.batch_size,
-        evaluation=evaluation,
-        on_invalid=settings.on_invalid,
-        seed=seed,
         indices=chosen.index.tolist(),
         tried=tried,
     )

@@ -15,7 +15,7 @@ from dmaelab.engine.resolve import with_attention
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.engine.subject import Subject, subject_of
-from dmaelab.smoothing import Case, certify_images
+from dmaelab.smoothing import Case, Smoothing, certify_images
 from dmaelab.smoothing.noise import smoothing_noise
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import ConfigError, UserError, did_you_mean
@@ -62,24 +62,46 @@ class Certification:
         parent = self.subject.run if out is None else RunDirectory(out)
         self.folder = parent.log_folder(self.settings.name)
 
-    def run(self, shard: tuple[int, int] = (0, 1), progress: bool = True) -> Path:
-        """Certify, and return the folder of the log. See :func:`run_certification`."""
-        settings, device = self.settings, pick_device(self.settings.device)
-        dataset, classifier = instantiate(self.cfg.dataset), self.subject.load(device)
+    def smoothing(self, dataset: Dataset, device: torch.device, seed: int) -> Smoothing:
+        """Return the smoothed classifier, its weights read.
+
+        Args:
+            dataset: whose images are certified; it must have as many classes as the classifier.
+            device: where to evaluate.
+            seed: of the noise.
+
+        Raises:
+            UserError: there is no such classifier, or it has other classes.
+        """
+        classifier = self.subject.load(device)
         if dataset.num_classes != getattr(classifier, "num_classes", dataset.num_classes):
             raise UserError(
                 f"the classifier has {classifier.num_classes} classes and the data set {dataset.num_classes}:"
                 " set another dataset"
             )
+        return Smoothing(
+            classifier,
+            self.corruption,
+            dataset.num_classes,
+            seed=seed,
+            arithmetic=self.settings.arithmetic,
+            on_invalid=self.settings.on_invalid,
+        )
+
+    def run(self, shard: tuple[int, int] = (0, 1), progress: bool = True) -> Path:
+        """Certify, and return the folder of the log. See :func:`run_certification`."""
+        settings, device = self.settings, pick_device(self.settings.device)
+        dataset = instantiate(self.cfg.dataset)
+        smoothing = self.smoothing(dataset, device, settings.seed)
         self.subject.warn_of_noise(self.cfg.corruption.get("name"), self.sigma)
         certify_images(
-            classifier,
+            smoothing,
             images_of(dataset),
             select_indices(len(dataset), settings.subset, dataset.targets),
             self.certifier,
-            self.corruption,
-            num_classes=dataset.num_classes,
             out=self.folder,
+            batch_size=settings.batch_size,
+            shard=shard,
             identity=self.identity(device),
             context={
                 "run": settings.run,
@@ -87,11 +109,6 @@ class Certification:
                 "labels": self.subject.labels(settings.labels),
                 "threads": torch.get_num_threads(),
             },
-            shard=shard,
-            batch_size=settings.batch_size,
-            evaluation=settings.evaluation,
-            on_invalid=settings.on_invalid,
-            seed=settings.seed,
             progress=progress,
         )
         return self.folder

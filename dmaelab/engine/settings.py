@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dmaelab.rules.compilation import Compile
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.utils.errors import ConfigError
 from dmaelab.utils.precision import PRECISIONS, Precision
 
@@ -148,7 +148,7 @@ class CertifySettings:
         precision: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"``: bf16 where the device has it; the certificate is
             for the network as evaluated.
         channels_last, compile, cuda_graph: how the network is evaluated, see
-            :class:`~dmaelab.smoothing.arithmetic.Evaluation`; None takes the rule of the device.
+            :class:`~dmaelab.smoothing.arithmetic.Arithmetic`; None takes the rule of the device.
         on_invalid: ``"stop"`` at logits that are not finite, or ``"count"`` them as a class of their own.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         labels: for tables, copied to the log's header over the ``labels`` of the run; ``label`` names the row of a
@@ -179,9 +179,9 @@ class CertifySettings:
         _check_choice("certify.on_invalid", self.on_invalid, ("stop", "count"))
 
     @property
-    def evaluation(self) -> Evaluation:
+    def arithmetic(self) -> Arithmetic:
         """The arithmetic of the forward, with what the rules of the device have yet to fill in."""
-        return Evaluation(self.precision, self.channels_last, self.compile, self.cuda_graph)
+        return Arithmetic(self.precision, self.channels_last, self.compile, self.cuda_graph)
 
 
 def label_section(

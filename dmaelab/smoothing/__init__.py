@@ -18,6 +18,7 @@ from dmaelab.certifiers import (
 from dmaelab.smoothing.identity import weights_hash
 from dmaelab.smoothing.runner import certify_images
 from dmaelab.smoothing.smoothed import SmoothedClassifier
+from dmaelab.smoothing.smoothing import Smoothing
 
 __all__ = [
     "ABSTAIN",
@@ -29,6 +30,7 @@ __all__ = [
     "Predict",
     "Sequential",
     "SmoothedClassifier",
+    "Smoothing",
     "TwoStage",
     "Votes",
     "build_certifier",

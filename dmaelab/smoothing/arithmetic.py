@@ -1,4 +1,4 @@
-"""How a classifier is evaluated: what, besides its weights, decides the last bits of its logits.
+"""The arithmetic of a forward: what, besides the weights of a classifier, decides the last bits of its logits.
 
 A certificate is for the network as it is evaluated, so all of this is part of a log's identity.
 """
@@ -20,7 +20,7 @@ from dmaelab.utils.precision import PRECISIONS, autocast
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Arithmetic:
     """The arithmetic of the forward.
 
     Attributes:
@@ -51,7 +51,7 @@ class Evaluation:
         if self.compile not in (None, True, False, "blocks"):
             raise UserError(f"compile is {self.compile!r}: choose True, False or 'blocks'")
 
-    def resolved(self, device: torch.device) -> "Evaluation":
+    def resolved(self, device: torch.device) -> "Arithmetic":
         """Return it with the rules of the device written in."""
         if self.cuda_graph and device.type != "cuda":
             raise UserError(
@@ -101,7 +101,7 @@ class Evaluation:
         return autocast(self.precision, device.type)
 
 
-FP32 = Evaluation()
+FP32 = Arithmetic()
 """Full precision, the rest by the rules of the device."""
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.utils.errors import UserError
 
 # Forwards before the recording: libraries choose their kernels in the first, compilers compile in the first two.
@@ -19,13 +19,13 @@ class Forward:
     reads the copies of the weights that autocast has made, and these live as long as that context.
 
     Args:
-        classifier: as :meth:`Evaluation.prepare` returned it.
+        classifier: as :meth:`Arithmetic.prepare` returned it.
         images: the buffer [N,C,H,W]; a graph is recorded at the first call, so it must hold images by then.
-        evaluation: the arithmetic, resolved for the device.
+        arithmetic: the arithmetic, resolved for the device.
     """
 
-    def __init__(self, classifier: nn.Module, images: Tensor, evaluation: Evaluation) -> None:
-        self.classifier, self.images, self.evaluation = classifier, images, evaluation
+    def __init__(self, classifier: nn.Module, images: Tensor, arithmetic: Arithmetic) -> None:
+        self.classifier, self.images, self.arithmetic = classifier, images, arithmetic
         self._graph: torch.cuda.CUDAGraph | None = None
         self._output: Any = None
 
@@ -35,7 +35,7 @@ class Forward:
         Raises:
             UserError: the classifier does what a graph cannot record, such as waiting for the device.
         """
-        if not self.evaluation.cuda_graph:
+        if not self.arithmetic.cuda_graph:
             return self._run()
         if self._graph is None:
             self._record()
@@ -44,7 +44,7 @@ class Forward:
         return self._output
 
     def _run(self) -> Any:
-        with self.evaluation.autocast(self.images.device):
+        with self.arithmetic.autocast(self.images.device):
             return self.classifier(self.images)
 
     def _record(self) -> None:

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from dmaelab.certifiers.build import CERTIFIERS, Certifier
-from dmaelab.corruptions import CORRUPTIONS, Corruption
+from dmaelab.corruptions import CORRUPTIONS
 from dmaelab.records.indices import subset
 from dmaelab.registry import Registry
 from dmaelab.rules.attention import attention_of
-from dmaelab.smoothing.arithmetic import Evaluation
-from dmaelab.smoothing.noise import noise_version, smoothing_noise
+from dmaelab.smoothing.noise import noise_version
+from dmaelab.smoothing.smoothing import Smoothing
 from dmaelab.stats.geometry import geometry_name
 from dmaelab.utils.env import environment
 
@@ -51,26 +51,29 @@ def describe(registry: Registry, entry: object) -> dict[str, Any]:
 
 
 def make_identity(
-    classifier: nn.Module,
+    smoothing: Smoothing,
     certifier: Certifier,
-    corruption: Corruption,
     *,
     indices: Sequence[int],
-    num_classes: int,
     first: tuple[torch.Tensor, int],
     batch_size: int,
-    evaluation: Evaluation,
-    seed: int,
-    device: torch.device,
 ) -> dict[str, Any]:
     """Return the identity of a certification, of plain types.
 
-    ``first`` is the image of the lowest index with its label: a folder must not take another data set for its own.
     The type of the device stands beside the version of the noise: one address gives other numbers on
     a CPU than on a GPU.
+
+    Args:
+        smoothing: what is certified: its weights, noise, arithmetic and seed determine the rows.
+        certifier: its options, too.
+        indices: of the images, in the data set.
+        first: the image [C,H,W] of the lowest index, on the host, and its label: a folder must not take another data
+            set for its own.
+        batch_size: rows of every batch.
     """
-    statistics, noise = describe(CERTIFIERS, certifier), describe(CORRUPTIONS, corruption)
-    geometry, sigma = smoothing_noise(corruption)
+    statistics, noise = describe(CERTIFIERS, certifier), describe(CORRUPTIONS, smoothing.corruption)
+    classifier, geometry, sigma = smoothing.classifier, smoothing.geometry, smoothing.sigma
+    device = smoothing.device.type
     image, label = first
     shape = tuple(image.shape)
     noise.pop("sigma", None)
@@ -83,17 +86,17 @@ def make_identity(
         "geometry": geometry_name(geometry),
         "fp_sound": geometry.fp_sound,
         "tau": geometry.tau(sigma, math.prod(shape)),
-        "seed": seed,
+        "seed": smoothing.seed,
         "subset": subset(indices),
         "first_image": image_hash(image, label),
         "shape": list(shape),
-        "classes": num_classes,
+        "classes": smoothing.num_classes,
         "network": type(getattr(classifier, "_orig_mod", classifier)).__qualname__,
         "weights": weights_hash(classifier),
-        **evaluation.identity(),
-        **attention_of(classifier, device.type),
+        **smoothing.arithmetic.identity(),
+        **attention_of(classifier, device),
         "batch_shape": [batch_size, *shape],
-        "noise": noise_version(device.type),
+        "noise": noise_version(device),
     }
 
 

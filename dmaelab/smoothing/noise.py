@@ -95,23 +95,6 @@ def smoothing_noise(corruption: Corruption) -> tuple[Geometry, float]:
     return geometry, sigma
 
 
-def check_image(image: Tensor, name: str) -> Tensor:
-    """Return ``image`` as float32 [C,H,W]; ``UserError`` naming it unless it is float in [0,1] of that shape."""
-    if not isinstance(image, Tensor) or not image.is_floating_point():
-        kind = f"a {image.dtype} tensor" if isinstance(image, Tensor) else type(image).__name__
-        raise UserError(f"{name} is {kind}: give a float tensor [C,H,W] with values in [0,1] (bytes: divide by 255)")
-    if image.ndim != 3:
-        raise UserError(f"{name} has the shape {list(image.shape)}: give one image [C,H,W], without a batch dimension")
-    low, high = image.aminmax()
-    if not (low >= 0 and high <= 1):
-        raise UserError(
-            f"{name} has values from {low:.4g} to {high:.4g}: give [0,1] pixel values; sigma and the radius are in"
-            " these units,"
-            " so scaling and normalisation belong inside the classifier"
-        )
-    return image.detach().float()
-
-
 class NoisyImage:
     """One image and its streams of noisy samples.
 

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from dmaelab.certifiers.build import ABSTAIN, Certificate, Certifier, build_certifier
 from dmaelab.corruptions import build_corruption
 from dmaelab.rules.compilation import Compile
-from dmaelab.smoothing.arithmetic import Evaluation
-from dmaelab.smoothing.noise import Address, check_image, smoothing_noise
-from dmaelab.smoothing.runner import Row, certify_images, device_of, make_case, make_flight
-from dmaelab.smoothing.votes import VotePool
+from dmaelab.smoothing.arithmetic import Arithmetic
+from dmaelab.smoothing.noise import Address
+from dmaelab.smoothing.runner import Row, certify_images
+from dmaelab.smoothing.smoothing import Smoothing
+from dmaelab.smoothing.votes import Flight, VotePool
 from dmaelab.utils.errors import UserError
 
 
-class SmoothedClassifier:
+class SmoothedClassifier(Smoothing):
     """The classifier ``g(x) = argmax_c P(f(x + noise) = c)`` of a base classifier f (Cohen et al., 2019).
 
     ::
@@ -51,7 +52,8 @@ class SmoothedClassifier:
             that are not [N, num_classes].
 
     Calls without ``index`` draw noise of their own, numbered from 0: two objects of one seed repeat it.
-    Where images are split over processes, pass ``index``.
+    Where images are split over processes, pass ``index``. It is a :class:`~dmaelab.smoothing.smoothing.Smoothing`,
+    so it can be given to ``certify_images`` and ``attack_certified`` as it is.
     """
 
     ABSTAIN = ABSTAIN
@@ -72,20 +74,15 @@ class SmoothedClassifier:
         channels_last: bool = False,
         on_invalid: str = "stop",
     ) -> None:
-        if not isinstance(base_classifier, nn.Module):
-            raise UserError(
-                f"base_classifier is a {type(base_classifier).__name__}: give a torch.nn.Module that maps images to"
-                " logits"
-            )
-        if num_classes < 2:
-            raise UserError(f"num_classes is {num_classes}: give the number of logits of the classifier, at least 2")
-        self.corruption = build_corruption(**_options(corruption), sigma=sigma)
-        _, self.sigma = smoothing_noise(self.corruption)
-        self.base_classifier = base_classifier if device is None else base_classifier.to(device)
-        self.num_classes, self.seed, self.on_invalid = num_classes, seed, on_invalid
-        self.device = device_of(base_classifier)
-        self.evaluation = Evaluation(precision, channels_last, compile, cuda_graph).resolved(self.device)
-        self._forward = self.evaluation.prepare(base_classifier)
+        super().__init__(
+            base_classifier,
+            build_corruption(**_options(corruption), sigma=sigma),
+            num_classes,
+            seed=seed,
+            arithmetic=Arithmetic(precision, channels_last, compile, cuda_graph),
+            device=device,
+            on_invalid=on_invalid,
+        )
         self._certifier = _options(certifier)
         build_certifier(**self._certifier)  # a wrong name or option shows here, not in the first call
         self._calls = itertools.count()
@@ -96,7 +93,7 @@ class SmoothedClassifier:
             f" sigma={self.sigma:g}"
             f" (= {self.sigma * 255:g}/255), corruption={type(self.corruption).__name__},"
             f" certifier={self._certifier['name']},"
-            f" precision={self.evaluation.precision}, seed={self.seed})"
+            f" precision={self.arithmetic.precision}, seed={self.seed})"
         )
 
     def certify(
@@ -147,36 +144,22 @@ class SmoothedClassifier:
         """
         with contextlib.nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
             return certify_images(
-                self._forward,
+                self,
                 dataset.__getitem__,
                 range(len(dataset)) if indices is None else indices,
                 build_certifier(**self._certifier, n0=n0, n=n, alpha=alpha),
-                self.corruption,
-                num_classes=self.num_classes,
                 out=folder,
-                shard=shard,
                 batch_size=batch_size,
-                evaluation=self.evaluation,
-                on_invalid=self.on_invalid,
-                seed=self.seed,
+                shard=shard,
             )
 
     def _run(self, x: Tensor, certifier: Certifier, batch_size: int, index: int | None) -> Certificate:
         address = (
             Address(self.seed, "call", next(self._calls)) if index is None else Address(self.seed, "certify", index)
         )
-        x = check_image(x, address.name)
-        certifier.check(make_case(x.numel(), None, address, self.corruption, self.num_classes))
-        flight = make_flight(x, None, address, certifier, self.corruption, self.num_classes, self.device)
-        pool = VotePool(
-            self._forward,
-            self.num_classes,
-            flight.noise.shape,
-            batch_size,
-            self.device,
-            self.evaluation,
-            self.on_invalid,
-        )
+        flight = Flight(self, certifier, address, x, None)
+        certifier.check(flight.case)
+        pool = VotePool(self, flight.noise.shape, batch_size)
         results: list[Certificate] = []
         pool.run([flight], lambda _, certificate: results.append(certificate))
         return results[0]

@@ -1,37 +1,50 @@
-"""The pool: turns the vote requests of many images into batches of one fixed shape."""
+"""The pool: turns the vote requests of many images into batches of one fixed shape.
+
+An image is in flight from the first request of its certifier to its certificate. Several are in flight at once, so that
+batches are full: what they ask for is put together (pooled) into one batch, and its votes are dealt out again.
+"""
 
 import heapq
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dmaelab.certifiers.build import Certificate, Votes
-from dmaelab.rules.compilation import compiled_as
-from dmaelab.smoothing.arithmetic import FP32, Evaluation, fixed_kernels
+from dmaelab.certifiers.build import Certificate, Certifier, Votes
+from dmaelab.smoothing.arithmetic import fixed_kernels
 from dmaelab.smoothing.forward import Forward
-from dmaelab.smoothing.noise import NoisyImage
-from dmaelab.utils.errors import UserError, did_you_mean
-
-INVALID = ("stop", "count")
+from dmaelab.smoothing.noise import Address, NoisyImage
+from dmaelab.smoothing.smoothing import Smoothing
+from dmaelab.utils.errors import UserError
 
 
 class Flight:
     """One image in flight: its certifier's coroutine, its noise, and the votes it waits for.
 
     Args:
-        index: of the image in its data set.
-        noise: its noisy samples.
-        coroutine: ``certifier.certify(case)``.
+        smoothing: what certifies it.
+        certifier: what to do with the votes; it is begun by the pool.
+        address: of its noise, with its index in the data set.
+        image: float [C,H,W] in [0,1].
+        label: the true class where it is known.
+
+    Attributes:
+        case: what the certifier sees of the image.
+
+    Raises:
+        UserError: the image cannot be certified.
     """
 
-    def __init__(self, index: int, noise: NoisyImage, coroutine: Generator[Votes, np.ndarray, Certificate]) -> None:
-        self.index, self.noise, self.coroutine = index, noise, coroutine
+    def __init__(
+        self, smoothing: Smoothing, certifier: Certifier, address: Address, image: Tensor, label: int | None
+    ) -> None:
+        image, self.case = smoothing.admit(image, label, address)
+        self.index, self.coroutine = address.index, certifier.certify(self.case)
+        self.noise = NoisyImage(image, smoothing.corruption, address, smoothing.device)
         self.started = time.perf_counter()
         self.order = 0  # of admission
         self.sent: dict[str, int] = {}  # samples of each stream that are in some batch
@@ -98,45 +111,23 @@ class VotePool:
     share a batch never matters: noise has addresses, and a classifier treats rows one by one.
 
     Args:
-        classifier: [0,1] images [N,C,H,W] (noisy, unclamped) -> logits [N, num_classes]; set to eval mode.
-        num_classes: K.
+        smoothing: whose votes are counted; its classifier is set to eval mode, for its owner may have trained it.
         shape: ``(C, H, W)`` of all images.
         batch_size: rows of every batch.
-        device: where the classifier is.
-        evaluation: the arithmetic of the forward.
-        on_invalid: what to do where logits are not finite: ``"stop"`` the run and name the image, or
-            ``"count"`` them as the class K, which is never the prediction and never dropped.
 
     Raises:
-        UserError: batch_size < 1, another ``on_invalid``; during the run, logits that are not [N, num_classes], or
-            not finite.
+        UserError: batch_size < 1; during the run, logits that are not [N, num_classes], or not finite.
     """
 
-    def __init__(
-        self,
-        classifier: nn.Module,
-        num_classes: int,
-        shape: tuple[int, ...],
-        batch_size: int,
-        device: torch.device,
-        evaluation: Evaluation = FP32,
-        on_invalid: str = "stop",
-    ) -> None:
+    def __init__(self, smoothing: Smoothing, shape: tuple[int, ...], batch_size: int) -> None:
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}: give at least 1")
-        if on_invalid not in INVALID:
-            raise UserError(
-                f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}"
-            )
-        self.classifier = evaluation.resolved(device).prepare(classifier)
-        self.evaluation = replace(
-            evaluation.resolved(device), compile=compiled_as(self.classifier)
-        )  # its owner may have compiled it
-        self.num_classes, self.batch_size = num_classes, batch_size
-        self.shape, self.device, self.on_invalid = shape, device, on_invalid
-        self._images = self.evaluation.images(batch_size, shape, device)
-        self._offsets = torch.zeros(batch_size, dtype=torch.int64, device=device)
-        self._ones = torch.ones(batch_size, dtype=torch.int64, device=device)
+        smoothing.classifier.eval()
+        self.smoothing, self.shape, self.batch_size = smoothing, shape, batch_size
+        self.num_classes, self.device = smoothing.num_classes, smoothing.device
+        self._images = smoothing.arithmetic.images(batch_size, shape, self.device)
+        self._offsets = torch.zeros(batch_size, dtype=torch.int64, device=self.device)
+        self._ones = torch.ones(batch_size, dtype=torch.int64, device=self.device)
 
     def run(self, flights: Iterable[Flight], deliver: Callable[[Flight, Certificate], None]) -> None:
         """Carry every flight to its certificate and hand it to ``deliver``, in the order of completion.
@@ -151,7 +142,7 @@ class VotePool:
         # Not inference_mode, which would poison tensors that a module caches in its first forward.
         here = torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()  # events belong to it
         with here, torch.no_grad(), fixed_kernels(self.device):
-            forward = Forward(self.classifier, self._images, self.evaluation)
+            forward = Forward(self.smoothing.classifier, self._images, self.smoothing.arithmetic)
             while parts := self._fill():
                 sent = self._send(forward(), parts)
                 self._read()  # the batch before, while this one runs
@@ -181,16 +172,7 @@ class VotePool:
 
     def _send(self, logits: object, parts: list[tuple[Flight, int]]) -> _Sent:
         """Queue the counting of the votes and their copy to the host, without waiting for it or for the forward."""
-        if not isinstance(logits, Tensor):
-            raise UserError(
-                f"the classifier returns a {type(logits).__name__}: wrap it in a module that returns the logits alone"
-            )
-        if logits.shape != (self.batch_size, self.num_classes):
-            raise UserError(
-                f"the classifier returns {list(logits.shape)} for {self.batch_size} images, but"
-                f" num_classes={self.num_classes}"
-                f" needs [{self.batch_size}, {self.num_classes}]"
-            )
+        logits = self.smoothing.check_logits(logits, self.batch_size)
         rows = sum(rows for _, rows in parts)
         entries = self.num_classes + 1
         votes = torch.where(logits.isfinite().all(1), logits.argmax(1), self.num_classes)  # argmax: the lowest on ties
@@ -212,13 +194,11 @@ class VotePool:
         if ready is not None:
             ready.synchronize()
         for (flight, rows), votes in zip(parts, counts.numpy(), strict=True):
-            if votes[-1] and self.on_invalid == "stop":
+            if votes[-1] and self.smoothing.on_invalid == "stop":
                 raise UserError(
                     f"{flight.noise.name}: {votes[-1]} of {rows} outputs of the classifier are not finite (nan or"
-                    " inf), for example because"
-                    f" {self.evaluation.precision} overflows; mend it, or go on with on_invalid=count, which counts"
-                    " them as a class of"
-                    " their own that is never predicted"
+                    f" inf), for example because {self.smoothing.arithmetic.precision} overflows; mend it, or go on"
+                    " with on_invalid=count, which counts them as a class of their own that is never predicted"
                 )
             if flight.receive(votes, rows):
                 self._advance(flight)

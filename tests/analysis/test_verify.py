@@ -8,7 +8,7 @@ from dmaelab.analysis.verify import verify_log
 from dmaelab.corruptions import build_corruption
 from dmaelab.records.merge import identity_hash
 from dmaelab.records.readers import read_log
-from dmaelab.smoothing import Cohen, Predict, Sequential, certify_images
+from dmaelab.smoothing import Cohen, Predict, Sequential, Smoothing, certify_images
 from dmaelab.utils.errors import UserError
 
 CERTIFIERS = {
@@ -38,12 +38,10 @@ def certify(tmp_path):
     def run(certifier, corruption="gaussian"):
         noise = build_corruption(corruption, sigma=0.25)
         certify_images(
-            Brightness(),
+            Smoothing(Brightness(), noise, 3),
             image,
             range(12),
             certifier,
-            noise,
-            num_classes=3,
             out=tmp_path / "log",
             batch_size=256,
             progress=False,

@@ -22,10 +22,9 @@ from dmaelab.corruptions import Gaussian
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.hooks import EMAHook
 from dmaelab.engine.trainer import Hook
-from dmaelab.smoothing import Cohen
+from dmaelab.smoothing import Cohen, Smoothing
 from dmaelab.smoothing.noise import Address
-from dmaelab.smoothing.runner import make_flight
-from dmaelab.smoothing.votes import VotePool
+from dmaelab.smoothing.votes import Flight, VotePool
 
 META, PACKAGE = torch.device("meta"), Path(dmaelab.__file__).parent
 ATEN = torch.ops.aten
@@ -122,9 +121,10 @@ def test_a_batch_of_a_certification_waits_for_nothing():
     batches, found, waits = [], [], Waits()
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3)).to(META)
     model.register_forward_hook(lambda *_: batches.append(1))
-    pool, certifier, corruption = VotePool(model, 3, (3, 4, 4), 128, META), Cohen(20, 300, 0.001), Gaussian(0.25)
+    smoothing, certifier = Smoothing(model, Gaussian(0.25), 3), Cohen(20, 300, 0.001)
+    pool = VotePool(smoothing, (3, 4, 4), 128)
     addresses = [Address(0, "certify", index) for index in range(12)]
-    flights = (make_flight(torch.rand(3, 4, 4), 0, address, certifier, corruption, 3, META) for address in addresses)
+    flights = (Flight(smoothing, certifier, address, torch.rand(3, 4, 4), 0) for address in addresses)
     with waits:
         pool.run(flights, lambda flight, certificate: found.append(flight.index))
     assert sorted(found) == list(range(12))

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from dmaelab.corruptions import Gaussian, build_corruption
-from dmaelab.smoothing import Certificate, Certifier, Sequential, Votes, certify_images
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing import Certificate, Certifier, Sequential, Smoothing, Votes, certify_images
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import Address, NoisyImage
-from dmaelab.smoothing.runner import make_flight
-from dmaelab.smoothing.votes import VotePool
+from dmaelab.smoothing.votes import Flight, VotePool
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 pytestmark = pytest.mark.parametrize("device", DEVICES, indirect=True)
@@ -20,13 +19,14 @@ pytestmark = pytest.mark.parametrize("device", DEVICES, indirect=True)
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_rows_depend_on_nothing_but_the_identity(device, classifier, pictures, tmp_path, precision):
     """Not on shards, on the order of the images, or on how many are in flight."""
-    model, evaluation = classifier("vit"), Evaluation(precision, compile=False, cuda_graph=False)
+    arithmetic = Arithmetic(precision, compile=False, cuda_graph=False)
+    smoothing = Smoothing(classifier("vit"), Gaussian(0.25), 4, arithmetic=arithmetic)
 
     def certify(out, indices, shard=(0, 1)):
+        certifier = Sequential(20, 1000, 0.001)
         rows = certify_images(
-            model, pictures, indices, Sequential(20, 1000, 0.001), Gaussian(0.25), num_classes=4, out=tmp_path / out,
-            shard=shard, batch_size=128, evaluation=evaluation, progress=False,
-        )  # fmt: skip
+            smoothing, pictures, indices, certifier, out=tmp_path / out, shard=shard, batch_size=128, progress=False
+        )
         return {row["idx"]: repr({name: value for name, value in row.items() if name != "time"}) for row in rows}
 
     shuffled = list(range(12))
@@ -52,8 +52,9 @@ def test_counts_are_those_of_exact_arithmetic(device, classifier, pictures):
     model, corruption, certifier = classifier("vit"), Gaussian(0.25), Tally(1, 1000, 0.001)
     exact, found = copy.deepcopy(model).double(), {}
     addresses = {index: Address(3, "certify", index) for index in range(4)}
-    pool = VotePool(model, 4, (3, 8, 8), 128, device, Evaluation(compile=False, cuda_graph=False))
-    flights = (make_flight(*pictures(i), address, certifier, corruption, 4, device) for i, address in addresses.items())
+    smoothing = Smoothing(model, corruption, 4, arithmetic=Arithmetic(compile=False, cuda_graph=False))
+    pool = VotePool(smoothing, (3, 8, 8), 128)
+    flights = (Flight(smoothing, certifier, address, *pictures(i)) for i, address in addresses.items())
     pool.run(flights, lambda flight, certificate: found.update({flight.index: certificate.extra["counts"]}))
     for index, address in addresses.items():
         samples = drawn(NoisyImage(pictures(index)[0], corruption, address, device), [0], 1000)

@@ -14,11 +14,10 @@ from dmaelab.corruptions import Gaussian
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.hooks import EMAHook, LogHook, NaNGuard
 from dmaelab.engine.trainer import Hook
-from dmaelab.smoothing import Cohen
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing import Cohen, Smoothing
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import Address
-from dmaelab.smoothing.runner import make_flight
-from dmaelab.smoothing.votes import VotePool
+from dmaelab.smoothing.votes import Flight, VotePool
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:Synchronization debug mode")]
 
@@ -75,12 +74,13 @@ def test_steps_between_two_records_do_not_wait(device, config, recipe, precision
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_a_certification_waits_for_nothing_but_votes(device, classifier, pictures, precision):
     """Twelve images from the host, two or three batches each."""
-    evaluation = Evaluation(precision, compile=False, cuda_graph=False)
-    pool = VotePool(classifier("vit"), 4, (3, 8, 8), 128, device, evaluation)
-    certifier, corruption, found = Cohen(20, 300, 0.001), Gaussian(0.25), []
+    arithmetic = Arithmetic(precision, compile=False, cuda_graph=False)
+    smoothing = Smoothing(classifier("vit"), Gaussian(0.25), 4, arithmetic=arithmetic)
+    pool = VotePool(smoothing, (3, 8, 8), 128)
+    certifier, found = Cohen(20, 300, 0.001), []
 
     def flights(indices):
-        return (make_flight(*pictures(i), Address(0, "certify", i), certifier, corruption, 4, device) for i in indices)
+        return (Flight(smoothing, certifier, Address(0, "certify", i), *pictures(i)) for i in indices)
 
     pool.run(flights(range(2)), lambda *_: None)  # libraries are loaded and kernels chosen
     with every_wait_is_an_error():

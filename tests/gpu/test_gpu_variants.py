@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from dmaelab.corruptions import Gaussian
-from dmaelab.smoothing import Cohen, certify_images
-from dmaelab.smoothing.arithmetic import Evaluation, fixed_kernels
+from dmaelab.smoothing import Cohen, Smoothing, certify_images
+from dmaelab.smoothing.arithmetic import Arithmetic, fixed_kernels
 from dmaelab.smoothing.forward import Forward
 
 NETWORKS = [("vit", "fp32"), ("vit", "fp16"), ("vit", "bf16"), ("resnet_cifar", "bf16")]
@@ -20,13 +20,14 @@ NEAR_TIES = {"fp32": 2, "fp16": 5, "bf16": 15}
 
 @pytest.fixture
 def certify(classifier, pictures, tmp_path):
-    """Return a function of a model, a folder and an evaluation: the rows of images 1 to 4, whose classes are clear."""
+    """Return a function of a model, a folder and an arithmetic: the rows of images 1 to 4, whose classes are clear."""
 
-    def run(model, out, evaluation):
+    def run(model, out, arithmetic):
+        smoothing = Smoothing(model, Gaussian(0.25), 4, arithmetic=arithmetic)
+        certifier = Cohen(100, N, 0.001)
         rows = certify_images(
-            model, pictures, range(1, 5), Cohen(100, N, 0.001), Gaussian(0.25), num_classes=4, out=tmp_path / out,
-            batch_size=BATCH, evaluation=evaluation, progress=False,
-        )  # fmt: skip
+            smoothing, pictures, range(1, 5), certifier, out=tmp_path / out, batch_size=BATCH, progress=False
+        )
         return [{name: value for name, value in row.items() if name != "time"} for row in rows]
 
     return run
@@ -49,10 +50,10 @@ def compiler(device, monkeypatch):
 @pytest.mark.parametrize(("backbone", "precision"), NETWORKS)
 def test_a_graph_repeats_the_bits_of_the_forward(device, classifier, certify, backbone, precision):
     model = classifier(backbone)
-    plain, graph = (Evaluation(precision, compile=False, cuda_graph=recorded) for recorded in (False, True))
+    plain, graph = (Arithmetic(precision, compile=False, cuda_graph=recorded) for recorded in (False, True))
     images, shown = torch.zeros(BATCH, 3, 8, 8, device=device), torch.rand(3, BATCH, 3, 8, 8, device=device)
     with torch.no_grad(), fixed_kernels(device):
-        launched, replayed = (Forward(model, images, evaluation.resolved(device)) for evaluation in (plain, graph))
+        launched, replayed = (Forward(model, images, arithmetic.resolved(device)) for arithmetic in (plain, graph))
         outputs = []
         for batch in shown:
             images.copy_(batch)
@@ -70,11 +71,11 @@ def test_a_graph_repeats_the_bits_of_the_forward(device, classifier, certify, ba
 )
 def test_compiled_blocks_give_the_same_votes(device, classifier, certify, compiler, backbone, precision):
     """Without a graph and with one; a compiled block rounds less often, so that a near tie may fall otherwise."""
-    expected = certify(classifier(backbone), "plain", Evaluation(precision, compile=False, cuda_graph=False))
+    expected = certify(classifier(backbone), "plain", Arithmetic(precision, compile=False, cuda_graph=False))
     assert min(row["count_a"] for row in expected) < 0.9 * N  # votes are divided
     compiled = classifier(backbone)
     for recorded in [False, True] if device.type == "cuda" else [False]:
-        found = certify(compiled, f"graph {recorded}", Evaluation(precision, compile="blocks", cuda_graph=recorded))
+        found = certify(compiled, f"graph {recorded}", Arithmetic(precision, compile="blocks", cuda_graph=recorded))
         for row, own in zip(expected, found, strict=True):
             assert row["top"] == own["top"]
             assert abs(row["count_a"] - own["count_a"]) <= NEAR_TIES[precision]

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from dmaelab.smoothing import Cohen, certify_images, weights_hash
-from dmaelab.smoothing.arithmetic import Evaluation, fixed_kernels
-from dmaelab.smoothing.votes import VotePool
+from dmaelab.corruptions import Gaussian
+from dmaelab.smoothing import Cohen, Smoothing, certify_images, weights_hash
+from dmaelab.smoothing.arithmetic import Arithmetic, fixed_kernels
 from dmaelab.utils.errors import UserError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -19,43 +19,43 @@ def network():
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
 def test_the_rule_of_the_device_fills_in_what_is_left_open(device):
-    rule = Evaluation().resolved(device)
+    rule = Arithmetic().resolved(device)
     assert None not in (rule.channels_last, rule.compile, rule.cuda_graph)
-    assert Evaluation("bf16", channels_last=True, compile="blocks").resolved(device) == Evaluation(
+    assert Arithmetic("bf16", channels_last=True, compile="blocks").resolved(device) == Arithmetic(
         "bf16", True, "blocks", rule.cuda_graph
     )
 
 
 def test_unknown_precision_is_one_line():
     with pytest.raises(UserError, match=r"unknown precision 'fp61' .did you mean 'fp16'.*: one of fp32, bf16, fp16"):
-        Evaluation("fp61")
+        Arithmetic("fp61")
 
 
 def test_what_cannot_be_evaluated_so_is_one_line():
     with pytest.raises(UserError, match=r"compile is 'block': choose True, False or 'blocks'"):
-        Evaluation(compile="block")
+        Arithmetic(compile="block")
     with pytest.raises(
         UserError, match=r"cuda_graph is True and the device is 'cpu': a CUDA graph needs a CUDA device"
     ):
-        Evaluation(cuda_graph=True).resolved(CPU)
+        Arithmetic(cuda_graph=True).resolved(CPU)
     with pytest.raises(UserError, match=r"Sequential has no repeated blocks to compile: set compile=True"):
-        Evaluation(compile="blocks").prepare(network())
+        Arithmetic(compile="blocks").prepare(network())
 
 
 def test_a_log_without_a_cuda_graph_keeps_the_identity_that_it_had_before_there_were_any():
-    plain = Evaluation("fp16").resolved(CUDA)
+    plain = Arithmetic("fp16").resolved(CUDA)
     assert plain.identity() == {"precision": "fp16", "channels_last": False, "compile": False}
-    assert Evaluation("fp16", cuda_graph=True).resolved(CUDA).identity() == {**plain.identity(), "cuda_graph": True}
+    assert Arithmetic("fp16", cuda_graph=True).resolved(CUDA).identity() == {**plain.identity(), "cuda_graph": True}
 
 
 def test_channels_last_changes_strides_and_neither_values_nor_weights():
     model, images = network(), torch.rand(2, 3, 8, 8)
     before, hashed = model(images), weights_hash(model)
-    evaluation = Evaluation(channels_last=True, compile=False)
-    prepared = evaluation.prepare(model.train())
+    arithmetic = Arithmetic(channels_last=True, compile=False)
+    prepared = arithmetic.prepare(model.train())
     assert not prepared.training
     assert prepared[0].weight.is_contiguous(memory_format=torch.channels_last)
-    buffer = evaluation.images(2, (3, 8, 8), CPU)
+    buffer = arithmetic.images(2, (3, 8, 8), CPU)
     assert buffer.is_contiguous(memory_format=torch.channels_last)
     buffer[:] = images
     torch.testing.assert_close(prepared(buffer), before)
@@ -63,23 +63,21 @@ def test_channels_last_changes_strides_and_neither_values_nor_weights():
 
 
 def test_a_module_that_its_owner_compiled_is_recorded_as_compiled():
-    pool = VotePool(torch.compile(network()), 3, (3, 8, 8), 4, CPU)
-    assert pool.evaluation.compile is True
-    assert VotePool(network(), 3, (3, 8, 8), 4, CPU).evaluation.compile is False
+    assert Smoothing(torch.compile(network()), Gaussian(0.25), 3).arithmetic.compile is True
+    assert Smoothing(network(), Gaussian(0.25), 3).arithmetic.compile is False
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_a_compiled_module_certifies_and_says_so(tmp_path):
-    from dmaelab.corruptions import Gaussian
     from dmaelab.records.folders import read_header
 
     rows = {}
     for name, compiled in (("eager", False), ("compiled", True)):
         rows[name] = certify_images(
-            network(), lambda index: (torch.full((3, 8, 8), index / 4), 0), range(3), Cohen(20, 200, 0.001),
-            Gaussian(0.25), num_classes=3,
-            out=tmp_path / name, batch_size=64, evaluation=Evaluation(compile=compiled), progress=False,
+            Smoothing(network(), Gaussian(0.25), 3, arithmetic=Arithmetic(compile=compiled)),
+            lambda index: (torch.full((3, 8, 8), index / 4), 0), range(3), Cohen(20, 200, 0.001),
+            out=tmp_path / name, batch_size=64, progress=False,
         )  # fmt: skip
         assert read_header(tmp_path / name)["identity"]["compile"] is compiled
     for eager, compiled in zip(rows["eager"], rows["compiled"], strict=True):

@@ -14,8 +14,18 @@ import pytest
 import torch
 
 from dmaelab.corruptions import Corruption, Gaussian, QuantisedGaussian, Uniform
-from dmaelab.smoothing import CERTIFIERS, Certificate, Certifier, Cohen, Predict, Sequential, Votes, certify_images
-from dmaelab.smoothing.arithmetic import Evaluation
+from dmaelab.smoothing import (
+    CERTIFIERS,
+    Certificate,
+    Certifier,
+    Cohen,
+    Predict,
+    Sequential,
+    Smoothing,
+    Votes,
+    certify_images,
+)  # fmt: skip
+from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -26,12 +36,13 @@ def run(brightness, images, tmp_path):
     """Certify the images with small samples; every argument can be replaced."""
 
     def certify(out="log", **changes):
+        own = {"classifier": brightness, "corruption": Gaussian(0.25), "num_classes": 3}
+        own |= {name: changes.pop(name) for name in [*own, "arithmetic", "on_invalid", "seed"] if name in changes}
         options = {
-            "classifier": brightness, "images": images.__getitem__, "indices": range(len(images)),
-            "certifier": Cohen(20, 300, 0.001),
-            "corruption": Gaussian(0.25), "num_classes": 3, "out": tmp_path / out, "batch_size": 64, "progress": False,
+            "images": images.__getitem__, "indices": range(len(images)), "certifier": Cohen(20, 300, 0.001),
+            "out": tmp_path / out, "batch_size": 64, "progress": False,
         }  # fmt: skip
-        return certify_images(**(options | changes))
+        return certify_images(Smoothing(own.pop("classifier"), **own), **(options | changes))
 
     return certify
 
@@ -117,7 +128,7 @@ import sys, time
 sys.path.insert(0, {tests!r})
 from conftest import Brightness, Dim
 from dmaelab.corruptions import Gaussian
-from dmaelab.smoothing import Cohen, certify_images
+from dmaelab.smoothing import Cohen, Smoothing, certify_images
 
 class Slow(Brightness):
     def forward(self, images):
@@ -125,8 +136,8 @@ class Slow(Brightness):
         return super().forward(images)
 
 Slow.__qualname__ = "Brightness"
-certify_images(Slow(), Dim(40).__getitem__, range(40), Cohen(20, 300, 0.001), Gaussian(0.25),
-               num_classes=3, out=sys.argv[1], batch_size=64, progress=False)
+certify_images(Smoothing(Slow(), Gaussian(0.25), 3), Dim(40).__getitem__, range(40), Cohen(20, 300, 0.001),
+               out=sys.argv[1], batch_size=64, progress=False)
 """
 
 
@@ -274,8 +285,8 @@ def test_the_header_tells_what_determines_the_rows(run, tmp_path):
         ({"corruption": Uniform(0.25)}, "corruption.name"),
         ({"certifier": Cohen(20, 301, 0.001)}, "n is"),
         ({"batch_size": 32}, "batch_shape"),
-        ({"evaluation": Evaluation("bf16")}, "precision"),
-        ({"evaluation": Evaluation(channels_last=True)}, "channels_last"),
+        ({"arithmetic": Arithmetic("bf16")}, "precision"),
+        ({"arithmetic": Arithmetic(channels_last=True)}, "channels_last"),
         ({"certifier": Cohen(20, 300, 0.001, skip_wrong=True)}, "certifier.skip_wrong"),
         ({"seed": 1}, "seed"),
         ({"indices": range(11)}, "subset"),

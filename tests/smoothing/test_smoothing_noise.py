@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dmaelab.corruptions import CORRUPTIONS, Corruption, Gaussian
-from dmaelab.smoothing.noise import Address, NoisyImage, check_image, chunk_size, smoothing_noise
+from dmaelab.smoothing.noise import Address, NoisyImage, chunk_size, smoothing_noise
 from dmaelab.utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -98,28 +98,6 @@ def test_every_part_of_the_address_changes_the_noise():
 def test_a_certifiers_random_numbers_repeat_by_name():
     address = Address(0, "certify", 1)
     assert address.random("v").random() == address.random("v").random() != address.random("w").random()
-
-
-@pytest.mark.parametrize(
-    ("image", "words"),
-    [
-        (torch.zeros(3, 4, 4, dtype=torch.uint8), "divide by 255"),
-        ([[0.0]], "list"),
-        (torch.zeros(1, 3, 4, 4), "without a batch dimension"),
-        (torch.full((3, 4, 4), 1.5), "values from 1.5 to 1.5"),
-        (torch.full((3, 4, 4), -0.1), "normalisation belong inside"),
-        (torch.full((3, 4, 4), float("nan")), "nan"),
-    ],
-)
-def test_images_that_cannot_be_certified_are_named(image, words):
-    with pytest.raises(UserError, match="image 7 ") as caught:
-        check_image(image, "image 7")
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_other_float_types_become_float32():
-    assert check_image(torch.rand(3, 4, 4, dtype=torch.float64), "image 0").dtype == torch.float32
 
 
 def test_corruptions_that_certify_nothing_are_refused():

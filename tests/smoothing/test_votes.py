@@ -6,13 +6,11 @@ import torch
 from torch import nn
 
 from dmaelab.corruptions import Gaussian
-from dmaelab.smoothing import Case, Certificate, Certifier, Cohen, Votes
-from dmaelab.smoothing.arithmetic import Evaluation
-from dmaelab.smoothing.noise import Address, NoisyImage
+from dmaelab.smoothing import Certificate, Certifier, Cohen, Smoothing, Votes
+from dmaelab.smoothing.arithmetic import Arithmetic
+from dmaelab.smoothing.noise import Address
 from dmaelab.smoothing.votes import Flight, VotePool
 from dmaelab.utils.errors import UserError
-
-CPU = torch.device("cpu")
 
 
 class Totals(Certifier):
@@ -34,13 +32,14 @@ def fly(
     classifier, certifiers, batch_size, num_classes=3, deliver=None, precision="fp32", value=0.5, on_invalid="stop"
 ):
     """Certify one 4x4 image per certifier and return the certificates by index."""
-    pool = VotePool(classifier, num_classes, (1, 4, 4), batch_size, CPU, Evaluation(precision), on_invalid)
-    corruption, results = Gaussian(0.25), {}
+    smoothing = Smoothing(
+        classifier, Gaussian(0.25), num_classes, arithmetic=Arithmetic(precision), on_invalid=on_invalid
+    )
+    pool, results = VotePool(smoothing, (1, 4, 4), batch_size), {}
 
     def flights():
         for index, certifier in enumerate(certifiers):
-            noise = NoisyImage(torch.full((1, 4, 4), value), corruption, Address(0, "certify", index), CPU)
-            yield Flight(index, noise, certifier.certify(Case(num_classes, corruption.geometry, 0.25)))
+            yield Flight(smoothing, certifier, Address(0, "certify", index), torch.full((1, 4, 4), value), None)
 
     def keep(flight, certificate):
         results[flight.index] = certificate
@@ -117,13 +116,12 @@ def test_the_next_batch_is_queued_before_the_last_one_is_read():
 
 def test_landed_images_are_let_go(brightness):
     alive, most = weakref.WeakSet(), 0
-    corruption, certifier = Gaussian(0.25), Totals(300)
-    pool = VotePool(brightness, 3, (1, 4, 4), 64, CPU)
+    smoothing, certifier = Smoothing(brightness, Gaussian(0.25), 3), Totals(300)
+    pool = VotePool(smoothing, (1, 4, 4), 64)
 
     def flights():
         for index in range(40):
-            noise = NoisyImage(torch.zeros(1, 4, 4), corruption, Address(0, "certify", index), CPU)
-            flight = Flight(index, noise, certifier.certify(Case(3, corruption.geometry, 0.25)))
+            flight = Flight(smoothing, certifier, Address(0, "certify", index), torch.zeros(1, 4, 4), None)
             alive.add(flight)
             yield flight
 

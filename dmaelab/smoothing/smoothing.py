@@ -1,0 +1,139 @@
+"""What is smoothed, and how: the one object that certification, its log's identity and the attack share."""
+
+import itertools
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from dmaelab.certifiers.build import Case
+from dmaelab.corruptions import Corruption
+from dmaelab.rules.compilation import compiled_as
+from dmaelab.smoothing.arithmetic import FP32, Arithmetic
+from dmaelab.smoothing.noise import Address, smoothing_noise
+from dmaelab.utils.errors import UserError, did_you_mean
+
+INVALID = ("stop", "count")
+"""What can be done about logits that are not finite."""
+
+
+class Smoothing:
+    """A base classifier, the noise that it votes under, and the arithmetic in which it runs.
+
+    Together they are the smoothed classifier ``g(x) = argmax_c P(f(x + noise) = c)`` (Cohen et al., 2019), as it is
+    sampled. Images, certifier, batch size and log come with each call of what uses it.
+
+    Args:
+        base_classifier: f, [0,1] images [N,C,H,W] (noisy, unclamped) -> logits [N, num_classes]. It is put into eval
+            mode.
+        corruption: the noise, with one sigma > 0 and a geometry.
+        num_classes: K.
+        seed: of all noise.
+        arithmetic: of the forward; the rules of the device fill in what it leaves open.
+        device: where to move the module; None leaves it.
+        on_invalid: what to do where logits are not finite: ``"stop"`` the run and name the image, or ``"count"`` them
+            as the class K, which is never the prediction and never dropped.
+
+    Attributes:
+        classifier: the base classifier as :meth:`Arithmetic.prepare` returned it: perhaps compiled. Votes come from
+            it; gradients are taken through ``base_classifier``.
+        geometry: of the noise: its norm, and radii from probabilities.
+        sigma: level of the noise, in [0,1] pixel units.
+        device: where the classifier is, and where noise is made.
+
+    Raises:
+        UserError: no module, fewer than two classes, a noise that certifies nothing, another ``on_invalid``, or an
+            arithmetic that the device or the module does not allow.
+    """
+
+    def __init__(
+        self,
+        base_classifier: nn.Module,
+        corruption: Corruption,
+        num_classes: int,
+        *,
+        seed: int = 0,
+        arithmetic: Arithmetic = FP32,
+        device: torch.device | str | None = None,
+        on_invalid: str = "stop",
+    ) -> None:
+        if not isinstance(base_classifier, nn.Module):
+            raise UserError(
+                f"base_classifier is a {type(base_classifier).__name__}: give a torch.nn.Module that maps images to"
+                " logits"
+            )
+        if num_classes < 2:
+            raise UserError(f"num_classes is {num_classes}: give the number of logits of the classifier, at least 2")
+        if on_invalid not in INVALID:
+            raise UserError(
+                f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}"
+            )
+        self.corruption, self.num_classes, self.seed, self.on_invalid = corruption, num_classes, seed, on_invalid
+        self.geometry, self.sigma = smoothing_noise(corruption)
+        # Noise is scaled in float32: where that rounds sigma down, a certificate claims no more.
+        self._sigma_drawn = min(self.sigma, float(torch.tensor(self.sigma)))
+        self.base_classifier = base_classifier if device is None else base_classifier.to(device)
+        self.device = device_of(base_classifier)
+        asked = arithmetic.resolved(self.device)
+        self.classifier = asked.prepare(base_classifier)
+        self.arithmetic = replace(asked, compile=compiled_as(self.classifier))  # its owner may have compiled it
+
+    def check(self, image: Tensor, name: str) -> Tensor:
+        """Return an image as float32 [C,H,W]; ``UserError`` if it, called ``name``, cannot be certified.
+
+        It must be a float tensor [C,H,W] with values in [0,1], and what the corruption asks for.
+        """
+        image = check_image(image, name)
+        self.corruption.check(image)
+        return image
+
+    def admit(self, image: Tensor, label: int | None, address: Address) -> tuple[Tensor, Case]:
+        """Return an image as :meth:`check` does, and what a certifier sees of it.
+
+        Args:
+            image: float [C,H,W] in [0,1].
+            label: the true class where it is known.
+            address: of the noise of the image; it also names the image.
+        """
+        image = self.check(image, address.name)
+        tau = self.geometry.tau(self.sigma, image.numel())
+        label = None if label is None else int(label)
+        return image, Case(
+            self.num_classes, self.geometry, self._sigma_drawn, tau=tau, label=label, random=address.random
+        )
+
+    def check_logits(self, logits: object, rows: int) -> Tensor:
+        """Return what the classifier gave for so many images; ``UserError`` unless it is a tensor [rows, K]."""
+        if not isinstance(logits, Tensor):
+            raise UserError(
+                f"the classifier returns a {type(logits).__name__}: wrap it in a module that returns the logits alone"
+            )
+        if logits.shape != (rows, self.num_classes):
+            raise UserError(
+                f"the classifier returns {list(logits.shape)} for {rows} images, but num_classes={self.num_classes}"
+                f" needs [{rows}, {self.num_classes}]"
+            )
+        return logits
+
+
+def check_image(image: Tensor, name: str) -> Tensor:
+    """Return ``image`` as float32 [C,H,W]; ``UserError`` naming it unless it is float in [0,1] of that shape."""
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        kind = f"a {image.dtype} tensor" if isinstance(image, Tensor) else type(image).__name__
+        raise UserError(f"{name} is {kind}: give a float tensor [C,H,W] with values in [0,1] (bytes: divide by 255)")
+    if image.ndim != 3:
+        raise UserError(f"{name} has the shape {list(image.shape)}: give one image [C,H,W], without a batch dimension")
+    low, high = image.aminmax()
+    if not (low >= 0 and high <= 1):
+        raise UserError(
+            f"{name} has values from {low:.4g} to {high:.4g}: give [0,1] pixel values; sigma and the radius are in"
+            " these units,"
+            " so scaling and normalisation belong inside the classifier"
+        )
+    return image.detach().float()
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return the device of a module's first parameter or buffer, the CPU where it has none."""
+    tensors = itertools.chain(module.parameters(), module.buffers(), [torch.empty(0, device="cpu")])
+    return next(tensors).device
