@@ -53,7 +53,7 @@ def _reconstruct(args: argparse.Namespace) -> None:
 
 
 def _curves(args: argparse.Namespace) -> None:
-    from dmaelab.analysis.plots import plot_certified_accuracy
+    from dmaelab.analysis.figures import plot_certified_accuracy
     from dmaelab.analysis.tables import labelled_logs
 
     plot_certified_accuracy(labelled_logs(args.logs, args.labels), args.output, args.title)
@@ -62,7 +62,7 @@ def _curves(args: argparse.Namespace) -> None:
 
 def _compare(args: argparse.Namespace) -> None:
     from dmaelab.analysis.compare import align
-    from dmaelab.analysis.scatter import plot_radii
+    from dmaelab.analysis.figures import plot_radii
     from dmaelab.analysis.tables import default_label
     from dmaelab.records.readers import read_one_log
 

@@ -131,7 +131,7 @@ def different_settings(a: Log, b: Log) -> list[str]:
     return [difference.between("in A", "in B") for difference in found]
 
 
-def describe(comparison: Comparison, images: int = 0) -> str:
+def comparison_text(comparison: Comparison, images: int = 0) -> str:
     """Return the comparison as text: a table over the radii, what it means, and the images that change most.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Any
 
 from dmaelab.config.plain import nodes, plain, resolve
 from dmaelab.config.targets import Signature, join, load_plugins, signature_for, signature_of
-from dmaelab.config.typecheck import describe, fits, kind_of
+from dmaelab.config.typecheck import fits, kind_of, type_in_words
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
 _SPECIAL = ("_target_", "_partial_")
@@ -82,5 +82,5 @@ def _check_value(path: str, value: Any, signature: Signature, parameter: Any) ->
     if value is None and parameter.default is None:  # the old way to say Optional
         return
     if not fits(value, parameter.annotation):
-        expected = describe(parameter.annotation)
+        expected = type_in_words(parameter.annotation)
         raise ConfigError(f"{path}: {signature.label} expects {expected}, got {value!r} ({kind_of(value)})")

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dmaelab.analysis.compare import align, compare, describe
+from dmaelab.analysis.compare import align, compare, comparison_text
+from dmaelab.analysis.figures import plot_certified_accuracy
 from dmaelab.analysis.paper.tables import paper_table
-from dmaelab.analysis.plots import plot_certified_accuracy
 from dmaelab.analysis.tables import make_table
 from dmaelab.config import instantiate
 from dmaelab.engine import run_dir
@@ -54,7 +54,7 @@ def paper_tables(number: int, logs: Sequence[Log], out: Path, radii: Sequence[fl
 
 def _comparison(a: tuple[str, Log], b: tuple[str, Log], radii: Sequence[float]) -> str:
     pair = align(a[1], b[1])
-    return f"A is {a[0]}, B is {b[0]}\n{describe(compare(*pair, radii))}"
+    return f"A is {a[0]}, B is {b[0]}\n{comparison_text(compare(*pair, radii))}"
 
 
 def describe_reconstruction(run: Path, picture: Path, weights: str = "final") -> list[str]:
