@@ -47,9 +47,10 @@ def main() -> None:
 
 
 def _reconstruct(args: argparse.Namespace) -> None:
-    from dmaelab.launch.report import describe_reconstruction
+    from dmaelab.pictures.reconstructions import draw_reconstructions
 
-    print("\n".join(describe_reconstruction(args.run, args.output or args.run / "reconstruction.png", args.weights)))
+    picture = args.output or args.run / "reconstruction.png"
+    print("\n".join(draw_reconstructions(args.run, picture, args.weights)))
 
 
 def _curves(args: argparse.Namespace) -> None:

@@ -105,7 +105,7 @@ def test_without_matplotlib_one_line_says_what_to_install(make_log, tmp_path, mo
 
 def test_analysis_imports_neither_torch_nor_what_is_slow():
     code = (
-        "import sys, dmaelab.analysis.plots, dmaelab.analysis.scatter, dmaelab.analysis.compare,"
+        "import sys, dmaelab.analysis.figures, dmaelab.analysis.compare,"
         " dmaelab.analysis.tables\n"
         "print([name for name in ('torch', 'matplotlib', 'statsmodels', 'pandas') if name in sys.modules])"
     )
