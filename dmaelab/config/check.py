@@ -22,8 +22,8 @@ def check(
 
     Args:
         cfg: the config. Its ``plugins`` are imported first.
-        sections: name of a plain section -> dataclass or function; the section's keys and values
-            are checked against it as arguments are, also when the section is missing.
+        sections: name of a plain section -> dataclass, function or ``inspect.Signature``; the section's keys
+            and values are checked against it as arguments are, also when the section is missing.
         allowed: the names of all sections that there may be, besides ``plugins`` and those of
             ``sections``; None allows any name if ``sections`` is None too.
         extra: key path of a node -> names of the arguments that the program will give to

@@ -30,7 +30,7 @@ def apply_overrides(cfg: Any, overrides: Sequence[str], *, sections: dict[str, A
         overrides: ``key.path=value`` (the key must exist, or be an argument of its target or section;
             list items by index; a dict replaces its section), ``+key.path=value`` (the key must not
             exist, its parent must), ``~key.path``.
-        sections: section name -> dataclass or function whose annotations hold there, as for ``check``.
+        sections: section name -> dataclass, function or signature whose annotations hold there, as for ``check``.
 
     Raises:
         ConfigError: naming the override and the nearest right key, or the type that fits.

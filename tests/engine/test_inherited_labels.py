@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from dmaelab.config import LazyConfig, open_config
 from dmaelab.engine.certification import certification_config, labels_of
-from dmaelab.engine.labels import inherit_labels, other_labels
+from dmaelab.engine.inherited_labels import inherit_labels, other_labels
 from dmaelab.engine.training import SECTIONS, check_training, run_training
 from dmaelab.utils.errors import ConfigError
 

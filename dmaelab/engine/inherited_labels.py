@@ -7,12 +7,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dmaelab.engine import run_dir
+from dmaelab.records.labels import INHERITED
 from dmaelab.utils.distributed import is_main
 from dmaelab.utils.errors import ConfigError
 
 logger = logging.getLogger("dmaelab")
-
-_INHERITED = ("pretrain", "epochs", "continued")
 
 
 def inherit_labels(cfg: DictConfig) -> None:
@@ -50,13 +49,13 @@ def other_labels(run: Path, cfg: DictConfig) -> list[str]:
     """
     source, there, here = cfg.train.get("init_from"), run_dir.load_run(run).get("labels") or {}, cfg.get("labels") or {}
     own = "method" not in here if source is None else Path(source).is_file()
-    aside = () if own else (*_INHERITED, "extra_data")
+    aside = () if own else (*INHERITED, "extra_data")
     differing = [name for name, value in here.items() if value not in (None, there.get(name)) and name not in aside]
     return [f"{name}={here[name]}, and {there.get(name)} there" for name in differing]
 
 
 def _from_scratch(labels: DictConfig) -> None:
-    for name in _INHERITED:
+    for name in INHERITED:
         labels.pop(name, None)
     if "extra_data" in labels:
         labels.extra_data = False
@@ -64,7 +63,7 @@ def _from_scratch(labels: DictConfig) -> None:
 
 def _take(labels: DictConfig, told: Any, place: str | Path) -> None:
     """Give the labels of a config those that a run tells, with a word where it said another."""
-    known = {name: told[name] for name in _INHERITED if told.get(name) is not None}
+    known = {name: told[name] for name in INHERITED if told.get(name) is not None}
     if "pretrain" in known and "method" in labels:
         known.setdefault("continued", False)  # a pre-training that went on says so
     for name, value in known.items():
