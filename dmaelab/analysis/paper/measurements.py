@@ -99,7 +99,8 @@ def _measure(log: Log, labels: dict[str, Any], needs: Sequence[str], radii: Sequ
     if missing := [name for name in (*needs, *SETTINGS) if name not in labels]:
         example = " ".join(f"{name}=..." for name in missing)
         raise UserError(f"{log.path} does not say its {', '.join(missing)}: add --label {log.path} {example}")
-    cap, largest, asked = _cap(log, labels), float(log.radius.max()), sampled_for(log)
+    cap, largest = _cap(log, labels), float(log.radius.max())
+    counts, asked = certified_counts(log, radii), sampled_for(log)
     return Measurement(
         log=log,
         labels=labels,
@@ -107,7 +108,7 @@ def _measure(log: Log, labels: dict[str, Any], needs: Sequence[str], radii: Sequ
         setting=_setting(log, labels),
         cap=cap,
         too_large=largest if largest > cap * _ROUNDING else None,
-        counts=tuple(certified_counts(log, radii).tolist()),
+        counts=tuple(counts.tolist()),
         sampled=tuple(asked is None or radius in asked for radius in radii),
     )
 
@@ -117,8 +118,8 @@ def _cap(log: Log, labels: Mapping[str, Any]) -> float:
 
     For Gaussian noise the radius is sigma Phi^-1(alpha^(1/n)) (Cohen et al., 2019).
     """
-    p_lower = clopper_pearson_lower(labels["n"], labels["n"], labels["alpha"])
-    return geometry_of(log).radius_as_sampled(labels["eval_sigma"], log.identity.get("tau", 0.0), p_lower)
+    n, alpha, tau = labels["n"], labels["alpha"], log.identity.get("tau", 0.0)
+    return geometry_of(log).radius_as_sampled(labels["eval_sigma"], tau, clopper_pearson_lower(n, n, alpha))
 
 
 def _setting(log: Log, labels: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,10 +107,10 @@ def measured_rows(
         pairs = product(sharing.get(keys[base], ()), sharing.get(key, ())) if base is not None else ()
         for other, one in pairs:
             check_alike(other, one, f"a gap of table {spec.number} is between {other.log.path} and {one.log.path}")
-    leads = leading_cells(spec, [dict(key) for key in keys])
+    facts = [dict(key) for key in keys]
     return [
-        Row(lead, entries, base, dict(key), tuple(sharing.get(key, ())))
-        for key, lead, entries, base in zip(keys, leads, cells, bases, strict=True)
+        Row(lead, entries, base, known, tuple(sharing.get(key, ())))
+        for key, known, lead, entries, base in zip(keys, facts, leading_cells(spec, facts), cells, bases, strict=True)
     ]
 
 

@@ -1,7 +1,6 @@
 """The tables of the paper from certification logs, in its layout: text, Markdown, LaTeX, CSV or JSON.
 
-The files of this folder are in the order of the data: ``measurements`` (logs that a table takes), ``rows``, ``notes``,
-and this one, which lays rows out. ``specs`` says what each table is, ``published`` what the paper prints in it.
+:func:`paper_table` leads logs through the files of this folder: measurements, rows, notes. Then it lays the rows out.
 """
 
 import json
