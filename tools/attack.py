@@ -39,13 +39,13 @@ def main() -> None:
     args = parser.parse_intermixed_args()
 
     from dmaelab.attacks.pgd import PGD
-    from dmaelab.engine.attack import describe, run_attack
+    from dmaelab.engine.attack import report_lines, run_attack
     from dmaelab.engine.certification import certification_config
 
     cfg = certification_config(args.source, args.overrides)
     attack = PGD(args.steps, args.restarts, args.samples)
     report, path = run_attack(cfg, images=args.images, scale=args.scale, attack=attack, n=args.n, seed=args.seed)
-    print("\n".join(describe(report)))
+    print("\n".join(report_lines(report)))
     print(f"report: {path}")
     if not report.sound:
         sys.exit(1)

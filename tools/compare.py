@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dmaelab.analysis.compare import align, compare, describe, different_settings, image_rows
+from dmaelab.analysis.compare import align, compare, comparison_text, different_settings, image_rows
 from dmaelab.analysis.views import in_norm, parse_shape, two_sided
 from dmaelab.records.readers import Log, read_one_log
 from dmaelab.stats.geometry import NORMS
@@ -55,7 +55,7 @@ def main() -> None:
     if different := different_settings(a, b):
         warnings.warn(f"the difference is not the models' alone: {'; '.join(different)}", stacklevel=1)
     comparison = compare(a, b, args.radii)
-    print(describe(comparison, args.images))
+    print(comparison_text(comparison, args.images))
     if args.output:
         headers, rows = image_rows(comparison)
         write_text(args.output, "".join("\t".join(cells) + "\n" for cells in [headers, *rows]))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dmaelab.analysis.labels import label_logs
+from dmaelab.analysis.log_labels import label_logs
 from dmaelab.analysis.paper.tables import NUMBERS, paper_table
 from dmaelab.analysis.tables import FORMATS, labelled_logs, make_table
 from dmaelab.analysis.views import parse_shape, two_sided

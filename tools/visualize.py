@@ -47,13 +47,14 @@ def main() -> None:
 
 
 def _reconstruct(args: argparse.Namespace) -> None:
-    from dmaelab.launch.report import describe_reconstruction
+    from dmaelab.pictures.reconstructions import draw_reconstructions
 
-    print("\n".join(describe_reconstruction(args.run, args.output or args.run / "reconstruction.png", args.weights)))
+    picture = args.output or args.run / "reconstruction.png"
+    print("\n".join(draw_reconstructions(args.run, picture, args.weights)))
 
 
 def _curves(args: argparse.Namespace) -> None:
-    from dmaelab.analysis.plots import plot_certified_accuracy
+    from dmaelab.analysis.figures import plot_certified_accuracy
     from dmaelab.analysis.tables import labelled_logs
 
     plot_certified_accuracy(labelled_logs(args.logs, args.labels), args.output, args.title)
@@ -62,7 +63,7 @@ def _curves(args: argparse.Namespace) -> None:
 
 def _compare(args: argparse.Namespace) -> None:
     from dmaelab.analysis.compare import align
-    from dmaelab.analysis.scatter import plot_radii
+    from dmaelab.analysis.figures import plot_radii
     from dmaelab.analysis.tables import default_label
     from dmaelab.records.readers import read_one_log
 

@@ -1,4 +1,4 @@
-"""Two logs on the same images: certified accuracy, average certified radius, and who gains and who loses."""
+"""Two logs on the same images: certified accuracy, average certified radius, and which images gain and lose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from dmaelab.utils.differences import differences
 from dmaelab.utils.errors import UserError
 
 SETTINGS = ("n", "alpha", "sigma", "certifier", "corruption", "precision")
-"""What two certifications should have in common, so that a difference is the models'."""
+"""What two certifications should share. Otherwise their difference does not come from the models alone."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two logs of the same images differ in.
+    """How two logs of the same images differ.
 
     Attributes:
         a: the first log.
@@ -131,8 +131,8 @@ def different_settings(a: Log, b: Log) -> list[str]:
     return [difference.between("in A", "in B") for difference in found]
 
 
-def describe(comparison: Comparison, images: int = 0) -> str:
-    """Return the comparison as text: a table over the radii, what it means, and the images that change most.
+def comparison_text(comparison: Comparison, images: int = 0) -> str:
+    """Return the comparison as text: a table over the radii, the average radii, and the images that change most.
 
     Args:
         comparison: of two logs.

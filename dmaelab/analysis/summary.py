@@ -146,12 +146,16 @@ def decimals(norm: str) -> int:
 
 
 def _abstain(log: Log) -> float | None:
-    """An image that was skipped because its class is wrong might have abstained: then nobody knows the share."""
+    """Return the share of abstentions; None where it is unknown.
+
+    It is unknown if images were skipped because their selected class was wrong: they might have abstained.
+    """
     asked = sampled_for(log)
     unknown = skipped(log).any() or (log.prediction < -1).any() or (asked is not None and 0.0 not in asked)
     return None if unknown else float((log.prediction == -1).mean())
 
 
 def _samples(log: Log) -> float | None:
+    """Return the mean number of noisy samples per image; None where the log has no such column."""
     column = log.extra.get("samples")
     return None if column is None or not np.issubdtype(column.dtype, np.number) else float(column.mean())

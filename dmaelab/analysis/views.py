@@ -1,4 +1,4 @@
-"""Other readings of one log, as logs themselves: the two-sided radius, or the radii in another norm."""
+"""One log with other radii, again as a log: the two-sided radii, or the radii in another norm."""
 
 import re
 from collections.abc import Sequence

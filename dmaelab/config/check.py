@@ -5,7 +5,7 @@ from typing import Any
 
 from dmaelab.config.plain import nodes, plain, resolve
 from dmaelab.config.targets import Signature, join, load_plugins, signature_for, signature_of
-from dmaelab.config.typecheck import describe, fits, kind_of
+from dmaelab.config.typecheck import fits, kind_of, type_in_words
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
 _SPECIAL = ("_target_", "_partial_")
@@ -22,8 +22,8 @@ def check(
 
     Args:
         cfg: the config. Its ``plugins`` are imported first.
-        sections: name of a plain section -> dataclass or function; the section's keys and values
-            are checked against it as arguments are, also when the section is missing.
+        sections: name of a plain section -> dataclass, function or ``inspect.Signature``; the section's keys
+            and values are checked against it as arguments are, also when the section is missing.
         allowed: the names of all sections that there may be, besides ``plugins`` and those of
             ``sections``; None allows any name if ``sections`` is None too.
         extra: key path of a node -> names of the arguments that the program will give to
@@ -82,5 +82,5 @@ def _check_value(path: str, value: Any, signature: Signature, parameter: Any) ->
     if value is None and parameter.default is None:  # the old way to say Optional
         return
     if not fits(value, parameter.annotation):
-        expected = describe(parameter.annotation)
+        expected = type_in_words(parameter.annotation)
         raise ConfigError(f"{path}: {signature.label} expects {expected}, got {value!r} ({kind_of(value)})")

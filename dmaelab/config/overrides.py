@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dmaelab.config.plain import plain, to_config
 from dmaelab.config.targets import Signature, signature_for, signature_of
-from dmaelab.config.typecheck import describe, fits, kind_of
+from dmaelab.config.typecheck import fits, kind_of, type_in_words
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
@@ -30,7 +30,7 @@ def apply_overrides(cfg: Any, overrides: Sequence[str], *, sections: dict[str, A
         overrides: ``key.path=value`` (the key must exist, or be an argument of its target or section;
             list items by index; a dict replaces its section), ``+key.path=value`` (the key must not
             exist, its parent must), ``~key.path``.
-        sections: section name -> dataclass or function whose annotations hold there, as for ``check``.
+        sections: section name -> dataclass, function or signature whose annotations hold there, as for ``check``.
 
     Raises:
         ConfigError: naming the override and the nearest right key, or the type that fits.
@@ -147,7 +147,7 @@ def _fitting(tree: Any, key: str, old: Any, raw: str, annotation: Any) -> Any:
         if fits(value, annotation) if annotation is not Any else (old is None or kind_of(value) == kind_of(old)):
             return value
     if annotation is not Any:
-        raise ConfigError(f"{key}: expects {describe(annotation)}; {raw!r} is {kind_of(parsed)}")
+        raise ConfigError(f"{key}: expects {type_in_words(annotation)}; {raw!r} is {kind_of(parsed)}")
     hint = {bool: ", write true or false", list: ", write a list such as ['a', 'b']"}.get(type(old), "")
     raise ConfigError(f"{key} is {old!r} ({kind_of(old)}); {raw!r} is {kind_of(parsed)}{hint}")
 

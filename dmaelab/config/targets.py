@@ -101,17 +101,23 @@ class Signature:
         return [name for name, parameter in self.parameters.items() if parameter.default is parameter.empty]
 
 
-def signature_of(target: Callable[..., Any], label: str) -> Signature:
-    """Return the signature of a class (its constructor) or function."""
+def signature_of(target: Callable[..., Any] | inspect.Signature, label: str) -> Signature:
+    """Return what a class (its constructor), a function or a Python signature accepts by keyword."""
+    if isinstance(target, inspect.Signature):
+        return _by_keyword(target, label)
     try:
-        parameters = inspect.signature(target, eval_str=True).parameters
+        return _by_keyword(inspect.signature(target, eval_str=True), label)
     except NameError:  # an annotation that exists for type checkers only
-        parameters = inspect.signature(target).parameters
+        return _by_keyword(inspect.signature(target), label)
     except (TypeError, ValueError):  # some built-in functions have none
         return Signature(label, {}, True)
-    by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    named = {name: parameter for name, parameter in parameters.items() if parameter.kind in by_keyword}
-    return Signature(label, named, any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()))
+
+
+def _by_keyword(signature: inspect.Signature, label: str) -> Signature:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    named = {name: parameter for name, parameter in signature.parameters.items() if parameter.kind in kinds}
+    accepts_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    return Signature(label, named, accepts_all)
 
 
 def signature_for(node: dict[str, Any], path: str) -> Signature:

@@ -53,10 +53,10 @@ def _items_fit(items: list[Any], inner: tuple[Any, ...]) -> bool:
     return len(items) == len(inner) and all(map(fits, items, inner))
 
 
-def describe(annotation: Any) -> str:
+def type_in_words(annotation: Any) -> str:
     """Return an annotation as it is written in code, unions as ``A | B``."""
     if get_origin(annotation) is Union:
-        return " | ".join(map(describe, get_args(annotation)))
+        return " | ".join(map(type_in_words, get_args(annotation)))
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     return text.replace("typing.", "").replace("NoneType", "None")
 

@@ -93,7 +93,7 @@ def run_attack(
     return report, folder / REPORT
 
 
-def describe(report: AttackReport) -> list[str]:
+def report_lines(report: AttackReport) -> list[str]:
     """Return the lines that a terminal shows: one for each image, and what follows from all."""
     head = ("image", "class", "radius", "distance", "answer", "outcome")
     rows = [(a.index, a.prediction, a.radius, a.worst.distance, a.worst.answer, a.outcome) for a in report.images]

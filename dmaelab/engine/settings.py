@@ -184,26 +184,6 @@ class CertifySettings:
         return Arithmetic(self.precision, self.channels_last, self.compile, self.cuda_graph)
 
 
-def label_section(
-    method: str | None = None,
-    pretrain: str | None = None,
-    backbone: str | None = None,
-    params: str | None = None,
-    extra_data: bool | None = None,
-    dataset: str | None = None,
-    sigma: float | tuple[float, float] | None = None,
-    epochs: int | None = None,
-    continued: bool | None = None,
-    seed: int | None = None,
-    **others: Any,
-) -> None:
-    """Describe the section ``labels`` of a training: what tables group its logs by, see docs/analysis.md.
-
-    ``pretrain``, ``epochs`` (of the pre-training) and ``continued`` come from the run that ``train.init_from`` names;
-    where that is a file they must be given.
-    """
-
-
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ConfigError(f"{name} is '{value}': choose one of {', '.join(choices)}")

@@ -12,10 +12,11 @@ from dmaelab.config import check, instantiate
 from dmaelab.config.targets import locate
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.evaluation import evaluate
-from dmaelab.engine.labels import inherit_labels
+from dmaelab.engine.inherited_labels import inherit_labels
 from dmaelab.engine.resolve import resolve
 from dmaelab.engine.run_dir import RunDirectory
-from dmaelab.engine.settings import TrainSettings, label_section
+from dmaelab.engine.settings import TrainSettings
+from dmaelab.records.labels import CONFIG_SECTION
 from dmaelab.utils.distributed import barrier, is_main, pick_device
 from dmaelab.utils.errors import ConfigError
 from dmaelab.utils.logs import setup_logging
@@ -40,7 +41,7 @@ class DataSettings:
     augment: Sequence = ()
 
 
-SECTIONS = {"train": TrainSettings, "data": DataSettings, "labels": label_section}
+SECTIONS = {"train": TrainSettings, "data": DataSettings, "labels": CONFIG_SECTION}
 _NODES = ("model", "optimizer", "schedule")
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from dmaelab.analysis.paper.tables import NUMBERS
 from dmaelab.config import check, instantiate, load_plugins, open_config
 from dmaelab.engine import certification, training
-from dmaelab.engine.labels import other_labels
+from dmaelab.engine.inherited_labels import other_labels
 from dmaelab.engine.run_dir import RunDirectory, weights_of
 from dmaelab.launch.distributed import in_processes, process_group
 from dmaelab.launch.shards import STOPPED, certify_in_processes, default_processes

@@ -3,20 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dmaelab.analysis.compare import align, compare, describe
+from dmaelab.analysis.compare import align, compare, comparison_text
+from dmaelab.analysis.figures import plot_certified_accuracy
 from dmaelab.analysis.paper.tables import paper_table
-from dmaelab.analysis.plots import plot_certified_accuracy
 from dmaelab.analysis.tables import make_table
-from dmaelab.config import instantiate
-from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.launch.pipeline import Pipeline
-from dmaelab.modeling import DenoisingMAE
-from dmaelab.pictures.denoising import denoising_report
-from dmaelab.pictures.reconstructions import reconstruction_grid
+from dmaelab.pictures.reconstructions import draw_reconstructions
 from dmaelab.records.readers import Log, read_log
-from dmaelab.utils.distributed import pick_device
-from dmaelab.utils.errors import UserError
-from dmaelab.utils.files import write_json, write_text
+from dmaelab.utils.files import write_text
 
 
 def write_report(pipeline: Pipeline) -> str:
@@ -40,7 +34,7 @@ def write_report(pipeline: Pipeline) -> str:
         write_text(out / "comparisons.txt", text + "\n")
         lines += ["", text, ""]
     for name in settings.pictures:
-        lines += describe_reconstruction(pipeline.run_of(name), out / f"reconstruction_{name}.png")
+        lines += draw_reconstructions(pipeline.run_of(name), out / f"reconstruction_{name}.png")
     return "\n".join([*lines, settings.note] if settings.note else lines)
 
 
@@ -55,32 +49,4 @@ def paper_tables(number: int, logs: Sequence[Log], out: Path, radii: Sequence[fl
 
 def _comparison(a: tuple[str, Log], b: tuple[str, Log], radii: Sequence[float]) -> str:
     pair = align(a[1], b[1])
-    return f"A is {a[0]}, B is {b[0]}\n{describe(compare(*pair, radii))}"
-
-
-def describe_reconstruction(run: Path, picture: Path, weights: str = "final") -> list[str]:
-    """Draw the reconstructions of a pre-training run; return lines that name the picture and its errors."""
-    if picture.suffix.lower() != ".png":
-        raise UserError(f"{picture}: a picture of reconstructions is a PNG, let its name end in .png")
-    directory = RunDirectory(run)
-    cfg = directory.config
-    device = pick_device("auto")
-    model = directory.model(weights, device)
-    if not isinstance(model, DenoisingMAE):
-        raise UserError(f"{run} trained a {type(model).__name__}, which reconstructs nothing: name a pre-training run")
-    test_set = instantiate(cfg.data.test)
-    reconstruction_grid(model, test_set, picture)
-    lines = [f"reconstructions: {picture}"]
-    if not model.norm_pix and model.corruption is not None:
-        errors = denoising_report(model, instantiate(cfg.data.train), test_set, device)
-        write_json(picture.with_suffix(".json"), errors)
-        baseline = min(errors["noisy"], errors["mean_image"])
-        lines.append(
-            f"  mean squared error on held-out images: {errors['reconstruction']:.4f} from noisy, masked input;"
-            f" noisy image {errors['noisy']:.4f}, training-mean image {errors['mean_image']:.4f}"
-            f" ({errors['reconstruction'] / baseline:.2f}x the smaller)"
-        )
-        lines.append(
-            f"  on visible patches {errors['visible']:.4f}; clipped noisy image {errors['visible_noisy_clipped']:.4f}"
-        )
-    return lines
+    return f"A is {a[0]}, B is {b[0]}\n{comparison_text(compare(*pair, radii))}"

@@ -1,1 +1,1 @@
-"""Pictures of what a pre-training learned, and the errors of its reconstructions."""
+"""What a pre-training run reconstructs: pictures, and mean squared errors."""

@@ -1,11 +1,11 @@
-"""How well an autoencoder denoises: its error beside the errors of not trying."""
+"""How well an autoencoder denoises: its error beside the errors of trivial answers."""
 
 import torch
 from torch import Tensor
 
 from dmaelab.corruptions import Corruption
 from dmaelab.data import Batch, Dataset, build_test_loader, make_batch
-from dmaelab.modeling import DenoisingMAE
+from dmaelab.modeling import DenoisingMAE, PatchEncoder
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
@@ -14,14 +14,16 @@ from dmaelab.utils.random import Draw
 def denoising_report(
     model: DenoisingMAE, train_set: Dataset, test_set: Dataset, device: torch.device, seed: int = 0
 ) -> dict[str, float]:
-    """Return mean squared errors in [0,1] pixel units over all of ``test_set``.
+    """Return mean squared errors to the clean images, in [0,1] pixel units, over all of ``test_set``.
 
-    The model sees noisy images with the patches hidden that its own mask ratio asks for.
+    The model sees noisy images in which patches are hidden at its own mask ratio.
 
     Returns:
-        ``reconstruction``: of the model, over all pixels; ``noisy``: of the noisy image, unclamped;
-        ``mean_image``: of the mean of ``train_set``; ``visible``: of the model on visible patches;
-        ``visible_noisy_clipped``: of the noisy image, clipped to [0,1], on visible patches.
+        ``reconstruction``: of the model, over all pixels.
+        ``noisy``: of the noisy image, not clipped.
+        ``mean_image``: of the mean image of ``train_set``.
+        ``visible``: of the model, over the pixels of visible patches.
+        ``visible_noisy_clipped``: of the noisy image, clipped to [0,1], over the same pixels.
 
     Raises:
         UserError: the model predicts normalised patches, from which no pixels can be made, or has no corruption.
@@ -42,14 +44,19 @@ def denoising_report(
     return {name: float(total) / count for name, total in sums.items()}
 
 
+def hidden_pixels(mask: Tensor, encoder: PatchEncoder) -> Tensor:
+    """Return a mask of patches [N,L] as one of pixels [N,1,S,S], both float: 1 where hidden, 0 where visible."""
+    grid, size = encoder.grid, encoder.patch_size
+    return mask.view(-1, 1, grid, grid).repeat_interleave(size, 2).repeat_interleave(size, 3)
+
+
 def _errors(model: DenoisingMAE, corruption: Corruption, batch: Batch, mean_image: Tensor) -> dict[str, Tensor]:
+    """Return the errors of :func:`denoising_report` for one batch, each a scalar."""
     noise = corruption(batch.images, batch.draw.child("corruption")).images - batch.images
     scores = batch.draw.child("mask").uniform((len(batch.images), model.encoder.grid**2))
     result = model.reconstruct(batch.images, noise=noise, mask_noise=scores)
     clean = model.preprocess.resize(batch.images)
-    size = model.encoder.patch_size
-    visible = (1 - result.mask).view(-1, 1, model.encoder.grid, model.encoder.grid)
-    visible = visible.repeat_interleave(size, 2).repeat_interleave(size, 3)
+    visible = 1 - hidden_pixels(result.mask, model.encoder)
     share = visible.mean()
     error = (model.pixels(result) - clean).square()
     return {
@@ -62,6 +69,7 @@ def _errors(model: DenoisingMAE, corruption: Corruption, batch: Batch, mean_imag
 
 
 def _mean_image(model: DenoisingMAE, dataset: Dataset, device: torch.device) -> Tensor:
+    """Return the mean image [C,S,S] of a data set at the size of the model's input, summed in float64."""
     total = torch.zeros((), dtype=torch.float64, device=device)
     for samples in build_test_loader(dataset, range(len(dataset)), batch_size=1024):
         images = make_batch(samples, device, Draw(0, "eval", device=device), progress=1.0).images

@@ -1,18 +1,65 @@
-"""The paper's Figure 2 as one PNG: original, noisy, noisy and masked, reconstruction."""
+"""What a pre-training run reconstructs: the paper's Figure 2 as one PNG, and the errors in numbers."""
 
 import os
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from dmaelab.config import instantiate
 from dmaelab.data import Dataset, build_test_loader, select_indices, to_float
+from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.modeling import DenoisingMAE
-from dmaelab.utils.files import atomic_write
+from dmaelab.pictures.denoising import denoising_report, hidden_pixels
+from dmaelab.utils.distributed import pick_device
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.files import atomic_write, write_json
 from dmaelab.utils.random import Draw
 
 COLUMNS = ("original", "noisy", "noisy + masked", "reconstruction")
 _GAP = 4  # pixels between pictures
 _HEADER = 22  # pixels above the first row, for the names of the columns
+
+
+def draw_reconstructions(run: Path, picture: Path, weights: str = "final") -> list[str]:
+    """Draw reconstructions of a pre-training run; return the lines to print: the picture's path and the errors.
+
+    The errors are also written to a JSON file beside the picture. There are none for a model without noise, and none
+    for one that predicts normalised patches.
+
+    Args:
+        run: run directory of the pre-training.
+        picture: path of the PNG.
+        weights: ``"final"``, ``"best"``, or a checkpoint file.
+
+    Raises:
+        UserError: the picture's name does not end in .png, or the run is no pre-training.
+    """
+    if picture.suffix.lower() != ".png":
+        raise UserError(f"{picture}: a picture of reconstructions is a PNG, let its name end in .png")
+    directory, device = RunDirectory(run), pick_device("auto")
+    cfg, model = directory.config, directory.model(weights, device)
+    if not isinstance(model, DenoisingMAE):
+        raise UserError(f"{run} trained a {type(model).__name__}, which reconstructs nothing: name a pre-training run")
+    test_set = instantiate(cfg.data.test)
+    reconstruction_grid(model, test_set, picture)
+    lines = [f"reconstructions: {picture}"]
+    if not model.norm_pix and model.corruption is not None:
+        errors = denoising_report(model, instantiate(cfg.data.train), test_set, device)
+        write_json(picture.with_suffix(".json"), errors)
+        lines += _error_lines(errors)
+    return lines
+
+
+def _error_lines(errors: dict[str, float]) -> list[str]:
+    """Return the errors of :func:`denoising_report` as lines of text."""
+    baseline = min(errors["noisy"], errors["mean_image"])
+    return [
+        f"  mean squared error on held-out images: {errors['reconstruction']:.4f} from noisy, masked input;"
+        f" noisy image {errors['noisy']:.4f}, training-mean image {errors['mean_image']:.4f}"
+        f" ({errors['reconstruction'] / baseline:.2f}x the smaller)",
+        f"  on visible patches {errors['visible']:.4f}; clipped noisy image {errors['visible_noisy_clipped']:.4f}",
+    ]
 
 
 @torch.no_grad()
@@ -39,10 +86,8 @@ def reconstruction_grid(
     noisy = images if model.corruption is None else model.corruption(images, draw.child("corruption")).images
     scores = draw.child("mask").uniform((len(images), model.encoder.grid**2))
     result = model.reconstruct(images, noise=noisy - images, mask_noise=scores)
-
-    grid, size = model.encoder.grid, model.encoder.patch_size
-    mask = result.mask.view(-1, 1, grid, grid).repeat_interleave(size, 2).repeat_interleave(size, 3)
-    masked = torch.where(mask > 0, torch.full_like(result.noisy, 0.5), result.noisy)
+    hidden = hidden_pixels(result.mask, model.encoder)
+    masked = torch.where(hidden > 0, torch.full_like(result.noisy, 0.5), result.noisy)
     columns = torch.stack([model.preprocess.resize(images), result.noisy, masked, model.pixels(result)], dim=1)
     _write(columns.clamp(0, 1).cpu(), path)
 

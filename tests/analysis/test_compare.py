@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dmaelab.analysis.compare import align, compare, describe, different_settings, image_rows
+from dmaelab.analysis.compare import align, compare, comparison_text, different_settings, image_rows
 from dmaelab.analysis.views import in_norm, two_sided
 from dmaelab.records.readers import read_log
 from dmaelab.utils.errors import UserError
@@ -69,25 +69,25 @@ def test_radii_go_as_far_as_any_log(pair):
 
 def test_text_of_a_comparison(pair):
     comparison = compare(*align(*pair))
-    text = describe(comparison, images=10)
+    text = comparison_text(comparison, images=10)
     assert text.splitlines()[:2] == ["A: a.tsv", "B: b.tsv"]
     assert "ACR: A 0.320, B 0.300, B - A -0.020 [" in text
     assert "certified radius (l2) of 5 images: 2 larger in B, 1 larger in A, 2 equal" in text
     assert "not corrected for their number (4)" in text
-    assert "not corrected" not in describe(compare(*align(*pair), radii=(0.5,)))
+    assert "not corrected" not in comparison_text(compare(*align(*pair), radii=(0.5,)))
     gains, losses = text.split("largest gains of B (2):\n")[1].split("largest losses of B (1):\n")
     assert [line.split()[0] for line in gains.splitlines()[2:4]] == ["0", "10"]
     assert losses.splitlines()[2].split() == ["20", "2", "2", "0.800", "1", "-1", "0.000", "0", "-0.800"]
-    assert "largest" not in describe(comparison)
-    assert "largest gains of B (1)" in describe(comparison, images=1)
+    assert "largest" not in comparison_text(comparison)
+    assert "largest gains of B (1)" in comparison_text(comparison, images=1)
     with pytest.raises(UserError, match="--images is -1"):
-        describe(comparison, images=-1)
+        comparison_text(comparison, images=-1)
 
 
 def test_text_names_the_kind_of_radius(make_log):
     log = two_sided(make_log((0, 0, 0.3), (0, 0, 0.4), top=[0, 0], radius_two_sided=[1.2, 0.6]))
     log = in_norm(log, "linf", (1, 6, 6))
-    text = describe(compare(*align(log, log)))
+    text = comparison_text(compare(*align(log, log)))
     assert text.splitlines()[0] == "A: hand/made.tsv (linf from l2)"
     assert "ACR: A 0.15000, B 0.15000, B - A +0.00000" in text
     assert "certified radius (linf, two-sided) of 2 images" in text
@@ -157,13 +157,15 @@ def test_no_radius_at_all_in_either(make_log):
     assert comparison.radii == (0,)
     assert comparison.only == ((0, 1),)
     assert np.array_equal(comparison.change, [0, 0])
-    assert "0 larger in B" in describe(comparison, images=3)
+    assert "0 larger in B" in comparison_text(comparison, images=3)
 
 
 def test_radii_that_a_log_was_not_sampled_for_are_named(make_log):
     header = {"identity": {"norm": "l2", "certifier": {"name": "sequential", "radii": [0.5]}}, "context": {}}
     a, b = make_log((0, 0, 0.6), (0, 0, 0.3)), make_log((0, 0, 0.6), (0, 0, 0.9), header=header)
     words = "so lower bounds that differ by what was sampled for: "
-    assert f"{words}0.00, 0.25, the ACR and the radius of each image." in describe(compare(a, b, [0.0, 0.25, 0.5]))
-    assert f"{words}the ACR and the radius of each image." in describe(compare(b, b, [0.5]))
-    assert "lower bounds" not in describe(compare(a, a, [0.0, 0.25, 0.5]))
+    assert f"{words}0.00, 0.25, the ACR and the radius of each image." in comparison_text(
+        compare(a, b, [0.0, 0.25, 0.5])
+    )
+    assert f"{words}the ACR and the radius of each image." in comparison_text(compare(b, b, [0.5]))
+    assert "lower bounds" not in comparison_text(compare(a, a, [0.0, 0.25, 0.5]))

@@ -7,7 +7,7 @@ import torch
 
 from dmaelab.attacks.pgd import PGD
 from dmaelab.config import LazyConfig
-from dmaelab.engine.attack import describe, run_attack
+from dmaelab.engine.attack import report_lines, run_attack
 from dmaelab.engine.certification import certification_config, run_certification
 from dmaelab.records.readers import read_log
 from dmaelab.utils.errors import UserError
@@ -97,12 +97,12 @@ def test_radii_that_were_made_up_are_found_out(run):
     report, _ = run_attack(certification_config(run, QUICK), scale=4, **SHORT)
     assert report.count("changed") > report.allowed
     assert report.sound
-    assert describe(report)[-1].endswith("at 4 times the certified radius nothing is promised")
+    assert report_lines(report)[-1].endswith("at 4 times the certified radius nothing is promised")
     rewrite(folder, lambda row: {"radius_full": repr(4 * float(row["radius_full"]))})
     report, path = run_attack(certification_config(run, QUICK), **SHORT)
     assert not report.sound
     assert not json.loads(path.read_text())["sound"]
-    table, summary = describe(report)
+    table, summary = report_lines(report)
     assert table.splitlines()[0].split() == ["image", "class", "radius", "distance", "answer", "outcome"]
     assert len(table.splitlines()) == 2 + len(report.images)
     assert f"alpha allows {report.allowed} changed: the certificates are NOT sound" in summary

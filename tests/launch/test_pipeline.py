@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dmaelab.analysis.labels import relabel
+from dmaelab.analysis.log_labels import relabel
 from dmaelab.config import open_config
 from dmaelab.launch.pipeline import Pipeline
 from dmaelab.launch.report import paper_tables, write_report

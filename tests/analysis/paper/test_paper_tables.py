@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dmaelab.analysis.labels import relabel
+from dmaelab.analysis.log_labels import relabel
 from dmaelab.analysis.paper.tables import paper_table
 from dmaelab.records.readers import read_log
 from dmaelab.utils.errors import UserError

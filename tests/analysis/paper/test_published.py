@@ -2,10 +2,10 @@
 
 import pytest
 
-from dmaelab.analysis.paper.grid import gaps, ranks
 from dmaelab.analysis.paper.published import NOTES, printed_rows
 from dmaelab.analysis.paper.rows import paper_rows
 from dmaelab.analysis.paper.specs import SPECS
+from dmaelab.analysis.paper.tables import gaps, ranks
 
 TARGETS = {  # model -> percent at sigma 0.25, 0.5, 1.0
     (2, "DMAE ViT-B"): "78.1 69.6 | 73.0 64.8 57.9 47.8 | 58.0 53.3 47.1 41.7 35.4 22.5",
@@ -74,7 +74,7 @@ def test_rows_fit_their_table(number):
 
 def test_printed_marks_and_gaps_follow_from_the_figures():
     def marked(number, mark):
-        rows = paper_rows(number, SPECS[number].radii)
+        rows = paper_rows(SPECS[number], SPECS[number].radii)
         return [
             round(100 * cell.share, 1)
             for column in zip(
@@ -97,7 +97,7 @@ def test_printed_marks_and_gaps_follow_from_the_figures():
     assert marked(10, "bold") == [90.4, 81.2, 66.1, 46.3, 35.5]
 
     def differences(number, place):
-        rows = paper_rows(number, SPECS[number].radii)
+        rows = paper_rows(SPECS[number], SPECS[number].radii)
         return [None if more is None else round(100 * more, 1) for more in gaps(rows, rows[place])]
 
     assert differences(4, 5) == [4.6, 3.2, 2.3, 1.9, 1.2, 0.4]
@@ -108,4 +108,4 @@ def test_printed_marks_and_gaps_follow_from_the_figures():
 
 
 def test_radii_that_the_paper_does_not_print_are_empty():
-    assert [cell and round(cell.share, 3) for cell in paper_rows(1, [0.5, 0.75])[0].cells] == [0.49, None]
+    assert [cell and round(cell.share, 3) for cell in paper_rows(SPECS[1], [0.5, 0.75])[0].cells] == [0.49, None]

@@ -1,11 +1,11 @@
-"""Which logs share a row of a table, and which are compared by its gaps."""
+"""Which logs may share a row of a table, and which may be compared by its gaps."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from dmaelab.analysis.labels import relabel
+from dmaelab.analysis.log_labels import relabel
 from dmaelab.analysis.paper.tables import paper_table
 from dmaelab.utils.errors import UserError
 
@@ -154,63 +154,3 @@ def test_data_sets_are_those_of_labels_or_headers(measured):
     ]
     assert "data set" not in paper_table(2, named)  # a label says more than the name of a reader
     assert paper_table(2, [named[0], measured("c", [6], 1.0, **RUN)]).endswith("\nNot labelled with a data set: c.")
-
-
-def test_a_range_of_sigma_is_a_row_of_its_own(measured):
-    same = {"method": "CR", "pretrain": "DMAE", "backbone": "ViT-B"}
-    logs = [
-        measured("wide", [7], 0.25, sigma=[0, 0.75], **same),
-        measured("wide1", [9, 9, 9], 1.0, sigma=[0, 0.75], **same),
-        measured("low", [8], 0.25, sigma=0.25, **same),
-        measured("mid", [8, 6], 0.5, sigma=0.5, **same),
-    ]
-    rows = records(1, logs, radii=[0, 0.5])["rows"]
-    assert [row["Method"] for row in rows] == ["DMAE ViT-B", "DMAE ViT-B (trained at [0, 0.75])"]
-    assert [cell["share"] for row in rows for cell in row["cells"]] == [0.8, 0.6, 0.9, 0.9]
-
-
-def test_every_log_of_a_row_is_kept(measured):
-    """The one at 0.25 wins at no radius; it claims more than its settings allow, and is not the log of the labels."""
-    same = {"method": "CR", "pretrain": "DMAE", "backbone": "ViT-B"}
-    logs = [measured("low", [1, 1, 1], 0.25, **same), measured("mid", [8, 6], 0.5, **same)]
-    table = records(1, logs, radii=[0.5])
-    assert [one["path"] for one in table["rows"][0]["logs"]] == ["low", "mid"]
-    assert [one["path"] for one in table["rows"][0]["cells"][0]["logs"]] == ["mid"]
-    assert any("low (1.25, not 0.7996)" in note for note in table["notes"])
-
-
-def test_an_envelope_is_exact_where_all_its_sigmas_are(measured):
-    sampled = {"certifier": {"name": "sequential", "radii": [0.0]}}
-    logs = [measured("low", [6, 2], 0.25, identity=sampled, **RUN), measured("mid", [8, 6, 4], 0.5, **RUN)]
-    cells = records(1, logs, radii=[0, 0.5, 1])["rows"][0]["cells"]
-    assert [(cell["share"], cell["lower_bound"]) for cell in cells] == [(0.8, False), (0.6, True), (0.4, False)]
-
-
-def test_labels_that_gaps_do_not_compare_are_listed(measured):
-    mae = measured("mae", [7], pretrain="MAE", epochs=1600, params="87M", **PROBE)
-    dmae = measured("dmae", [8], pretrain="DMAE", epochs=1100, params="87M", schedule="cosine", **PROBE)
-    lines = paper_table(4, [mae, dmae]).splitlines()
-    assert "In brackets: percentage points more than with pretrain=MAE." in lines
-    assert (
-        "Compared rows also differ in epochs (1100, not 1600), schedule (cosine, not none): DMAE (sigma 0.5)." in lines
-    )
-    assert "alike" not in paper_table(9, paper=True)  # 1600 epochs of MAE and 1100 of DMAE in the paper
-
-
-@pytest.mark.parametrize("style", ["text", "markdown", "latex", "json"])
-def test_selected_weights_are_always_named(measured, style):
-    chosen = {"method": "CR", "backbone": "ViT-B", "pretrain": "DMAE", "selected_by": "acc on data.test"}
-    table = paper_table(2, [measured("a", [5], **chosen)], style=style)
-    assert "Weights selected by acc on data.test, where the certified images may have had a say" in table
-    assert "certificates: DMAE ViT-B (sigma 0.5)." in table
-
-
-@pytest.mark.parametrize("number", [1, 2, 3])
-def test_models_are_named_with_their_method(measured, number):
-    logs = [
-        measured(method, [share], method=method, pretrain="DMAE", backbone="ViT-B", continued=continued)
-        for share, (method, continued) in enumerate([("CR", False), ("probe", False), ("probe", True)], start=4)
-    ]
-    assert [row["Method"] for row in records(number, logs)["rows"]] == [
-        "DMAE ViT-B", "DMAE ViT-B (probe)", "DMAE ViT-B (probe) + continued pre-training",
-    ]  # fmt: skip

@@ -7,13 +7,12 @@ from typing import Any
 from omegaconf import DictConfig
 
 from dmaelab.engine.run_dir import RunDirectory
+from dmaelab.records.labels import INHERITED
 from dmaelab.utils.differences import Difference
 from dmaelab.utils.distributed import is_main
 from dmaelab.utils.errors import ConfigError
 
 logger = logging.getLogger("dmaelab")
-
-_INHERITED = ("pretrain", "epochs", "continued")
 
 
 def inherit_labels(cfg: DictConfig) -> DictConfig:
@@ -52,13 +51,13 @@ def other_labels(run: RunDirectory, cfg: DictConfig) -> list[Difference]:
     """
     source, there, here = cfg.train.get("init_from"), run.config.get("labels") or {}, cfg.get("labels") or {}
     own = "method" not in here if source is None else Path(source).is_file()
-    aside = () if own else (*_INHERITED, "extra_data")
+    aside = () if own else (*INHERITED, "extra_data")
     differing = [name for name, value in here.items() if value not in (None, there.get(name)) and name not in aside]
     return [Difference(name, there.get(name), here[name]) for name in differing]
 
 
 def _from_scratch(labels: DictConfig) -> None:
-    for name in _INHERITED:
+    for name in INHERITED:
         labels.pop(name, None)
     if "extra_data" in labels:
         labels.extra_data = False
@@ -66,7 +65,7 @@ def _from_scratch(labels: DictConfig) -> None:
 
 def _take(labels: DictConfig, told: Any, place: str | Path) -> None:
     """Give the labels of a config those that a run tells, with a word where it said another."""
-    known = {name: told[name] for name in _INHERITED if told.get(name) is not None}
+    known = {name: told[name] for name in INHERITED if told.get(name) is not None}
     if "pretrain" in known and "method" in labels:
         known.setdefault("continued", False)  # a pre-training that went on says so
     for name, value in known.items():

@@ -1,6 +1,7 @@
 import pytest
 
-from dmaelab.analysis.labels import label_logs, labels_of, relabel
+from dmaelab.analysis.log_labels import label_logs, relabel
+from dmaelab.records.labels import labels_of
 from dmaelab.utils.errors import UserError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmaelab.analysis import plots, scatter
+from dmaelab.analysis import figures
 from dmaelab.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -16,8 +16,8 @@ def test_png_of_many_logs(make_log, tmp_path):
     matplotlib = pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
     logs = [(f"log {k}", make_log((0, 0, 0.1 * k), (0, 0, 0.5), (0, 1, 3.0))) for k in range(9)]
     logs.append(("nothing certified", make_log((0, 1, 0.3))))
-    plots.plot_certified_accuracy(logs, tmp_path / "new" / "curves.png", title="ten logs")
-    plots.plot_certified_accuracy(logs[:3], tmp_path / "few.png")
+    figures.plot_certified_accuracy(logs, tmp_path / "new" / "curves.png", title="ten logs")
+    figures.plot_certified_accuracy(logs[:3], tmp_path / "few.png")
     pixels, few = (matplotlib.image.imread(tmp_path / name) for name in ("new/curves.png", "few.png"))
     assert few.shape[:2] == (608, 896)
     assert pixels.shape[0] > 608  # room for the legend below the curves
@@ -35,62 +35,62 @@ def texts_of(path):
 def test_svg_names_every_curve_and_the_norm(make_log, tmp_path):
     pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
     log = make_log((0, 0, 0.4), (0, 0, 0.5))
-    plots.plot_certified_accuracy([("first", log), ("second", log)], tmp_path / "same.svg")
+    figures.plot_certified_accuracy([("first", log), ("second", log)], tmp_path / "same.svg")
     assert {"first", "second", r"$\ell_2$ radius (pixels in [0, 1])"} <= set(texts_of(tmp_path / "same.svg"))
     other = make_log((0, 0, 0.4), header={"identity": {"norm": "l1"}})
-    plots.plot_certified_accuracy([("first", log), ("second", other)], tmp_path / "mixed.svg")
+    figures.plot_certified_accuracy([("first", log), ("second", other)], tmp_path / "mixed.svg")
     assert {"first (l2)", "second (l1)", "radius (pixels in [0, 1])"} <= set(texts_of(tmp_path / "mixed.svg"))
 
 
 def test_curves_of_sequential_logs_are_called_lower_bounds(make_log, tmp_path):
     pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
     identity = {"norm": "l2", "certifier": {"name": "sequential", "radii": [0.0, 0.25]}}
-    plots.plot_certified_accuracy(
+    figures.plot_certified_accuracy(
         [("seq", make_log((0, 0, 0.4), header={"identity": identity}))], tmp_path / "curve.svg"
     )
     assert "seq (lower bound, sampled for some radii)" in texts_of(tmp_path / "curve.svg")
     log = make_log((0, 0, 0.4), header={"identity": identity})
-    scatter.plot_radii(("seq", log), ("other", log), tmp_path / "radii.svg")
+    figures.plot_radii(("seq", log), ("other", log), tmp_path / "radii.svg")
     assert "A: seq (lower bound, sampled for some radii)" in texts_of(tmp_path / "radii.svg")
 
 
 def test_labels_with_dollar_signs_are_no_formulas(make_log, tmp_path):
     pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
     log = make_log((0, 0, 0.4))
-    plots.plot_certified_accuracy([(r"$\foo$", log)], tmp_path / "curve.svg", title=r"$\bar$")
-    scatter.plot_radii((r"$\foo$", log), ("b", log), tmp_path / "radii.svg")
+    figures.plot_certified_accuracy([(r"$\foo$", log)], tmp_path / "curve.svg", title=r"$\bar$")
+    figures.plot_radii((r"$\foo$", log), ("b", log), tmp_path / "radii.svg")
     assert r"$\foo$" in texts_of(tmp_path / "curve.svg")
 
 
 def test_logs_of_predict_have_no_curve(make_log, tmp_path):
     log = make_log((0, 0, 0.0), header={"identity": {"certifier": {"name": "predict"}}})
     with pytest.raises(UserError, match=r"hand/made\.tsv is a log of PREDICT: it has classes and no radii"):
-        plots.plot_certified_accuracy([("a", log)], tmp_path / "curves.png")
+        figures.plot_certified_accuracy([("a", log)], tmp_path / "curves.png")
 
 
 def test_scatter_counts_who_is_certified_by_whom(make_log, tmp_path):
     pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
     a = make_log((0, 0, 0.4), (0, 0, 0.5), (0, 1, 3.0), (0, -1, 0.0), (0, 1, 2.0))
     b = make_log((0, 0, 0.6), (0, 1, 0.5), (0, 0, 0.3), (0, -1, 0.0), (0, 1, 2.0))
-    scatter.plot_radii(("model of A", a), ("model of B", b), tmp_path / "radii.svg")
+    figures.plot_radii(("model of A", a), ("model of B", b), tmp_path / "radii.svg")
     texts = texts_of(tmp_path / "radii.svg")
     assert {"both: 1", "only A: 1", "only B: 1", "neither: 2", "larger in B: 2, larger in A: 1, equal: 2"} <= set(texts)
     assert {"A: model of A", "B: model of B"} <= set(texts)
-    scatter.plot_radii(("a", make_log((0, 1, 1.0))), ("b", make_log((0, 1, 1.0))), tmp_path / "nothing.png")
+    figures.plot_radii(("a", make_log((0, 1, 1.0))), ("b", make_log((0, 1, 1.0))), tmp_path / "nothing.png")
 
 
 def test_other_kinds_of_pictures_are_refused_before_anything_is_drawn(make_log, tmp_path):
     log = make_log((0, 0, 1.0))
     for name in ("curves.pdf", "curves", "curves.png.txt"):
         with pytest.raises(UserError, match=f"{name}: a picture's name ends in .png or .svg"):
-            plots.plot_certified_accuracy([("a", log)], tmp_path / name)
+            figures.plot_certified_accuracy([("a", log)], tmp_path / name)
         with pytest.raises(UserError, match=name):
-            scatter.plot_radii(("a", log), ("b", log), tmp_path / name)
+            figures.plot_radii(("a", log), ("b", log), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
 def test_curve_steps_down_after_each_radius_and_ends_at_its_own(make_log):
-    radii, share, low, high = plots._steps(make_log((0, 0, 0.5), (0, 0, 0.25), (0, 1, 3.0), (0, -1, 0.0)))
+    radii, share, low, high = figures._steps(make_log((0, 0, 0.5), (0, 0, 0.25), (0, 1, 3.0), (0, -1, 0.0)))
     assert radii.tolist() == [0, 0.25, 0.5, 0.5]
     assert share.tolist() == [0.5, 0.5, 0.25, 0]
     assert ((low <= share) & (share <= high)).all()
@@ -100,12 +100,12 @@ def test_without_matplotlib_one_line_says_what_to_install(make_log, tmp_path, mo
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     with pytest.raises(UserError, match=r"pip install 'dmaelab\[demo\]'"):
-        plots.plot_certified_accuracy([("a", make_log((0, 0, 1.0)))], tmp_path / "a.png")
+        figures.plot_certified_accuracy([("a", make_log((0, 0, 1.0)))], tmp_path / "a.png")
 
 
 def test_analysis_imports_neither_torch_nor_what_is_slow():
     code = (
-        "import sys, dmaelab.analysis.plots, dmaelab.analysis.scatter, dmaelab.analysis.compare,"
+        "import sys, dmaelab.analysis.figures, dmaelab.analysis.compare,"
         " dmaelab.analysis.tables\n"
         "print([name for name in ('torch', 'matplotlib', 'statsmodels', 'pandas') if name in sys.modules])"
     )

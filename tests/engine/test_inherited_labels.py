@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dmaelab.config import LazyConfig, open_config
-from dmaelab.engine.labels import inherit_labels, other_labels
+from dmaelab.engine.inherited_labels import inherit_labels, other_labels
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.subject import TrainedRun
 from dmaelab.engine.training import SECTIONS, check_training, run_training
