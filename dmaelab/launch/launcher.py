@@ -15,7 +15,8 @@ class Launcher(Protocol):
     def launch(self, job: Job) -> None:
         """Have the job done; return when it is finished.
 
-        The results lie where the config of the job says. Repeating the call after an error continues what has begun.
+        The results lie where the config of the job says. Repeating the call after an error continues a certification,
+        and a training whose job says ``resume``.
 
         Raises:
             UserError: it failed; one line says what to do, or where to read why.
