@@ -14,10 +14,11 @@ command is given again; shards may run at the same time and share one log folder
 import argparse
 import sys
 from pathlib import Path
+from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dmaelab.utils.cli import preempted_by_signals, run_main
+from dmaelab.utils.cli import run_main
 from dmaelab.utils.errors import UserError
 
 
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def _certify(args: argparse.Namespace) -> None:
-    from dmaelab.engine.certification import certification_config, run_certification
+    from dmaelab.engine.certification import certification_config
 
     cfg = certification_config(args.source, args.overrides)
     if args.dry_run:
@@ -66,17 +67,16 @@ def _certify(args: argparse.Namespace) -> None:
         return
 
     from dmaelab.analysis.tables import default_label, make_table
-    from dmaelab.launch.shards import STOPPED, certify_in_processes, default_processes
+    from dmaelab.launch.job import CertifyJob
+    from dmaelab.launch.launcher import choose_launcher
     from dmaelab.records.folders import read_folders
     from dmaelab.records.readers import read_log
     from dmaelab.utils.logs import setup_logging
 
     setup_logging()
-    if args.processes:
-        folder = certify_in_processes(cfg, default_processes() if args.processes == "auto" else _count(args.processes))
-    else:
-        with preempted_by_signals(STOPPED):
-            folder = run_certification(cfg, args.shard)
+    job = CertifyJob.of(cfg, shard=args.shard)
+    choose_launcher(_processes(args.processes or "1")).launch(job)
+    folder = job.folder
     if not read_folders([folder]).rows:
         print(f"no images in this shard; log: {folder}")
         return
@@ -132,7 +132,9 @@ def _shard(text: str) -> tuple[int, int]:
     return part, parts
 
 
-def _count(text: str) -> int:
+def _processes(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
     if not text.isdecimal():
         raise UserError(f"--processes is '{text}': give a number, or 'auto' for one per GPU")
     return int(text)

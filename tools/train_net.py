@@ -54,14 +54,11 @@ def main() -> None:
     if args.print_config or args.dry_run:
         return
 
-    from dmaelab.engine.training import run_evaluation, run_training
-    from dmaelab.launch.distributed import process_group
+    from dmaelab.launch.job import EvaluateJob, TrainJob
+    from dmaelab.launch.launcher import choose_launcher
 
-    with process_group():
-        if args.eval_only:
-            run_evaluation(cfg, args.weights)
-        else:
-            run_training(cfg, args.resume)
+    job = EvaluateJob.of(cfg, weights=args.weights) if args.eval_only else TrainJob.of(cfg, resume=args.resume)
+    choose_launcher().launch(job)
 
 
 def _debug(args: argparse.Namespace) -> list[str]:

@@ -27,10 +27,14 @@ class CheckpointFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def file(self, name: str) -> Path:
+        """Return the path of the file of a name, such as a milestone, whether it is there or not."""
+        return self.path / f"{name}.pth"
+
     def save(self, name: str, state: dict[str, Any]) -> None:
-        """Write ``<name>.pth``."""
+        """Write the file of a name."""
         if is_main():
-            save_file(self.path / f"{name}.pth", state)
+            save_file(self.file(name), state)
         barrier()
 
     def save_step(self, step: int, state: dict[str, Any], keep: int) -> None:

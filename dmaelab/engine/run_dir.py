@@ -98,7 +98,7 @@ class RunDirectory:
                     " or name a checkpoint"
                 )
             return self._final
-        named = self.checkpoints.path / f"{name}.pth"
+        named = self.checkpoints.file(name)
         return named if named.is_file() else Path(name)
 
     def model(self, weights: str, device: torch.device) -> Trainable:

@@ -1,21 +1,17 @@
-"""The process group of a job, from its environment."""
+"""The process group of a training, from the environment of its processes."""
 
 import gc
 import os
 import traceback
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib import import_module
-from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from dmaelab.utils.cli import PREEMPTED
 from dmaelab.utils.distributed import local_rank
-from dmaelab.utils.errors import Preempted, UserError
 
 
 @contextmanager
@@ -31,9 +27,8 @@ def process_group() -> Iterator[None]:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if backend == "nccl":
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
-    import_module(
-        "torch.distributed.nn"
-    )  # DDP would do so later: its default arguments keep the group of that moment for ever
+    # DDP would import this module later. Its default arguments keep the group of the moment of import for ever.
+    import_module("torch.distributed.nn")
     dist.init_process_group(backend, timeout=timedelta(minutes=30))
     try:
         yield
@@ -45,33 +40,3 @@ def process_group() -> Iterator[None]:
         # thread that still frees a tensor aborts the process, now and then: they have to end here.
         gc.collect()
         dist.destroy_process_group()
-
-
-def in_processes(entry: Callable[..., None], *args: Any, count: int) -> None:
-    """Call ``entry(*args)`` in so many processes of this machine, each of which may join :func:`process_group`; wait
-    for all.
-
-    torchrun's launcher: when one fails, or a signal comes, the others are asked to end.
-
-    Raises:
-        UserError: a process failed; its own line says why.
-        Preempted: a signal came, and the processes have saved their state.
-    """
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0", max_restarts=0, start_method="spawn",
-    )  # fmt: skip
-    stopped = "stopped by a signal; the state is saved: continue with the same command"
-    try:
-        elastic_launch(config, entry)(*args)
-    except SignalException:
-        raise Preempted(stopped) from None
-    except ChildFailedError as error:
-        if any(failure.exitcode == PREEMPTED for failure in error.failures.values()):
-            raise Preempted(stopped) from None
-        failed = ", ".join(map(str, sorted(error.failures)))
-        raise UserError(f"processes {failed} of {count} failed, see above") from None

@@ -7,18 +7,21 @@ from dmaelab.analysis.compare import align, compare, comparison_text
 from dmaelab.analysis.figures import plot_certified_accuracy
 from dmaelab.analysis.paper.tables import paper_table
 from dmaelab.analysis.tables import make_table
-from dmaelab.launch.pipeline import Pipeline
+from dmaelab.launch.plan import Plan
 from dmaelab.pictures.reconstructions import draw_reconstructions
 from dmaelab.records.readers import Log, read_log
 from dmaelab.utils.files import write_text
 
 
-def write_report(pipeline: Pipeline) -> str:
-    """Write tables, ``curves.png``, comparisons and pictures to ``<out_dir>/<report>``; return the text to print."""
-    settings, out = pipeline.settings, pipeline.out / pipeline.settings.report
-    title = f"A trial on generated images. {settings.title}" if pipeline.debug else settings.title
+def write_report(plan: Plan) -> str:
+    """Write tables, ``curves.png``, comparisons and pictures to ``<out_dir>/<report>``; return the text to print.
+
+    The stages of the plan have been run.
+    """
+    settings, out = plan.settings, plan.out / plan.settings.report
+    title = f"A trial on generated images. {settings.title}" if plan.debug else settings.title
     lines = [title] if title else []
-    logs = [(label, read_log(folder)) for label, folder in pipeline.logs()]
+    logs = [(label, read_log(folder)) for label, folder in plan.logs()]
     if logs:
         write_text(out / "table.md", make_table(logs, "markdown", settings.radii, intervals=True) + "\n")
         write_text(out / "table.json", make_table(logs, "json", settings.radii) + "\n")
@@ -29,12 +32,12 @@ def write_report(pipeline: Pipeline) -> str:
     for number in settings.tables:
         lines += ["", paper_tables(number, [log for _, log in logs], out, settings.table_radii)]
     if settings.compare:
-        stages = dict(zip([stage.name for stage in pipeline.stages if stage.certify], logs, strict=True))
+        stages = dict(zip(plan.certifications(), logs, strict=True))
         text = "\n\n".join(_comparison(stages[a], stages[b], settings.radii) for a, b in settings.compare)
         write_text(out / "comparisons.txt", text + "\n")
         lines += ["", text, ""]
     for name in settings.pictures:
-        lines += draw_reconstructions(pipeline.run_of(name), out / f"reconstruction_{name}.png")
+        lines += draw_reconstructions(plan.run_of(name), out / f"reconstruction_{name}.png")
     return "\n".join([*lines, settings.note] if settings.note else lines)
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from dmaelab.engine import certification
-from dmaelab.utils.errors import ConfigError
+from dmaelab.utils.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,22 @@ class PipelineSettings:
             raise ConfigError(f"pipeline.seeds is {self.seeds}: it must be at least 1")
         if self.processes != "auto" and (isinstance(self.processes, str) or self.processes < 1):
             raise ConfigError(f"pipeline.processes is {self.processes!r}: give a number of processes, or 'auto'")
+
+
+def read_stages(nodes: Sequence[dict[str, Any]]) -> list[Stage]:
+    """Return the stages of the section ``stages``, a dict for each.
+
+    Raises:
+        ConfigError: a key that a stage does not have, or a stage without a name.
+    """
+    known = list(Stage.__dataclass_fields__)
+    for number, node in enumerate(nodes):
+        for key in node:
+            if key not in known:
+                raise ConfigError(f"stages.{number}.{key}: a stage has no key '{key}'{did_you_mean(key, known)}")
+        if "name" not in node:
+            raise ConfigError(f"stages.{number}: a stage needs a name")
+    return [Stage(**node) for node in nodes]
 
 
 def repeated(stages: Sequence[Stage], seeds: int) -> list[Stage]:

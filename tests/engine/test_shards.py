@@ -1,20 +1,15 @@
-"""The command line of certification as a user types it: processes, merging, verifying, a module of one's own."""
+"""The command line of certification as a user types it: merging, verifying, a module of one's own."""
 
-import fcntl
-import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from dmaelab.engine import certification_config, run_certification
-from dmaelab.launch.shards import certify_in_processes
 from dmaelab.records.folders import read_folders, read_header
-from dmaelab.records.log import is_locked
 from dmaelab.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -51,96 +46,12 @@ def rows(*folders):
     return {index: cells[:place] + cells[place + 1 :] for index, cells in table.rows.items()}
 
 
-@pytest.mark.slow
-def test_one_command_certifies_in_many_processes(run):
-    """The same log as one process; a process that cannot write its shard fails alone, and the command again does the
-    rest.
-    """
-    folder = run_certification(certification_config(run, [*QUICK, "certify.name=one"]), progress=False)
-    output = tool(run, *QUICK, "certify.name=two", "--processes", "2")
-    assert "12" in output
-    assert "log: " in output
-    assert sorted(path.name for path in (run / "certify/two").glob("shard-*")) == [
-        "shard-000-of-002.tsv",
-        "shard-001-of-002.tsv",
-    ]
-    assert rows(run / "certify/two") == rows(folder)
-    assert f"{run}/certify/two: all 12 rows follow from their counts" in tool("--verify", run / "certify/two")
-
-
-@pytest.mark.slow
-def test_a_process_that_fails_is_named_and_leaves_the_others(run):
-    held = run / "certify/log/shard-001-of-002.tsv"
-    cfg = certification_config(run, [*QUICK, "certify.name=log"])
-    run_certification(cfg, (0, 2), progress=False)
-    with held.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # as if another process were writing this shard
-        with pytest.raises(UserError, match="shards 1 of 2 failed, see above; repeat the command"):
-            certify_in_processes(cfg, 2, progress=False)
-    assert len(rows(held.parent)) == 6
-    assert len(rows(certify_in_processes(cfg, 2, progress=False))) == 12
-
-
 def test_commands_about_processes_and_shards(run):
     quick = [run, *QUICK]
     assert "--processes is 'many': give a number, or 'auto'" in tool(*quick, "--processes", "many", status=2)
-    assert "0 processes cannot certify" in tool(*quick, "--processes", "0", status=2)
+    assert "0 processes cannot do any work" in tool(*quick, "--processes", "0", status=2)
     assert "the config is fine" in tool(*quick, "--processes", "2", "--dry-run")
     assert "no images in this shard; log: " in tool(*quick, "--shard", "45/50")
-
-
-@pytest.mark.slow
-def test_children_end_with_a_parent_that_was_killed(run, tmp_path):
-    """Else they would go on, and keep the files of their shards locked."""
-    code = (
-        "import sys\nfrom dmaelab.engine import certification_config\nfrom dmaelab.launch.shards import"
-        " certify_in_processes\n"
-        "if __name__ == '__main__':\n    certify_in_processes(certification_config(sys.argv[1], sys.argv[2:]), 2,"
-        " progress=False)\n"
-    )
-    script = tmp_path / "parent.py"
-    script.write_text(code)
-    slow = [*QUICK, "certifier.n=1000000", "certifier.mode=radius", "certify.name=long"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    parent = subprocess.Popen([sys.executable, script, run, *slow], env=environment)
-    shards = [run / f"certify/long/shard-00{part}-of-002.tsv" for part in (0, 1)]
-    try:
-        wait_for(lambda: all(shard.exists() and is_locked(shard) for shard in shards))
-    finally:
-        parent.kill()
-        parent.wait()
-    wait_for(lambda: not any(is_locked(shard) for shard in shards))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["--processes", "2"]])
-def test_a_signal_stops_it_with_a_word_and_leaves_whole_rows(run, options):
-    command = [
-        sys.executable,
-        str(ROOT / "tools/certify.py"),
-        str(run),
-        *QUICK,
-        "certifier.n=200000",
-        "certifier.mode=radius",
-        *options,
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    folder = run / "certify/default"
-    wait_for(lambda: (folder / "header.json").exists() and rows(folder))
-    process.terminate()
-    assert (
-        "stopped by a signal; finished images are in the log: continue with the same command"
-        in process.communicate(timeout=60)[1]
-    )
-    assert process.returncode == 75
-    assert 0 < len(rows(folder)) < 12
-
-
-def wait_for(condition, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):

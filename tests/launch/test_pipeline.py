@@ -2,17 +2,16 @@
 
 import json
 import logging
-from types import SimpleNamespace
+import shutil
+from dataclasses import replace
 
 import pytest
 
-from dmaelab.analysis.log_labels import relabel
 from dmaelab.config import open_config
 from dmaelab.launch.pipeline import Pipeline
-from dmaelab.launch.report import paper_tables, write_report
+from dmaelab.launch.report import write_report
 from dmaelab.launch.stages import PipelineSettings
-from dmaelab.records.readers import read_log
-from dmaelab.utils.errors import ConfigError
+from dmaelab.utils.errors import ConfigError, UserError
 
 SMALL = ["train.max_iter=5", "train.batch_size=32", "train.device=cpu", "train.eval_images=20"]
 QUICK = [
@@ -58,52 +57,98 @@ def test_the_main_job_end_to_end_and_again(tmp_path, caplog):
     assert f"removing {tmp_path / 'scratch/certify/certify_scratch'}" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        (
-            "stages.1.init_from=pretran",
-            r"stages.1.init_from: there is no earlier training stage 'pretran' \(did you mean 'pretrain'\?\)",
-        ),
-        ("stages.4.certify=certify_rs", r"no earlier training stage 'certify_rs'"),
-        ("stages.2.name=rs", r"two stages are called 'rs'"),
-        ("stages.0.config=digits/pretran", r"no config 'digits/pretran' \(did you mean 'digits/pretrain'\?\)"),
-        ("+stages.0.overides=[]", r"a stage has no key 'overides' \(did you mean 'overrides'\?\)"),
-        (
-            "+stages.0.overrides=['train.max_itr=1']",
-            r"stage 'pretrain': train.max_itr: no such key \(did you mean 'max_iter'\?\)",
-        ),
-        ("pipeline.pictures=['certify_rs']", r"pipeline.pictures: there is no training stage 'certify_rs'"),
-        ("pipeline.outdir=x", r"pipeline.outdir: no such key \(did you mean 'out_dir'\?\)"),
-    ],
-)
-def test_a_pipeline_is_checked_before_it_starts(override, message):
-    with pytest.raises(ConfigError, match=message):
-        Pipeline(open_config("pipelines/digits", [override], {"pipeline": PipelineSettings}))
-
-
-def test_an_unknown_stage_to_restart_at_is_named(tmp_path):
+def test_an_unknown_stage_to_restart_at_is_named(digits, tmp_path):
     with pytest.raises(ConfigError, match=r"there is no stage 'certfy_rs' \(did you mean 'certify_rs'\?\)"):
-        pipeline(tmp_path).run(restart_at="certfy_rs")
+        digits(tmp_path).run(restart_at="certfy_rs")
 
 
-def test_a_report_shows_answers_without_radii_in_the_table_alone(tmp_path):
-    log = tmp_path / "answers.tsv"
-    log.write_text("idx\tlabel\tpredict\n0\t0\t0\n")
-    settings = PipelineSettings(out_dir=str(tmp_path))
-    text = write_report(SimpleNamespace(settings=settings, out=tmp_path, debug=False, logs=lambda: [("answers", log)]))
-    assert "answers" in text
-    assert "curves" not in text
-    assert not (tmp_path / "curves.png").exists()
+def test_a_redo_removes_what_depends_on_it_and_nothing_given(digits, tmp_path):
+    given = tmp_path / "out/pretrain"
+    for folder in (given, tmp_path / "out/rs/certify/certify_rs", tmp_path / "out/cr", tmp_path / "out/scratch"):
+        folder.mkdir(parents=True)
+    pipeline = digits(tmp_path / "out", f"pipeline.weights={{'pretrain': '{given}'}}")
+    pipeline.discard("rs")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cr", "pretrain", "scratch"]
+    with pytest.raises(ConfigError, match=r"--from pretrain: its place is taken by pipeline.weights.pretrain"):
+        pipeline.discard("pretrain")
 
 
-def test_a_report_has_the_papers_tables_at_radii_of_its_own(tmp_path):
-    (tmp_path / "log.tsv").write_text(
-        "idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t1\t1\t0.3\t1\t0.1\n1\t1\t1\t0.1\t1\t0.1\n"
+def test_a_stage_in_whose_place_weights_stand_is_not_run(digits, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    pipeline = digits(tmp_path / "out", f"pipeline.weights={{'pretrain': '{tmp_path / 'elsewhere'}'}}")
+    pipeline.run_stage(pipeline.stages[0])
+    assert not (tmp_path / "out/pretrain").exists()
+
+
+def test_a_stage_is_of_one_config_and_of_the_weights_it_began_with(chain, tmp_path, monkeypatch):
+    chain(tmp_path, "pipeline.processes=1").run()
+    there = chain(tmp_path)
+    there.stages[1].overrides.extend(
+        ["train.log_period=7", "train.eval_batch_size=7", "train.eval_images=10"]
+    )  # change no weight
+    there.run()
+    monkeypatch.chdir(tmp_path)
+    for stage in chain(".").stages[:2]:  # nor does another way to write the place
+        chain(".").run_stage(stage)
+    other = chain(tmp_path / "other")
+    other.stages[0].overrides.append("train.seed=1")
+    other.run()
+    there = chain(tmp_path, f"pipeline.weights={{'pretrain': '{tmp_path / 'other/pretrain'}'}}")
+    with pytest.raises(ConfigError, match=r"stage 'rs' began with other weights than .*other/pretrain/.*--from rs"):
+        there.run()
+    there = chain(tmp_path)
+    there.stages[1].overrides.append("train.init_from=None")
+    there.stages[1] = replace(there.stages[1], init_from=None)
+    with pytest.raises(ConfigError, match=r"stage 'rs' was run with another config \(train.init_from is .*None now"):
+        there.run()
+    there = chain(tmp_path, f"pipeline.weights={{'pretrain': '{tmp_path / 'other/pretrain'}'}}")
+    weights = tmp_path / "pretrain/model_final.pth"
+    weights.write_bytes(weights.read_bytes() + b"0")
+    with pytest.raises(
+        ConfigError, match=r"stage 'rs' began with other weights than .*model_final.pth holds now: redo it"
+    ):
+        chain(tmp_path).run()
+    (tmp_path / "rs/model_final.pth").unlink()  # as if it had been killed
+    with pytest.raises(ConfigError, match=r"stage 'rs' began with other weights"):
+        there.run()
+
+
+def test_a_finished_stage_outlives_the_file_it_began_with(chain, tmp_path):
+    chain(tmp_path).run()
+    file = tmp_path / "given.pth"
+    for again in (False, True):
+        there = chain(tmp_path)
+        there.stages[1] = replace(
+            there.stages[1], init_from=None, name="own", overrides=[*SMALL, f"train.init_from={file}"]
+        )
+        if not again:
+            shutil.copy(tmp_path / "pretrain/model_final.pth", file)
+        there.run_stage(there.stages[1])
+        file.unlink(missing_ok=True)
+    assert (tmp_path / "own/model_final.pth").is_file()
+
+
+def test_a_label_that_has_changed_since_is_mentioned(chain, tmp_path, caplog):
+    chain(tmp_path).run()
+    there = chain(tmp_path)
+    there.stages[0].overrides.append("+labels={'pretrain': 'XYZ'}")
+    logging.getLogger("dmaelab").propagate = True
+    with caplog.at_level(logging.WARNING):
+        there.run_stage(there.stages[0])
+    message = (
+        "stage 'pretrain' was run with another label, which tables go by (pretrain is None there, 'XYZ' now):"
+        " --label corrects it"
     )
-    labels = {"method": "RS", "backbone": "tiny", "eval_sigma": 0.25, "n": 400, "n0": 100, "alpha": 0.001}
-    log = relabel(read_log(tmp_path / "log.tsv"), labels)
-    assert paper_tables(2, [log], tmp_path, [0.0, 0.25, 1.0]).count("r=") == 3
-    assert (tmp_path / "table2.tex").read_text().count("r=") == 3
-    assert (tmp_path / "table2.md").read_text().count("r=") == 3
-    assert paper_tables(2, [log], tmp_path).count("r=") == 6
+    assert caplog.messages[-1] == message
+
+
+@pytest.mark.slow
+def test_stages_in_several_processes(chain, tmp_path, capfd):
+    chain(tmp_path, "pipeline.processes=2").run()
+    assert (tmp_path / "rs/model_final.pth").exists()
+    assert len(list((tmp_path / "rs/certify/certify_rs").glob("shard-*-of-002.tsv"))) == 2
+    broken = chain(tmp_path / "broken", "pipeline.processes=2")
+    broken.stages[0].overrides.append("train.batch_size=33")
+    with pytest.raises(UserError, match=r"processes 0, 1 of 2 failed|process.* of 2 failed"):
+        broken.run()
+    assert "train.batch_size 33 is not divisible by 2 processes" in capfd.readouterr().err

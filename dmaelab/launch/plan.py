@@ -1,0 +1,102 @@
+"""The stages of a pipeline, where each of them writes, and the config that it runs with."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from dmaelab.config import open_config
+from dmaelab.engine import training
+from dmaelab.engine.run_dir import RunDirectory
+from dmaelab.launch.stages import PipelineSettings, Stage
+from dmaelab.utils.errors import ConfigError
+
+
+class Plan:
+    """What a pipeline is to do. Nothing here runs or checks anything.
+
+    Args:
+        settings: the section ``pipeline``.
+        stages: in the order in which they run.
+        debug: a trial: every stage with the overrides ``debug`` of its config, without ``pipeline.weights``, below
+            ``<out_dir>/debug``.
+
+    Attributes:
+        out: folder below which the stages write.
+        weights: training stage, or ``stage:milestone`` of one -> file or run directory that stands in its place.
+    """
+
+    def __init__(self, settings: PipelineSettings, stages: Sequence[Stage], debug: bool = False) -> None:
+        self.settings = settings
+        self.stages = list(stages)
+        self.debug = debug
+        self.out = Path(settings.out_dir, *["debug"] * debug)
+        self.weights = {name: Path(path) for name, path in settings.weights.items() if path is not None and not debug}
+
+    def trainings(self) -> list[str]:
+        """Return the names of the training stages."""
+        return [stage.name for stage in self.stages if stage.certify is None]
+
+    def certifications(self) -> list[str]:
+        """Return the names of the certification stages."""
+        return [stage.name for stage in self.stages if stage.certify is not None]
+
+    def logs(self) -> list[tuple[str, Path]]:
+        """Return (label, folder of the log) of the certification stages."""
+        return [
+            (stage.label or stage.name, self.folder_of(stage)) for stage in self.stages if stage.certify is not None
+        ]
+
+    def run_of(self, name: str) -> Path:
+        """Return the run directory of a training stage, or what stands in its place."""
+        return self.weights.get(name, self.out / name)
+
+    def folder_of(self, stage: Stage) -> Path:
+        """Return the folder that a stage writes: a run directory, or the folder of a log inside of one."""
+        if stage.certify is None:
+            return self.out / stage.name
+        return RunDirectory(self.run_of(stage.certify)).log_folder(stage.name)
+
+    def initial_weights(self, name: str) -> Path:
+        """Return the run directory or file that ``init_from`` means: ``stage``, or ``stage:milestone``.
+
+        Raises:
+            ConfigError: a milestone of a stage in whose place there is one file.
+        """
+        stage, _, milestone = name.partition(":")
+        if name in self.weights or not milestone:
+            return self.run_of(name)
+        if self.run_of(stage).is_file():
+            raise ConfigError(
+                f"'{name}' is a milestone and pipeline.weights.{stage} one file: give pipeline.weights.{name} as well"
+            )
+        return RunDirectory(self.run_of(stage)).checkpoints.file(milestone)
+
+    def training_config(self, stage: Stage) -> DictConfig:
+        """Return the config of a training stage."""
+        start = [f"train.init_from={self.initial_weights(stage.init_from)}"] if stage.init_from else []
+        overrides = [*stage.overrides, *self._trial(stage), *start, f"train.out_dir={self.folder_of(stage)}"]
+        return open_config(stage.config, overrides, training.SECTIONS)
+
+    def trained_config(self, name: str) -> DictConfig:
+        """Return the config of the run that a certification of this training stage finds.
+
+        It is that of the run directory in its place, or the one that the stage will leave.
+        """
+        if name in self.weights:
+            return RunDirectory(self.weights[name]).config
+        return self.training_config(next(stage for stage in self.stages if stage.name == name))
+
+    def certification_overrides(self, stage: Stage) -> list[str]:
+        """Return the overrides of the config of a certification stage."""
+        run = self.run_of(str(stage.certify))
+        return [f"certify.run={run}", f"certify.name={stage.name}", *stage.overrides, *self._trial(stage)]
+
+    def _trial(self, stage: Stage) -> list[str]:
+        """Return the overrides that make a trial of a stage; none unless this is one."""
+        if not self.debug:
+            return []
+        overrides = open_config(stage.config).get("debug")
+        if overrides is None:
+            raise ConfigError(f"{stage.config} has no overrides `debug`: this pipeline has no trial")
+        return list(overrides)

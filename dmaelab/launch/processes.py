@@ -1,0 +1,123 @@
+"""A job in several processes of this machine."""
+
+import logging
+import multiprocessing
+import os
+import threading
+import uuid
+
+import torch
+
+from dmaelab.launch.job import CertifyJob, Job
+from dmaelab.launch.watch import watch_shards
+from dmaelab.utils.cli import PREEMPTED, preempted_by_signals, run_main
+from dmaelab.utils.distributed import pick_device
+from dmaelab.utils.errors import Preempted, UserError
+
+logger = logging.getLogger("dmaelab")
+
+
+class Processes:
+    """Starts a job in several processes of this machine and waits for all of them.
+
+    A certification is split: process i does part i, and where the config leaves the device open (``"auto"``,
+    ``"cuda"``) it takes the i-th visible GPU, round robin; without a GPU the processes share the cores. They share
+    nothing but the folder of the log and wait for nothing. When one fails, the others finish their parts, and the
+    same command then does the rest.
+
+    The processes of every other job form one process group. When one of them fails, the others are asked to end.
+
+    Args:
+        count: processes, at least 1.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def launch(self, job: Job) -> None:
+        """Start the processes and wait for them.
+
+        Raises:
+            UserError: a process failed; its own line says why.
+            Preempted: a signal came. All processes have ended, and what they had done is saved.
+        """
+        if isinstance(job, CertifyJob):
+            run_parts(job, self.count)
+        else:
+            run_group(job, self.count)
+
+
+def run_group(job: Job, count: int) -> None:
+    """Run one job in so many processes of one process group, with torchrun's launcher; errors as of ``launch``."""
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0", max_restarts=0, start_method="spawn",
+    )  # fmt: skip
+    stopped = "stopped by a signal; the state is saved: continue with the same command"
+    try:
+        elastic_launch(config, _member)(job)
+    except SignalException:
+        raise Preempted(stopped) from None
+    except ChildFailedError as error:
+        if any(failure.exitcode == PREEMPTED for failure in error.failures.values()):
+            raise Preempted(stopped) from None
+        failed = ", ".join(map(str, sorted(error.failures)))
+        raise UserError(f"processes {failed} of {count} failed, see above") from None
+
+
+def run_parts(job: CertifyJob, count: int) -> None:
+    """Run each part of a certification in a process of its own, under one progress bar; errors as of ``launch``."""
+    folder, sigma = job.folder, float(job.load_config().corruption.sigma)
+    logger.info("certifying in %d processes at sigma %g (= %g/255): %s", count, sigma, 255 * sigma, folder)
+    context = multiprocessing.get_context("spawn")  # a forked process could not use CUDA
+    children = [context.Process(target=_part, args=(job, number, count)) for number in range(count)]
+    with preempted_by_signals(job.STOPPED):
+        try:
+            for child in children:
+                child.start()
+            watch_shards(children, folder, job.progress)
+        finally:
+            for child in children:
+                if child.is_alive():
+                    child.terminate()
+            for child in children:
+                if child.pid is not None:
+                    child.join()
+    if failed := [number for number, child in enumerate(children) if child.exitcode]:
+        raise UserError(
+            f"shards {', '.join(map(str, failed))} of {count} failed, see above; repeat the command to do what they"
+            " left"
+        )
+
+
+def _member(job: Job) -> None:
+    """Run a job as one process of a group: torchrun's launcher wants a function that has a name."""
+    job()
+
+
+def _part(job: CertifyJob, number: int, count: int) -> None:
+    """Certify one part, in a process of its own."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if number:  # a warning is the same in every process
+        logger.setLevel(logging.ERROR)
+    os.environ["LOCAL_RANK"] = str(number)  # which GPU is this process's own
+
+    def work() -> None:
+        device = pick_device(job.load_config().certify.get("device", "auto"))
+        if device.type == "cpu":
+            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
+        job.part(number, count).work()
+
+    run_main(work)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent does. A parent that was killed cannot, and the files would stay locked."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,47 @@
+"""One progress bar over a certification that several processes write."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from dmaelab.records.folders import read_folders, read_header
+from dmaelab.records.row import parse_row
+from dmaelab.smoothing.progress import Progress
+from dmaelab.utils.errors import UserError
+
+_POLL = 1.0  # seconds between two looks at the files
+
+
+def watch_shards(children: Sequence[BaseProcess], folder: Path, progress: bool) -> None:
+    """Return when all processes have ended; meanwhile draw the rows as they come.
+
+    The rows are read from the files that the processes append to.
+
+    Args:
+        children: processes that have been started; each writes a shard.
+        folder: of the log. It may not be there yet.
+        progress: draw a bar; else only wait.
+    """
+    begun = None
+    while begun is None and _running(children):
+        with contextlib.suppress(UserError):  # no header, or no row yet
+            begun, total = read_folders([folder]), read_header(folder)["identity"]["subset"]["count"]
+        time.sleep(_POLL)
+    if begun is None:
+        return
+    with Progress(total, [parse_row(begun.columns, cells) for cells in begun.rows.values()], hide=not progress) as bar:
+        seen, running = begun.rows.keys(), True
+        while running:
+            running = _running(children)
+            with contextlib.suppress(UserError):  # a file that is being made; only the bar would miss it
+                table = read_folders([folder])
+                for index in table.rows.keys() - seen:
+                    bar.add(parse_row(table.columns, table.rows[index]))
+                seen = table.rows.keys()
+            time.sleep(_POLL if running else 0)
+
+
+def _running(children: Sequence[BaseProcess]) -> bool:
+    return any(child.is_alive() for child in children)

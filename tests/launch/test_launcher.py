@@ -1,0 +1,106 @@
+"""Who starts a job: the choice by the number of processes, and launchers that this package does not know."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dmaelab.launch.job import CertifyJob, Job, TrainJob
+from dmaelab.launch.launcher import ThisProcess, choose_launcher
+from dmaelab.launch.processes import Processes
+from dmaelab.records.folders import read_folders
+from dmaelab.utils.cli import PREEMPTED
+from dmaelab.utils.errors import ConfigError, Preempted, UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("processes", "gpus", "count"), [(1, 4, 1), (3, 0, 3), ("auto", 0, 1), ("auto", 1, 1), ("auto", 4, 4)]
+)
+def test_the_number_of_processes_chooses(monkeypatch, processes, gpus, count):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    launcher = choose_launcher(processes)
+    if count == 1:
+        assert isinstance(launcher, ThisProcess)
+    else:
+        assert isinstance(launcher, Processes)
+        assert launcher.count == count
+
+
+def test_fewer_than_one_process_is_refused():
+    with pytest.raises(UserError, match="0 processes cannot do any work: give at least 1, or 'auto'"):
+        choose_launcher(0)
+
+
+class Fails(Job):
+    def work(self):
+        raise ConfigError("sigma is -1")
+
+
+def test_errors_of_a_job_in_this_process_pass_through():
+    with pytest.raises(ConfigError, match="sigma is -1"):
+        ThisProcess().launch(Fails(""))
+
+
+class Recorder:
+    """A launcher that keeps copies of what it is given, and runs them as ``run`` says."""
+
+    def __init__(self, run=Job.run):
+        self.jobs, self.run = [], run
+
+    def launch(self, job):
+        self.jobs.append(pickle.loads(pickle.dumps(job)))
+        self.run(self.jobs[-1])
+
+
+def fresh_process(job):
+    """Do as a launcher of a cluster does: send the job to a process of its own, and make an error of its status."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", "import pickle, sys; pickle.load(sys.stdin.buffer)()"]
+    status = subprocess.run(command, input=pickle.dumps(job), env=environment, timeout=300, check=False).returncode
+    if status == PREEMPTED:
+        raise Preempted("the task was stopped")
+    if status != 0:
+        raise UserError(f"the task failed with status {status}")
+
+
+def kinds(launcher):
+    return [type(job) for job in launcher.jobs]
+
+
+def test_a_pipeline_gives_every_stage_to_any_launcher(chain, tmp_path):
+    launcher = Recorder()
+    pipeline = chain(tmp_path, launcher=launcher)
+    pipeline.run()
+    assert kinds(launcher) == [TrainJob, TrainJob, CertifyJob]
+    assert all(job.resume for job in launcher.jobs[:2])
+    assert len(read_folders([tmp_path / "rs/certify/certify_rs"]).rows) == 4
+    again = Recorder()
+    chain(tmp_path, launcher=again).run()
+    assert kinds(again) == [CertifyJob]  # a finished training is not started again, and the log is complete
+
+
+@pytest.mark.parametrize("error", [UserError("the task failed"), Preempted("the task was stopped")])
+def test_an_error_of_a_launcher_ends_the_pipeline(chain, tmp_path, error):
+    def stop(job):
+        raise error
+
+    launcher = Recorder(stop)
+    with pytest.raises(type(error), match="the task"):
+        chain(tmp_path, launcher=launcher).run()
+    assert kinds(launcher) == [TrainJob]
+
+
+@pytest.mark.slow
+def test_a_pipeline_in_fresh_processes(chain, tmp_path):
+    chain(tmp_path, launcher=Recorder(fresh_process)).run()
+    assert len(read_folders([tmp_path / "rs/certify/certify_rs"]).rows) == 4
+    broken = chain(tmp_path / "broken", launcher=Recorder(fresh_process))
+    broken.stages[0].overrides.append("train.init_from=/nowhere")
+    with pytest.raises(UserError, match="the task failed with status 2"):
+        broken.run()

@@ -1,0 +1,118 @@
+"""One certification in several processes: what they write, how they fail, and how they end."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dmaelab.engine import certification_config, run_certification
+from dmaelab.launch.job import CertifyJob
+from dmaelab.launch.processes import Processes
+from dmaelab.records.folders import read_folders
+from dmaelab.records.log import is_locked
+from dmaelab.utils.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+TOOL = str(ROOT / "tools/certify.py")
+QUICK = [
+    "certify.device=cpu", "certifier.name=sequential", "certifier.n=1000", "certifier.n0=50", "certify.batch_size=128",
+    'certify.subset={"count": 12}',
+]  # fmt: skip
+
+
+@pytest.fixture
+def run(classifier_run, tmp_path):
+    return shutil.copytree(classifier_run, tmp_path / "run")
+
+
+def rows(folder):
+    """Return the rows of a log without their time."""
+    table = read_folders([folder])
+    place = table.columns.index("time")
+    return {index: cells[:place] + cells[place + 1 :] for index, cells in table.rows.items()}
+
+
+def wait_for(condition, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_one_command_certifies_in_many_processes(run):
+    """The same log as one process."""
+    folder = run_certification(certification_config(run, [*QUICK, "certify.name=one"]), progress=False)
+    command = [sys.executable, TOOL, str(run), *QUICK, "certify.name=two", "--processes", "2"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert f"log: {run}/certify/two" in result.stdout
+    shards = sorted(path.name for path in (run / "certify/two").glob("shard-*"))
+    assert shards == ["shard-000-of-002.tsv", "shard-001-of-002.tsv"]
+    assert rows(run / "certify/two") == rows(folder)
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_is_named_and_leaves_the_others(run, capfd):
+    """The process that cannot write its shard fails alone, and the same command then does the rest."""
+    held = run / "certify/log/shard-001-of-002.tsv"
+    cfg = certification_config(run, [*QUICK, "certify.name=log"])
+    run_certification(cfg, (0, 2), progress=False)
+    launcher, job = Processes(2), CertifyJob.of(cfg, progress=False)
+    with held.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as if another process were writing this shard
+        with pytest.raises(UserError, match="shards 1 of 2 failed, see above; repeat the command"):
+            launcher.launch(job)
+    assert capfd.readouterr().err.count("error: ") == 1
+    assert len(rows(held.parent)) == 6
+    launcher.launch(job)
+    assert len(rows(held.parent)) == 12
+
+
+PARENT = """
+import sys
+from dmaelab.engine import certification_config
+from dmaelab.launch.job import CertifyJob
+from dmaelab.launch.processes import Processes
+
+if __name__ == "__main__":
+    Processes(2).launch(CertifyJob.of(certification_config(sys.argv[1], sys.argv[2:]), progress=False))
+"""
+
+
+@pytest.mark.slow
+def test_children_end_with_a_parent_that_was_killed(run, tmp_path):
+    """Else they would go on, and keep the files of their shards locked."""
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    slow = [*QUICK, "certifier.n=1000000", "certifier.mode=radius", "certify.name=long"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen([sys.executable, script, run, *slow], env=environment)
+    shards = [run / f"certify/long/shard-00{part}-of-002.tsv" for part in (0, 1)]
+    try:
+        wait_for(lambda: all(shard.exists() and is_locked(shard) for shard in shards))
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for(lambda: not any(is_locked(shard) for shard in shards))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], ["--processes", "2"]])
+def test_a_signal_stops_it_with_a_word_and_leaves_whole_rows(run, options):
+    command = [sys.executable, TOOL, str(run), *QUICK, "certifier.n=200000", "certifier.mode=radius", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    folder = run / "certify/default"
+    try:
+        wait_for(lambda: (folder / "header.json").exists() and rows(folder))
+    finally:
+        process.terminate()
+    error = process.communicate(timeout=60)[1]
+    assert error.count("stopped by a signal; finished images are in the log: continue with the same command") == 1
+    assert process.returncode == 75
+    assert 0 < len(rows(folder)) < 12
