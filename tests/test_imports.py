@@ -33,7 +33,7 @@ KNOWS: dict[str, set[str]] = {
     "modeling": {*LOW, "corruptions", "losses"},
     "weights": {*LOW, "losses", "modeling"},
     "smoothing": {"rules", "utils", "registry", "stats", "records", "corruptions", "certifiers", "attacks"},
-    "analysis": {"utils", "stats", "records", "certifiers"},
+    "analysis": {"utils", "stats", "records"},
 }
 KNOWS["engine"] = set(KNOWS)
 KNOWS["pictures"] = set(KNOWS)

@@ -17,6 +17,7 @@ from dmaelab.rules.attention import attention_of
 from dmaelab.smoothing.arithmetic import Evaluation
 from dmaelab.smoothing.noise import noise_version, smoothing_noise
 from dmaelab.stats.geometry import geometry_name
+from dmaelab.utils.arguments import KeepsArguments
 from dmaelab.utils.env import environment
 
 
@@ -40,14 +41,17 @@ def image_hash(image: torch.Tensor, label: int) -> str:
     return hashlib.blake2b(pixels + str(label).encode(), digest_size=8).hexdigest()
 
 
-def describe(registry: Registry, entry: object) -> dict[str, Any]:
-    """Return the registered name of an object's class and its options, its public attributes of plain types."""
+def name_and_options(registry: Registry, entry: KeepsArguments) -> dict[str, Any]:
+    """Return the registered name of an object's class, else ``module.Class``, and the options that it was built with.
+
+    Raises:
+        UserError: an option is no plain value.
+    """
     kind = type(entry)
     name = next(
         (name for name in registry.names() if registry.get(name) is kind), f"{kind.__module__}.{kind.__qualname__}"
     )
-    options = {key: _plain(value) for key, value in vars(entry).items() if not key.startswith("_") and _is_plain(value)}
-    return {"name": name, **options}
+    return {"name": name, **entry.options()}
 
 
 def make_identity(
@@ -69,7 +73,7 @@ def make_identity(
     The type of the device stands beside the version of the noise: one address gives other numbers on
     a CPU than on a GPU.
     """
-    statistics, noise = describe(CERTIFIERS, certifier), describe(CORRUPTIONS, corruption)
+    statistics, noise = name_and_options(CERTIFIERS, certifier), name_and_options(CORRUPTIONS, corruption)
     geometry, sigma = smoothing_noise(corruption)
     image, label = first
     shape = tuple(image.shape)
@@ -101,18 +105,3 @@ def make_context(device: torch.device) -> dict[str, Any]:
     """Return what is recorded but does not decide: the command, versions, device and host."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {**environment(), "device": name}
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _plain(value: Any) -> Any:
-    """Return the value as JSON will give it back, so that it compares equal to a header that was read."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
