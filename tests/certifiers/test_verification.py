@@ -1,6 +1,4 @@
-import importlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-import dmaelab
 from dmaelab.certifiers import CERTIFIERS as REGISTRY
 from dmaelab.certifiers import Certifier, Cohen, Predict, Sequential
 from dmaelab.certifiers.verification import verify_log
@@ -339,83 +336,3 @@ def test_a_log_of_an_earlier_version_verifies():
     """Written before certifiers verified their own rows; images of three classes, sigma 0.25."""
     for folder in sorted((Path(__file__).parents[1] / "data" / "old_logs").iterdir()):
         assert verify_log(folder) == (12, []), folder
-
-
-# ---------------------------------------------------------------- the command, and what it imports
-
-PLUG_IN = """
-from pathlib import Path
-from dmaelab.certifiers import CERTIFIERS, Cohen
-from dmaelab.corruptions import Gaussian
-from dmaelab.stats.geometry import GaussianL2
-
-Path("imported").touch()
-
-class MyGeometry(GaussianL2):
-    pass
-
-class MyNoise(Gaussian):
-    geometry = MyGeometry()
-
-@CERTIFIERS.register("my_certifier")
-class MyCertifier(Cohen):
-    pass
-"""
-
-
-@pytest.fixture
-def verify_command(tmp_path):
-    """Run the command in a folder that holds a plug-in; return its status, what it printed, what it imported."""
-
-    def run(*arguments):
-        (tmp_path / "imported").unlink(missing_ok=True)
-        tool = Path(dmaelab.__file__).parents[1] / "tools" / "certify.py"
-        command = [sys.executable, str(tool), *map(str, arguments)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout + done.stderr, (tmp_path / "imported").exists()
-
-    return run
-
-
-@pytest.fixture
-def log_of_plug_in(tmp_path, monkeypatch):
-    """Write logs with a certifier, and with a geometry, of a plug-in that their headers name."""
-    (tmp_path / "my_plug_in.py").write_text(PLUG_IN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    plug_in = importlib.import_module("my_plug_in")
-    for name, certifier, noise in (
-        ("certifier", plug_in.MyCertifier(20, 300, 0.001), build_corruption("gaussian", sigma=0.25)),
-        ("geometry", Cohen(20, 300, 0.001), plug_in.MyNoise(0.25)),
-    ):
-        certify_images(
-            Brightness(), image, range(12), certifier, noise, num_classes=3, out=tmp_path / name, batch_size=256,
-            progress=False, identity={"plugins": ["my_plug_in"]},
-        )  # fmt: skip
-    yield tmp_path
-    del REGISTRY._obj_map["my_certifier"], sys.modules["my_plug_in"]
-
-
-def test_the_command_imports_a_plug_in_only_when_it_is_told_to(log_of_plug_in, verify_command):
-    for name, words in (
-        ("certifier", "the certifier 'my_certifier' is not known here"),
-        ("geometry", "geometry 'my_plug_in.MyGeometry' is not known here"),
-    ):
-        status, printed, imported = verify_command("--verify", name)
-        assert (status, imported) == (2, False), printed
-        assert words in printed
-        assert "the header names the plug-ins ['my_plug_in']: give --plugin MODULE for those that you trust" in printed
-        assert printed.count("\n") == 1
-        status, printed, imported = verify_command("--verify", name, "--plugin", "my_plug_in")
-        assert (status, imported) == (0, True), printed
-        assert "all 12 rows follow from their counts" in printed
-    change(log_of_plug_in / "certifier", 0, radius_full="0.9")
-    status, printed, _ = verify_command("--verify", "certifier", "--plugin", "my_plug_in")
-    assert (status, "radius_full is too large" in printed) == (1, True)
-
-
-def test_a_plug_in_that_is_not_there_and_one_without_verify_are_one_line(verify_command):
-    status, printed, _ = verify_command("--verify", "anything", "--plugin", "no_such_module")
-    assert (status, "no module named 'no_such_module'" in printed) == (2, True)
-    status, printed, _ = verify_command("anything", "--plugin", "my_plug_in")
-    assert (status, "--plugin is for --verify" in printed) == (2, True)
