@@ -202,6 +202,19 @@ class Certifier(KeepsArguments):
         raise UserError(f"the certifier {type(self).__name__} does not say how its rows are verified")
 
 
+def identity_of(certifier: Certifier) -> dict[str, Any]:
+    """Return what the identity of a log says of its certifier: ``alpha``, ``n0``, ``n`` and ``certifier``.
+
+    The last is a dict of its name and its other options; n0 is None where it selects nothing.
+
+    Raises:
+        UserError: an option is no plain value.
+    """
+    options = certifier.options()
+    apart = {name: options.pop(name, None) for name in ("alpha", "n0", "n")}
+    return {**apart, "certifier": {"name": CERTIFIERS.name_of(certifier), **options}}
+
+
 def sample_count(name: str, value: int) -> int:
     """Return the number of samples that an option of a certifier gives; ``UserError`` unless it is whole and >= 1."""
     if isinstance(value, bool) or int(value) != value or value < 1:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dmaelab.certifiers.build import ABSTAIN, CERTIFIERS, Case, Certifier
+from dmaelab.certifiers.build import ABSTAIN, CERTIFIERS, Case, Certifier, identity_of
 from dmaelab.records.folders import expected_indices, read_folders, read_header
 from dmaelab.records.merge import check_complete, identity_hash
 from dmaelab.records.row import BASE_COLUMNS, parse_row
@@ -19,8 +19,8 @@ from dmaelab.stats.geometry import Geometry, geometry_named
 from dmaelab.utils.differences import differences
 from dmaelab.utils.errors import UserError
 
-_APART = ("alpha", "n0", "n")  # options of certifiers that an identity holds beside the others
-_NEEDED = ("certifier", *_APART, "classes", "geometry", "norm", "sigma", "tau", "shape")
+_STATISTICS = ("alpha", "n0", "n", "certifier")  # what identity_of gives
+_NEEDED = (*_STATISTICS, "classes", "geometry", "norm", "sigma", "tau", "shape")
 
 
 def verify_log(folder: str | os.PathLike[str]) -> tuple[int, list[str]]:
@@ -78,20 +78,20 @@ def certifier_of(identity: Mapping[str, Any]) -> Certifier:
     """
     if not isinstance(identity["certifier"], dict):
         raise UserError(f"the header is damaged: its certifier is {identity['certifier']!r}")
-    options = identity["certifier"] | {key: identity[key] for key in _APART if identity[key] is not None}
-    name = options.pop("name", None)
+    recorded = {key: identity[key] for key in _STATISTICS}
+    name = recorded["certifier"].get("name")
     if name not in CERTIFIERS.names():
         raise UserError(f"the certifier {name!r} is not known here; {_plug_ins(identity)}")
     kind = CERTIFIERS.get(name)
     try:
-        certifier: Certifier = kind(**_accepted(kind, options))
+        certifier: Certifier = kind(**_arguments(kind, recorded))
     except UserError:
         raise
     except Exception as error:  # whatever a constructor may raise when its options are of the wrong type
         raise UserError(f"the certifier {name!r} cannot be built from the options in the header: {error}") from error
-    if different := differences(options, certifier.options()):
+    if different := differences(recorded, identity_of(certifier)):
         raise UserError(
-            f"the options of the certifier {name!r} in the header (there) are not those with which it is built (here):"
+            f"the certifier {name!r} built from the options in the header (there) has others (here):"
             f" {'; '.join(map(str, different))}"
         )
     if not is_verifiable(certifier):
@@ -126,14 +126,17 @@ def _geometry_of(identity: Mapping[str, Any]) -> Geometry:
         raise UserError(f"{error}; {_plug_ins(identity)}") from error
 
 
-def _accepted(kind: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that a constructor takes: it may set n, n0 or alpha itself, which the header has all the same.
+def _arguments(kind: Any, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recorded options that a constructor takes.
 
-    What is left out is compared afterwards with the options of the certifier that was built.
+    It may set alpha, n0 or n itself, which the header has all the same. What is left out here is compared with the
+    certifier that comes out.
     """
+    apart = {key: value for key, value in recorded.items() if key != "certifier" and value is not None}
+    options = {key: value for key, value in (recorded["certifier"] | apart).items() if key != "name"}
     parameters = inspect.signature(kind).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return dict(options)
+        return options
     return {name: value for name, value in options.items() if name in parameters}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dmaelab.certifiers.build import CERTIFIERS, Certifier
+from dmaelab.certifiers.build import Certifier, identity_of
 from dmaelab.corruptions import CORRUPTIONS, Corruption
 from dmaelab.records.indices import subset
 from dmaelab.registry import Registry
@@ -47,11 +47,7 @@ def name_and_options(registry: Registry, entry: KeepsArguments) -> dict[str, Any
     Raises:
         UserError: an option is no plain value.
     """
-    kind = type(entry)
-    name = next(
-        (name for name in registry.names() if registry.get(name) is kind), f"{kind.__module__}.{kind.__qualname__}"
-    )
-    return {"name": name, **entry.options()}
+    return {"name": registry.name_of(entry), **entry.options()}
 
 
 def make_identity(
@@ -73,15 +69,14 @@ def make_identity(
     The type of the device stands beside the version of the noise: one address gives other numbers on
     a CPU than on a GPU.
     """
-    statistics, noise = name_and_options(CERTIFIERS, certifier), name_and_options(CORRUPTIONS, corruption)
+    noise = name_and_options(CORRUPTIONS, corruption)
     geometry, sigma = smoothing_noise(corruption)
     image, label = first
     shape = tuple(image.shape)
     noise.pop("sigma", None)
     return {
         "sigma": sigma,
-        **{key: statistics.pop(key, None) for key in ("alpha", "n0", "n")},
-        "certifier": statistics,
+        **identity_of(certifier),
         "corruption": noise,
         "norm": geometry.norm,
         "geometry": geometry_name(geometry),

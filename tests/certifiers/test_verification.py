@@ -228,8 +228,9 @@ def rewrite(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"alpha": None}, "alpha is absent there, 0.001 here"),
-        ({"n0": None}, "n0 is absent there, 100 here"),
+        ({"alpha": None}, "alpha is None there, 0.001 here"),
+        ({"n0": None}, "n0 is None there, 100 here"),
+        ({"alpha": None, "certifier": {"alpha": 0.5}}, "certifier.alpha is 0.5 there, absent here"),
         ({"alpha": "0.001"}, "cannot be built from the options in the header"),
         ({"certifier": {"share": 0.5}}, "share is 0.5 there, absent here"),
         ({"certifier": {"weight": 2.0}}, "certifier.weight is 2.0"),
