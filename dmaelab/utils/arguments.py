@@ -69,7 +69,8 @@ def is_plain(value: Any) -> bool:
 def _bound(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return by name what the constructor of a class gets, its defaults included.
 
-    What a constructor takes as ``*args`` and ``**kwargs`` is bound to the constructor of the next class of the MRO.
+    What a constructor takes as ``*args`` and ``**kwargs`` is bound to the constructor of the next class of the MRO as
+    well, to which it is usually handed on. ``*args`` are kept under their own name too, in case they are not.
     """
     constructors = [vars(base)["__init__"] for base in kind.__mro__[:-1] if "__init__" in vars(base)]
     found: dict[str, Any] = {}
@@ -86,11 +87,11 @@ def _bound(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[s
             open_ended |= form in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
             if form is inspect.Parameter.VAR_POSITIONAL:
                 args = value
+                found |= {name: value} if value else {}
             elif form is inspect.Parameter.VAR_KEYWORD:
                 kwargs = value
             else:
                 found.setdefault(name, value)
         if not open_ended:
             return found
-    rest = {"args": list(args)} if args else {}
-    return {**kwargs, **rest, **found}
+    return {**kwargs, **found}

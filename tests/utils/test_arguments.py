@@ -34,6 +34,13 @@ class TakingOut(Base):
         super().__init__(level=1, **kwargs)
 
 
+class Keeping(Base):
+    """Hands on nothing of what it takes by position."""
+
+    def __init__(self, *radii):
+        super().__init__(level=1)
+
+
 class Empty(KeepsArguments):
     pass
 
@@ -50,10 +57,10 @@ def test_it_does_not_matter_where_the_constructor_stores_them():
 
 
 def test_what_is_handed_on_stands_under_its_own_name():
-    assert HandingOn(3).options() == {"level": 3, "copies": 2, "margin": 0.1}
-    assert (
-        HandingOn(3, 4).options() == HandingOn(copies=4, level=3).options() == {**HandingOn(3).options(), "copies": 4}
-    )
+    assert HandingOn(level=3).options() == {"level": 3, "copies": 2, "margin": 0.1}
+    assert HandingOn(3, 4).options() == {"level": 3, "copies": 4, "margin": 0.1, "args": [3, 4]}
+    assert Keeping(0.5).options()["radii"] == [0.5]
+    assert Keeping(1, 2, 3).options() == {"radii": [1, 2, 3]}
     assert TakingOut(margin=2, copies=5).options() == {"margin": 2, "copies": 5}
 
 
