@@ -52,6 +52,8 @@ TRAININGS: dict[str, tuple[str, int, list[str]]] = {
 KILLED = "resumed"
 
 _FEW = ['certify.subset={"count": 12}', "certify.batch_size=200"]
+# Predict takes no n0. Older trees have one in the config; newer ones do not, and refuse to delete what is not there.
+_NO_N0 = ["certifier.n0=1", "~certifier.n0"]
 _SEQUENTIAL = ["certifier.name=sequential", "certifier.n=400"]
 
 # Name of the log -> run, arguments of the command.
@@ -65,7 +67,7 @@ CERTIFICATIONS: dict[str, tuple[str, list[str]]] = {
     "grid": ("cr", _SEQUENTIAL),
     "target": ("cr", [*_SEQUENTIAL, "certifier.mode=target", "certifier.radii=[0.25]"]),
     "radius": ("cr", [*_SEQUENTIAL, "certifier.mode=radius"]),
-    "predict": ("rs", ["certifier.name=predict", "certifier.n=200", "~certifier.n0"]),
+    "predict": ("rs", [*_NO_N0, "certifier.name=predict", "certifier.n=200"]),
     "laplace": ("rs", ["certifier.n=400", "corruption.name=laplace"]),
     "uniform": ("rs", ["certifier.n=400", "corruption.name=uniform"]),
     "quantised": ("rs", ["certifier.n=400", "corruption.name=quantised_gaussian"]),

@@ -59,6 +59,12 @@ class Registry(_Registry):
         """Call the entry of that name with ``kwargs``."""
         return self.get(name)(**kwargs)
 
+    def name_of(self, entry: object) -> str:
+        """Return the name under which the class of an object is registered, else ``module.Class``."""
+        kind = type(entry)
+        own = f"{kind.__module__}.{kind.__qualname__}"
+        return next((name for name in self.names() if self._obj_map[name] is kind), own)
+
     def names(self) -> list[str]:
         """Return the registered names, sorted."""
         return sorted(self._obj_map)

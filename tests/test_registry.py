@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,11 @@ def test_names_are_sorted_and_described(shapes):
     assert shapes.describe() == {"circle": "", "square": "Four equal sides."}
     assert "square" in shapes
     assert "triangle" not in shapes
+
+
+def test_the_name_of_an_object(shapes):
+    assert shapes.name_of(shapes.build("square")) == "square"
+    assert shapes.name_of(Path("x")).endswith("Path")
 
 
 def test_get_and_build(shapes):

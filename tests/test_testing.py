@@ -160,7 +160,9 @@ class CopiesOfOtherSigma(Broken):
 class HidesOption(Broken):
     def __init__(self, sigma, strength=1.0):
         super().__init__(sigma)
-        self._strength = strength
+
+    def options(self):
+        return {"sigma": self.sigma}
 
 
 class BoastfulGeometry(GaussianL2):
@@ -207,6 +209,10 @@ class OneSample(Certifier):
     """CERTIFY with parts to break."""
 
     estimation = "estimation"
+
+    def __init__(self, n0=100, n=1000, alpha=0.001):
+        self.n0 = n0
+        super().__init__(n, alpha)
 
     def p_lower(self, count, n):
         return clopper_pearson_lower(count, n, self.alpha)
@@ -304,6 +310,16 @@ class RepeatsColumn(OneSample):
     columns = (*Certifier.columns, "radius")
 
 
+class BelievesEverything(OneSample):
+    def verify(self, row, case):
+        return []
+
+
+class RefusesItself(OneSample):
+    def verify(self, row, case):
+        return ["is not to its taste"]
+
+
 class RollsDice(OneSample):
     rolls = np.random.default_rng(0)
 
@@ -328,6 +344,8 @@ class RollsDice(OneSample):
         (LeavesColumnOut, "cannot be written: .*alpha_look"),
         (RepeatsColumn, "stands twice"),
         (RollsDice, "two different certificates"),
+        (BelievesEverything, r"verify\(\) accepts .*, which claims more"),
+        (RefusesItself, r"verify\(\) refuses a row of its own: is not to its taste"),
     ],
 )
 def test_broken_certifiers(kind, complaint):

@@ -5,6 +5,7 @@
     python tools/certify.py runs/digits/rs certifier.name=sequential certifier.n=100000 --processes auto
     python tools/certify.py runs/digits/rs corruption.sigma=0.5 certify.name=half --shard 3/16
     python tools/certify.py --verify runs/digits/rs/certify/default
+    python tools/certify.py --verify runs/mine/certify/default --plugin projects.mine
     python tools/certify.py --merge whole machine_a/certify/default machine_b/certify/default
 
 SOURCE is a run directory, or a certification config. Killed, it continues where it was when the same
@@ -40,6 +41,14 @@ def main() -> None:
         metavar="FOLDER",
         help="write the rows of the second and further folders to the first, a new one",
     )
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="with --verify: import this module first, which defines the certifier or the noise of the log; --verify"
+        " imports nothing that a log names",
+    )
     parser.add_argument("--dry-run", action="store_true", help="check the whole config, certify nothing")
     parser.add_argument(
         "--radii", nargs="+", type=float, metavar="R", help="columns of the table (default: 0 0.25 ... 3)"
@@ -48,8 +57,10 @@ def main() -> None:
     args = parser.parse_intermixed_args()
     if (args.verify or args.merge) and args.source is not None:
         parser.error(f"--verify and --merge take no SOURCE, but there is '{args.source}'")
+    if args.plugin and not args.verify:
+        parser.error("--plugin is for --verify; a certification takes plugins=['MODULE'], with a + where it has none")
     if args.verify:
-        _verify(args.verify)
+        _verify(args.verify, args.plugin)
     elif args.merge:
         _merge(args.merge)
     elif args.source is None:
@@ -85,16 +96,18 @@ def _certify(args: argparse.Namespace) -> None:
     print(f"log: {folder}")
 
 
-def _verify(path: str) -> None:
+def _verify(path: str, plugins: list[str]) -> None:
     """Verify all logs at a path; exit status 1 if any claims too much, else 2 if any could not be verified."""
+    from dmaelab.config import load_plugins
     from dmaelab.records.readers import find_logs
 
+    load_plugins({"plugins": plugins})
     found = [_verify_one(folder) for folder in find_logs(path)]
     sys.exit(1 if 1 in found else max(found))
 
 
 def _verify_one(folder: Path) -> int:
-    from dmaelab.analysis.verify import verify_log
+    from dmaelab.certifiers.verification import verify_log
 
     try:
         rows, problems = verify_log(folder)

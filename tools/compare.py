@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dmaelab.analysis.compare import align, compare, comparison_text, different_settings, image_rows
 from dmaelab.analysis.views import in_norm, parse_shape, two_sided
+from dmaelab.config import load_plugins
 from dmaelab.records.readers import Log, read_one_log
 from dmaelab.stats.geometry import NORMS
 from dmaelab.utils.cli import run_main
@@ -42,8 +43,12 @@ def main() -> None:
         "--shape", metavar="CxHxW", help="of the images, for --norm with logs that have no header: 3x32x32"
     )
     parser.add_argument("--output", metavar="FILE.tsv", help="write all images there, the largest gain first")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="MODULE", help="import this module, which a log's noise needs"
+    )
     args = parser.parse_args()
 
+    load_plugins({"plugins": args.plugin})
     shape = parse_shape(args.shape)
 
     def read(path: str) -> Log:

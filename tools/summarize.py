@@ -20,6 +20,7 @@ from dmaelab.analysis.log_labels import label_logs
 from dmaelab.analysis.paper.tables import NUMBERS, paper_table
 from dmaelab.analysis.tables import FORMATS, labelled_logs, make_table
 from dmaelab.analysis.views import parse_shape, two_sided
+from dmaelab.config import load_plugins
 from dmaelab.stats.geometry import NORMS
 from dmaelab.stats.intervals import METHODS
 from dmaelab.utils.cli import run_main
@@ -58,6 +59,9 @@ def main() -> None:
         "--shape", metavar="CxHxW", help="of the images, for --norm(s) with logs that have no header: 3x32x32"
     )
     parser.add_argument("--output", metavar="FILE", help="write the table there instead of printing it")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="MODULE", help="import this module, which a log's noise needs"
+    )
     papers = parser.add_argument_group("tables of the paper")
     papers.add_argument(
         "--table", type=int, choices=NUMBERS, metavar="N", help=f"its table N, one of {', '.join(map(str, NUMBERS))}"
@@ -70,6 +74,7 @@ def main() -> None:
     papers.add_argument("--partial", action="store_true", help="print what there is of a table that lacks rows")
     papers.add_argument("--paper", action="store_true", help="add what the paper prints; without LOG that alone")
     args = parser.parse_intermixed_args()
+    load_plugins({"plugins": args.plugin})
 
     if not (args.logs or (args.table and args.paper)):
         parser.error("name at least one LOG, before any --label")

@@ -1,4 +1,4 @@
-"""Certification of any fine-tuned run: CERTIFY of Cohen et al. with the paper's n0, n and alpha.
+"""Certification of any fine-tuned run: CERTIFY of Cohen et al. with the paper's n0 (100, the default), n and alpha.
 
     python tools/certify.py runs/digits/rs
     python tools/certify.py runs/digits/rs certifier.n=100000 certify.subset='{"count": 500}'
@@ -11,5 +11,5 @@ from dmaelab.corruptions import build_corruption
 from dmaelab.smoothing import build_certifier
 
 certify = dict(run=None, weights="final", name="default", subset=None, seed=0, batch_size=1000, precision="fp32")
-certifier = L(build_certifier)(name="cohen", n0=100, n=10000, alpha=0.001)
+certifier = L(build_certifier)(name="cohen", n=10000, alpha=0.001)
 corruption = L(build_corruption)(name="gaussian", sigma=None)

@@ -96,10 +96,13 @@ def geometry_of(log: Log) -> Geometry:
     """Return the geometry of the noise that a log was certified with.
 
     Raises:
-        UserError: the header names none and its norm does not tell.
+        UserError: the header names none and its norm does not tell, or one that no imported module defines.
     """
     if name := log.identity.get("geometry"):
-        return geometry_named(name)
+        try:
+            return geometry_named(name)
+        except UserError as error:
+            raise UserError(f"{log.path}: {error}; if you trust its module, give it with --plugin") from error
     if native_norm(log) != "l2":
         raise UserError(f"the header of {log.path} names no geometry: its {log.norm} radii cannot be converted")
     return GaussianL2()

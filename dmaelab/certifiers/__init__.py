@@ -9,6 +9,7 @@ from dmaelab.certifiers.build import (
     Votes,
     build_certifier,
     runner_up,
+    sample_count,
     select,
 )
 from dmaelab.certifiers.cohen import Cohen
@@ -29,5 +30,6 @@ __all__ = [
     "Votes",
     "build_certifier",
     "runner_up",
+    "sample_count",
     "select",
 ]

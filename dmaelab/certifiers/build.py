@@ -11,6 +11,7 @@ from dmaelab.records.row import CERTIFY_COLUMNS
 from dmaelab.registry import Registry, builder
 from dmaelab.stats.bounds import smallest_n
 from dmaelab.stats.geometry import Geometry
+from dmaelab.utils.arguments import KeepsArguments
 from dmaelab.utils.errors import UserError
 
 CERTIFIERS = Registry("certifier")
@@ -126,31 +127,30 @@ class Case:
         return self._random(name)
 
 
-class Certifier:
-    """Base of certifiers. A plug-in subclasses it and writes :meth:`certify`.
+class Certifier(KeepsArguments):
+    """Base of certifiers. A plug-in subclasses it and writes :meth:`certify`; and :meth:`verify`, if its logs are to be
+    verified.
 
-    Options are public attributes of plain types: they go into the header of the log.
+    The arguments of the constructor are the options of a certifier: they go into the header of the log
+    (:meth:`options`), so they must be numbers, text, bool, None, or lists and dicts of these.
 
     Args:
-        n0: samples that select the class.
-        n: samples that estimate its probability, at most.
+        n: samples that estimate a probability, at most.
         alpha: probability with which a certificate may be wrong.
 
     Raises:
-        UserError: n0 or n < 1, alpha outside (0, 1), or n too small ever to certify at alpha; names the smallest
-            n that could.
+        UserError: n < 1, alpha outside (0, 1), or n too small ever to certify at alpha; names the smallest n that
+            could.
     """
 
     columns: tuple[str, ...] = CERTIFY_COLUMNS
     """Columns of the log after the six that all logs share."""
 
-    def __init__(self, n0: int = 100, n: int = 100_000, alpha: float = 0.001) -> None:
-        for name, value in (("n0", n0), ("n", n)):
-            if isinstance(value, bool) or int(value) != value or value < 1:
-                raise UserError(f"certifier.{name} is {value}: give a whole number of samples, at least 1")
+    def __init__(self, n: int = 100_000, alpha: float = 0.001) -> None:
+        self.n = sample_count("n", n)
         if not 0 < alpha < 1:
             raise UserError(f"certifier.alpha is {alpha}: give a probability between 0 and 1, such as 0.001")
-        self.n0, self.n, self.alpha = int(n0), int(n), float(alpha)
+        self.alpha = float(alpha)
         if self.n < (least := self.smallest_n()):
             raise UserError(
                 f"certifier.n is {n}, which can never certify at alpha={alpha}: every image would abstain; use n >="
@@ -160,6 +160,10 @@ class Certifier:
     def smallest_n(self) -> int:
         """Return the least n with which this certifier could answer at all at its alpha."""
         return smallest_n(self.alpha)
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of the constructor, n and alpha among them, as the header of a log holds them."""
+        return super().options() | {"n": self.n, "alpha": self.alpha}
 
     def check(self, case: Case) -> None:
         """Refuse what no image could get, before the first is begun: a ``UserError`` in one line.
@@ -175,6 +179,47 @@ class Certifier:
         killed image replays to the same certificate.
         """
         raise NotImplementedError(f"{type(self).__name__} must define certify(case)")
+
+    def verify(self, row: Mapping[str, Any], case: Case) -> list[str]:
+        """Return what one row of a log claims beyond what follows from its counts; an empty list if nothing.
+
+        Every bound is computed again from counts in the row and the options of this certifier, every radius from the
+        bounds and ``case``. Columns that no count supports must be nan. The first six columns of a log, and that an
+        answer is the class ``top``, are checked by :mod:`dmaelab.certifiers.verification` already.
+        :mod:`dmaelab.certifiers.claims` helps.
+
+        Args:
+            row: values by column, as :func:`dmaelab.records.row.parse_row` returns them; text or nan may stand where
+                a number should. A TypeError, ValueError or ArithmeticError says that the row is damaged.
+            case: any image of the log, without its label.
+
+        Returns:
+            A line for each problem, such as ``"p_lower is too large, from the counts follows 0.98"``.
+
+        Raises:
+            UserError: the certifier does not define this method.
+        """
+        raise UserError(f"the certifier {type(self).__name__} does not say how its rows are verified")
+
+
+def identity_of(certifier: Certifier) -> dict[str, Any]:
+    """Return what the identity of a log says of its certifier: ``alpha``, ``n0``, ``n`` and ``certifier``.
+
+    The last is a dict of its name and its other options; n0 is None where it selects nothing.
+
+    Raises:
+        UserError: an option is no plain value.
+    """
+    options = certifier.options()
+    apart = {name: options.pop(name, None) for name in ("alpha", "n0", "n")}
+    return {**apart, "certifier": {"name": CERTIFIERS.name_of(certifier), **options}}
+
+
+def sample_count(name: str, value: int) -> int:
+    """Return the number of samples that an option of a certifier gives; ``UserError`` unless it is whole and >= 1."""
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise UserError(f"certifier.{name} is {value}: give a whole number of samples, at least 1")
+    return int(value)
 
 
 def select(counts: np.ndarray) -> int:

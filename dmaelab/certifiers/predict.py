@@ -1,6 +1,8 @@
 """PREDICT of Cohen et al. (2019): the class of the smoothed classifier, without a radius."""
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +26,7 @@ class Predict(Certifier):
     columns = PREDICT_COLUMNS
 
     def __init__(self, n: int = 1000, alpha: float = 0.001) -> None:
-        super().__init__(1, n, alpha)
-        del self.n0  # there is no selection sample
+        super().__init__(n, alpha)
 
     def smallest_n(self) -> int:
         """Return the least n whose unanimous vote passes the test at alpha."""
@@ -37,8 +38,7 @@ class Predict(Certifier):
         top = select(counts)
         count_a = int(counts[top])
         second, count_b = runner_up(counts, top)
-        # More non-finite outputs than votes for the top class: a significant difference of the wrong sign.
-        p_value = predict_pvalue(count_a, count_b) if count_a >= count_b else 1.0
+        p_value = _p_value(count_a, count_b)
         return Certificate(
             prediction=top if p_value <= self.alpha else ABSTAIN,
             top=top,
@@ -48,3 +48,23 @@ class Predict(Certifier):
             runner_up=second,
             p_value=p_value,
         )
+
+    def verify(self, row: Mapping[str, Any], case: Case) -> list[str]:
+        """Return what a row claims beyond its counts: an answer has a p-value of at most alpha, and no radius."""
+        count_a, count_b = row["count_a"], row["count_b"]
+        if row["radius"] != 0 or not count_a + count_b <= row["n"] == self.n:
+            return ["claims a radius, or its counts contradict the header"]
+        p_value = _p_value(count_a, count_b)
+        if row["predict"] >= 0 and not p_value <= self.alpha:
+            return [f"answers with the p-value {p_value:.3g}, above alpha"]
+        if not math.isclose(row["p_value"], p_value, rel_tol=1e-6):
+            return [f"p_value is {row['p_value']}, from the counts follows {p_value}"]
+        return []
+
+
+def _p_value(count_a: int, count_b: int) -> float:
+    """Return the p-value of the top class against the strongest other entry.
+
+    More non-finite outputs than votes for the top class are a significant difference of the wrong sign: 1.
+    """
+    return predict_pvalue(count_a, count_b) if count_a >= count_b else 1.0

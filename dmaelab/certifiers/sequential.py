@@ -3,6 +3,7 @@
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -97,6 +98,11 @@ class Sequential(TwoStage):
         self.futility = None if futility is None else float(futility)
         self.mode, self.radii = mode, _radii(mode, radii)
         super().__init__(n0, n, alpha, weight, skip_wrong)
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of the constructor as the header of a log holds them: radii as an ascending list."""
+        names = ("radii", "share", "futility", "growth")
+        return super().options() | {name: getattr(self, name) for name in names}
 
     def check(self, case: Case) -> None:
         """Refuse radii that even n votes out of n could not certify."""

@@ -1,11 +1,13 @@
 """What two-stage certifiers share: select a class, then estimate its probability on fresh samples."""
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from typing import Any
 
 import numpy as np
 
-from dmaelab.certifiers.build import ABSTAIN, Case, Certificate, Certifier, Votes, runner_up, select
+from dmaelab.certifiers.build import ABSTAIN, Case, Certificate, Certifier, Votes, runner_up, sample_count, select
+from dmaelab.certifiers.claims import TOLERANCE, look_of, too_large, too_small, votes_add_up
 from dmaelab.records.row import WRONG_CLASS
 from dmaelab.stats.bounds import smallest_n
 from dmaelab.stats.looks import Looks
@@ -39,7 +41,8 @@ class TwoStage(Certifier):
     def __init__(
         self, n0: int = 100, n: int = 100_000, alpha: float = 0.001, weight: float = 0.9, skip_wrong: bool = False
     ) -> None:
-        super().__init__(n0, n, alpha)
+        self.n0 = sample_count("n0", n0)
+        super().__init__(n, alpha)
         if not 0 < weight < 1:
             raise UserError(
                 f"certifier.weight is {weight}: give the part of alpha for the lower bound, in (0, 1), such as 0.9"
@@ -52,6 +55,10 @@ class TwoStage(Certifier):
     def smallest_n(self) -> int:
         """Return the least n with which the last look could certify at all."""
         return smallest_n((1 - self.share) * self.alpha)
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of the constructor as the header of a log holds them."""
+        return super().options() | {"n0": self.n0, "weight": self.weight}
 
     def check(self, case: Case) -> None:
         """Refuse to skip by labels that are not known."""
@@ -85,8 +92,7 @@ class TwoStage(Certifier):
         """
         n, (second, count_b) = int(counts.sum()), runner_up(counts, top)
         given_up = n < self.n and stop_reason != CERTIFIED
-        p_lower, p_upper = self._looks.lower(*look), self._looks.upper_beside(count_b, n)
-        radius, two_sided = case.radius(p_lower), case.radius(self._looks.lower_beside(*look), p_upper)
+        p_lower, p_upper, radius, two_sided = self._follow(case, look, (count_b, n))
         certified = radius >= 0
         return Certificate(
             prediction=top if certified else ABSTAIN,
@@ -105,3 +111,57 @@ class TwoStage(Certifier):
             look_b=f"{count_b}/{n}",
             stop_reason=stop_reason,
         )
+
+    def verify(self, row: Mapping[str, Any], case: Case) -> list[str]:
+        """Return what a row claims beyond its counts: bounds follow from its two looks, radii from the bounds."""
+        if row["stop_reason"] == WRONG_CLASS:
+            return self._verify_skipped(row)
+        look_a, look_b = look_of(row["look_a"]), look_of(row["look_b"])
+        if not self._consistent(row, case.num_classes, look_a, look_b):
+            return ["its counts contradict each other or the header"]
+        p_lower, p_upper, radius, two_sided = self._follow(case, look_a, look_b)
+        found = [
+            *too_large("p_lower", row["p_lower"], p_lower),
+            *too_small("p_upper", row["p_upper"], p_upper),
+            *too_large("radius_full", row["radius_full"], max(radius, 0.0)),
+            *too_large("radius", row["radius"], row["radius_full"]),
+        ]
+        if not math.isnan(row["radius_two_sided"]):  # given up before it was known
+            found += too_large("radius_two_sided", row["radius_two_sided"], max(two_sided, 0.0))
+        if row["predict"] >= 0 and not radius >= -TOLERANCE:
+            found.append("answers, but its counts certify nothing")
+        return found
+
+    def _follow(
+        self, case: Case, look_a: tuple[int, int], look_b: tuple[int, int]
+    ) -> tuple[float, float, float, float]:
+        """Return what follows from two looks ``(count, total)``: p_lower, p_upper, and the one- and two-sided radius.
+
+        ``look_a`` counts the selected class, ``look_b`` the strongest other one. Radii are below 0 where nothing is
+        certified.
+        """
+        p_lower, p_upper = self._looks.lower(*look_a), self._looks.upper_beside(*look_b)
+        return p_lower, p_upper, case.radius(p_lower), case.radius(self._looks.lower_beside(*look_a), p_upper)
+
+    def _verify_skipped(self, row: Mapping[str, Any]) -> list[str]:
+        """Check a row whose class is not the label, where this certifier draws no estimation samples."""
+        nothing = all(math.isnan(row[name]) for name in ("p_lower", "p_upper", "radius_two_sided"))
+        honest = row["predict"] == row["top"] != row["label"] and row["radius"] == row["radius_full"] == 0
+        if self.skip_wrong and nothing and honest:
+            return []
+        return ["was skipped for its class, but claims something or should not have been"]
+
+    def _consistent(
+        self, row: Mapping[str, Any], num_classes: int, look_a: tuple[int, int], look_b: tuple[int, int]
+    ) -> bool:
+        """Whether the looks lie within the samples that were drawn, and these within what was planned.
+
+        What a look counted can neither shrink later nor grow by more than the samples after it.
+        """
+        n = row["n"]
+        within = all(
+            0 <= count <= min(total, last) and total <= n and last - count <= n - total
+            for (count, total), last in ((look_a, row["count_a"]), (look_b, row["count_b"]))
+        )
+        planned = n <= self.n and row["n0"] == self.n0 and row["samples"] == n + row["n0"]
+        return within and votes_add_up(row, num_classes) and planned

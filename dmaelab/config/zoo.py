@@ -43,7 +43,7 @@ def list_configs() -> list[str]:
 
 
 def open_config(
-    source: str | os.PathLike, overrides: Sequence[str] = (), sections: dict[str, Any] | None = None
+    source: str | os.PathLike[str], overrides: Sequence[str] = (), sections: dict[str, Any] | None = None
 ) -> DictConfig:
     """Return the config of a file, or of a name as in :func:`get_config`, with its plug-ins imported and overrides
     applied.

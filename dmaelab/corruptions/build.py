@@ -1,12 +1,13 @@
 """The interface of corruptions: the noise, and the geometry of the certificate that it gives."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dmaelab.registry import Registry, builder
 from dmaelab.stats.geometry import Geometry
+from dmaelab.utils.arguments import KeepsArguments, plain
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
@@ -22,10 +23,11 @@ class Corrupted(NamedTuple):
     sigma: Tensor  # [copies*N], the level that each row got
 
 
-class Corruption:
+class Corruption(KeepsArguments):
     """Noise on images in [0,1] pixel units, at their native size, before any normalisation.
 
-    A plug-in subclasses this, writes :meth:`apply` and, if it can be certified, sets ``geometry``.
+    A plug-in subclasses this, writes :meth:`apply` and, if it can be certified, sets ``geometry``. The arguments of
+    its constructor go into the header of a log, as for :class:`~dmaelab.certifiers.build.Certifier`.
 
     Args:
         sigma: level of the noise in [0,1] pixel units; a pair ``(low, high)`` draws one value
@@ -52,6 +54,10 @@ class Corruption:
         self.sigma: float | tuple[float, float] = (
             (float(levels[0]), float(levels[1])) if len(levels) == 2 else float(levels[0])
         )
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of the constructor as the header of a log holds them."""
+        return super().options() | {"sigma": plain(self.sigma)}
 
     def __call__(self, images: Tensor, draw: Draw, copies: int = 1) -> Corrupted:
         """Corrupt ``images`` [N,C,H,W] ``copies`` times; the copies of an image share its sigma.

@@ -82,7 +82,7 @@ def read_shard(path: Path, columns: Sequence[str]) -> Table:
     return Table(str(path), tuple(columns), rows)
 
 
-def read_folders(folders: Sequence[str | os.PathLike]) -> Table:
+def read_folders(folders: Sequence[str | os.PathLike[str]]) -> Table:
     """Return the rows of all shard files of the folders, merged.
 
     Raises:
@@ -120,7 +120,7 @@ def expected_indices(header: Mapping[str, Any]) -> list[int]:
     return indices
 
 
-def merge_folders(folders: Sequence[str | os.PathLike], out: str | os.PathLike) -> Table:
+def merge_folders(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Table:
     """Write the rows of several folders of one certification as one whole log, and return them.
 
     Rows of one image may stand in several folders if they are equal but for their time.

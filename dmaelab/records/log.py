@@ -45,7 +45,7 @@ class CertificationLog:
 
     def __init__(
         self,
-        folder: str | os.PathLike,
+        folder: str | os.PathLike[str],
         *,
         identity: Mapping[str, Any],
         context: Mapping[str, Any],

@@ -71,7 +71,7 @@ class Log:
         return replace(self, **arrays, extra={name: column[rows] for name, column in self.extra.items()})
 
 
-def find_logs(path: str | os.PathLike) -> list[Path]:
+def find_logs(path: str | os.PathLike[str]) -> list[Path]:
     """Return the logs at ``path``: itself for a file or a log's folder, all logs below for a run directory.
 
     Raises:
@@ -89,7 +89,7 @@ def find_logs(path: str | os.PathLike) -> list[Path]:
     return found
 
 
-def read_log(path: str | os.PathLike) -> Log:
+def read_log(path: str | os.PathLike[str]) -> Log:
     """Read one log: a folder (all its shards), or a TSV file with a first line of column names.
 
     Files may lack columns but ``idx label predict``; ``time`` may be seconds or ``[d days, ]h:mm:ss[.f]``.
@@ -123,7 +123,7 @@ def read_log(path: str | os.PathLike) -> Log:
     return _to_log(path, columns, rows, header)
 
 
-def read_one_log(path: str | os.PathLike) -> Log:
+def read_one_log(path: str | os.PathLike[str]) -> Log:
     """Read the log at a path that holds exactly one: its folder or file, or a run directory that was certified once.
 
     Raises:

@@ -4,7 +4,7 @@ A cell is text that reads back as exactly the value that was written. Rows are c
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
@@ -65,7 +65,7 @@ def format_row(columns: Sequence[str], row: Mapping[str, Any]) -> str:
             f"a row does not fit the columns of its log: missing {missing}, unknown {unknown}; correct the"
             " certifier's columns"
         )
-    special = {"radius": floor_radius, "time": lambda seconds: f"{seconds:.6f}"}
+    special: dict[str, Callable[[Any], str]] = {"radius": floor_radius, "time": lambda seconds: f"{seconds:.6f}"}
     return "\t".join(special.get(column, format_value)(row[column]) for column in columns)
 
 

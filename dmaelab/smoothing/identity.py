@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dmaelab.certifiers.build import CERTIFIERS, Certifier
+from dmaelab.certifiers.build import Certifier, identity_of
 from dmaelab.corruptions import CORRUPTIONS
 from dmaelab.records.indices import subset
 from dmaelab.registry import Registry
@@ -17,6 +17,7 @@ from dmaelab.rules.attention import attention_of
 from dmaelab.smoothing.noise import noise_version
 from dmaelab.smoothing.smoothing import Smoothing
 from dmaelab.stats.geometry import geometry_name
+from dmaelab.utils.arguments import KeepsArguments
 from dmaelab.utils.env import environment
 
 
@@ -40,14 +41,13 @@ def image_hash(image: torch.Tensor, label: int) -> str:
     return hashlib.blake2b(pixels + str(label).encode(), digest_size=8).hexdigest()
 
 
-def describe(registry: Registry, entry: object) -> dict[str, Any]:
-    """Return the registered name of an object's class and its options, its public attributes of plain types."""
-    kind = type(entry)
-    name = next(
-        (name for name in registry.names() if registry.get(name) is kind), f"{kind.__module__}.{kind.__qualname__}"
-    )
-    options = {key: _plain(value) for key, value in vars(entry).items() if not key.startswith("_") and _is_plain(value)}
-    return {"name": name, **options}
+def name_and_options(registry: Registry, entry: KeepsArguments) -> dict[str, Any]:
+    """Return the registered name of an object's class, else ``module.Class``, and the options that it was built with.
+
+    Raises:
+        UserError: an option is no plain value.
+    """
+    return {"name": registry.name_of(entry), **entry.options()}
 
 
 def make_identity(
@@ -71,7 +71,7 @@ def make_identity(
             set for its own.
         batch_size: rows of every batch.
     """
-    statistics, noise = describe(CERTIFIERS, certifier), describe(CORRUPTIONS, smoothing.corruption)
+    noise = name_and_options(CORRUPTIONS, smoothing.corruption)
     classifier, geometry, sigma = smoothing.classifier, smoothing.geometry, smoothing.sigma
     device = smoothing.device.type
     image, label = first
@@ -79,8 +79,7 @@ def make_identity(
     noise.pop("sigma", None)
     return {
         "sigma": sigma,
-        **{key: statistics.pop(key, None) for key in ("alpha", "n0", "n")},
-        "certifier": statistics,
+        **identity_of(certifier),
         "corruption": noise,
         "norm": geometry.norm,
         "geometry": geometry_name(geometry),
@@ -104,18 +103,3 @@ def make_context(device: torch.device) -> dict[str, Any]:
     """Return what is recorded but does not decide: the command, versions, device and host."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {**environment(), "device": name}
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _plain(value: Any) -> Any:
-    """Return the value as JSON will give it back, so that it compares equal to a header that was read."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value

@@ -78,7 +78,7 @@ def sequence_lower(count: int, total: int, alpha: float, prior: tuple[float, flo
     lowest = highest * 1e-9
     if count == 0 or excess(lowest) < 0:
         return 0.0
-    root = optimize.brentq(excess, lowest, highest, xtol=1e-15, rtol=1e-15)
+    root = float(optimize.brentq(excess, lowest, highest, xtol=1e-15, rtol=1e-15))
     step = _ROUNDING
     while (bound := root - step) > 0 and excess(bound) < 0:  # the search may end a rounding above the root
         step *= 2

@@ -3,9 +3,8 @@
 A certifier bounds class probabilities; the geometry of the noise turns the bounds into a radius.
 """
 
-import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 from dmaelab.utils.errors import UserError, did_you_mean
@@ -83,7 +82,8 @@ class Geometry:
         if norm == "l0":
             limit = min(min(radius, numel + 1.0) ** own, numel + 1.0)
             return float(max(math.ceil(limit) - 1, 0))
-        return radius / numel ** max(0.0, 1 / own - 1 / _EXPONENTS[norm])
+        shrinkage: float = numel ** max(0.0, 1 / own - 1 / _EXPONENTS[norm])
+        return radius / shrinkage
 
 
 class GaussianL2(Geometry):
@@ -179,25 +179,26 @@ def geometry_name(geometry: Geometry) -> str:
 
 
 def geometry_named(name: str) -> Geometry:
-    """Return the geometry that :func:`geometry_name` named, importing its module.
+    """Return the geometry that :func:`geometry_name` named, of those whose module has been imported.
+
+    It imports nothing: the name may come from a log of others, and importing a module runs it.
 
     Raises:
-        UserError: it cannot be imported, is no geometry, or cannot be built without arguments.
+        UserError: there is none of that name, or it cannot be built without arguments.
     """
-    module, _, kind = str(name).rpartition(".")
+    found = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in _subclasses(Geometry)}
+    if (kind := found.get(str(name))) is None:
+        raise UserError(f"geometry {name!r} is not known here: no module that has been imported defines it")
     try:
-        found = getattr(importlib.import_module(module), kind)
-    except Exception as error:  # anything that a module may raise while it is imported
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(
-            f"geometry '{name}' cannot be imported ({reason}): run from the folder that holds its module"
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, Geometry)):
-        raise UserError(f"'{name}' is no geometry: name a subclass of {Geometry.__module__}.Geometry")
-    try:
-        return found()
+        return kind()
     except TypeError as error:
-        raise UserError(f"geometry '{name}' needs arguments that its name does not hold: give them defaults") from error
+        raise UserError(f"geometry {name!r} needs arguments that its name does not hold: give them defaults") from error
+
+
+def _subclasses(kind: type[Geometry]) -> Iterator[type[Geometry]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
 
 
 def _quantile(p: float) -> float:

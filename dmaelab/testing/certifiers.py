@@ -1,15 +1,16 @@
 """What every certifier promises: votes in, and never more errors than alpha."""
 
 import itertools
-from collections.abc import Callable
-from math import isfinite, isnan
+from collections.abc import Callable, Iterator
+from math import isfinite, isnan, nan
 from typing import Any
 
 import numpy as np
 from scipy.special import bdtrc
 
-from dmaelab.records.row import BASE_COLUMNS, format_row, make_row
-from dmaelab.smoothing import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes
+from dmaelab.certifiers import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes
+from dmaelab.certifiers.verification import is_verifiable, problems_of
+from dmaelab.records.row import BASE_COLUMNS, format_row, make_row, parse_row
 from dmaelab.stats.geometry import GaussianL2
 from dmaelab.testing.expect import Expect, check_options
 from dmaelab.utils.errors import UserError
@@ -24,6 +25,8 @@ _PROBABILITIES = ((0.51, 0.49), (0.6, 0.4), (0.75, 0.25), (0.9, 0.1), (0.99, 0.0
 
 def check_certifier(certifier: Certifier) -> None:
     """Check a certifier: abstains on a coin flip, grows with the votes, errs no more than alpha, fills its row.
+
+    One that says how its rows are verified must accept all of them, and refuse each once it claims more.
 
     Errors are counted on 1,000 simulated images at each of six probabilities. Build it with a large
     alpha, such as 0.05, and n of some hundreds: at 0.001 only gross mistakes would show. A sound one
@@ -98,7 +101,9 @@ def _certify(expect: Expect, certifier: Certifier, case: Case, votes: VoteSource
     expect(prediction == ABSTAIN or 0 <= prediction < case.num_classes, f"it predicts {prediction}, which is no class")
     expect(isfinite(radius) and radius >= 0, f"its radius is {radius}")
     expect(prediction != ABSTAIN or radius == 0, f"it abstains with a radius of {radius}")
-    _check_row(expect, certifier, certificate)
+    row = _check_row(expect, certifier, certificate)
+    if is_verifiable(certifier):
+        _check_verification(expect, certifier, row, case)
     if prediction != ABSTAIN and not isnan(certificate.p_lower):
         upper = None if isnan(certificate.p_upper) else certificate.p_upper
         possible = max(case.radius(certificate.p_lower), case.radius(certificate.p_lower, upper))
@@ -109,19 +114,41 @@ def _certify(expect: Expect, certifier: Certifier, case: Case, votes: VoteSource
     return certificate
 
 
-def _check_row(expect: Expect, certifier: Certifier, certificate: Certificate) -> None:
+def _check_row(expect: Expect, certifier: Certifier, certificate: Certificate) -> dict[str, Any]:
+    """Check the row of a certificate, and return it as a log gives it back."""
     columns = (*BASE_COLUMNS, *certifier.columns)
     expect(len(set(columns)) == len(columns), f"a column of the log stands twice in {columns}")
     try:
         values = {name: certificate.column(name) for name in certifier.columns}
         prediction, radius = certificate
-        format_row(columns, make_row(0, 0, prediction, radius, 0.0, values))
+        line = format_row(columns, make_row(0, 0, prediction, radius, 0.0, values))
     except (AttributeError, UserError) as error:
         raise AssertionError(f"{expect.who}: its row of the log cannot be written: {error}") from error
     if isinstance(certificate.look_a, str):
         count, total = map(int, certificate.look_a.split("/"))
         p_lower = certificate.p_lower
         expect(p_lower <= count / total, f"p_lower {p_lower} is above the share of votes {count}/{total} in look_a")
+    return parse_row(columns, line.split("\t"))
+
+
+def _check_verification(expect: Expect, certifier: Certifier, row: dict[str, Any], case: Case) -> None:
+    """Check that a certifier accepts a row of its own, and none that claims more."""
+    problems = problems_of(certifier, row, case)
+    expect(not problems, f"verify() refuses a row of its own: {'; '.join(problems)}")
+    for claim in _larger_claims(row):
+        expect(problems_of(certifier, row | claim, case), f"verify() accepts {row} with {claim}, which claims more")
+
+
+def _larger_claims(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield changes of a row that make it claim more."""
+    larger = row["radius"] + 0.01
+    yield {"radius": larger}
+    if "radius_full" in row:
+        yield {"radius": larger, "radius_full": larger}
+    if not isnan(row.get("p_lower", nan)):
+        yield {"p_lower": (1 + row["p_lower"]) / 2}
+    if row["predict"] == ABSTAIN and "top" in row:
+        yield {"predict": row["top"], "correct": int(row["top"] == row["label"])}
 
 
 def _count_errors(certifier: Certifier, probabilities: tuple[float, ...]) -> int:

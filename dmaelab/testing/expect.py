@@ -12,8 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dmaelab.records.merge import identity_hash
 from dmaelab.registry import Registry
-from dmaelab.smoothing.identity import describe
+from dmaelab.smoothing.identity import name_and_options
+from dmaelab.utils.arguments import KeepsArguments
+from dmaelab.utils.errors import UserError
 
 
 class Expect:
@@ -39,15 +42,19 @@ class Expect:
         return _NoHostReads(self)
 
 
-def check_options(expect: Expect, entry: object, registry: Registry) -> None:
+def check_options(expect: Expect, entry: KeepsArguments, registry: Registry) -> None:
     """Check that the header of a log will tell entries apart that were built with different options."""
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     options = [name for name, parameter in inspect.signature(type(entry)).parameters.items() if parameter.kind in kinds]
-    recorded = describe(registry, entry)
+    try:
+        recorded = name_and_options(registry, entry)
+        identity_hash(recorded)
+    except UserError as error:
+        raise AssertionError(f"{expect.who}: its options cannot be recorded in the header of a log: {error}") from error
     for name in options:
         expect(
             name in recorded,
-            f"its option {name} is not recorded in the header of a log; keep it as a public attribute of a plain type",
+            f"its option {name} is not recorded in the header of a log; its options() must return all arguments",
         )
 
 

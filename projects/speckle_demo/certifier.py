@@ -1,11 +1,24 @@
 """CERTIFY with two looks: images that are certified far enough early cost a fraction of the samples."""
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Mapping
+from typing import Any
 
 import numpy as np
 
+from dmaelab.certifiers import (
+    ABSTAIN,
+    CERTIFIERS,
+    Case,
+    Certificate,
+    Certifier,
+    Votes,
+    runner_up,
+    sample_count,
+    select,
+)
+from dmaelab.certifiers.claims import TOLERANCE, look_of, too_large, votes_add_up
 from dmaelab.records.row import CERTIFY_COLUMNS
-from dmaelab.smoothing import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes, runner_up, select
 from dmaelab.stats.bounds import clopper_pearson_lower, smallest_n
 from dmaelab.utils.errors import UserError
 
@@ -58,7 +71,8 @@ class CohenTwoLooks(Certifier):
                 f"certifier.target is {target}: give the radius that is enough, at least 0, in [0,1] pixel units"
             )
         self.n_first, self.share, self.target = int(n_first), float(share), float(target)
-        super().__init__(n0, n, alpha)
+        self.n0 = sample_count("n0", n0)
+        super().__init__(n, alpha)
 
     def smallest_n(self) -> int:
         """Return the least n with which the second look could answer at its share of alpha."""
@@ -67,10 +81,7 @@ class CohenTwoLooks(Certifier):
     def certify(self, case: Case) -> Generator[Votes, np.ndarray, Certificate]:
         """Certify one image."""
         top = select((yield Votes("selection", self.n0)))
-        for n, alpha, enough in (
-            (self.n_first, self.share * self.alpha, self.target),
-            (self.n, (1 - self.share) * self.alpha, 0.0),
-        ):
+        for (n, alpha), enough in zip(self.levels().items(), (self.target, 0.0), strict=True):
             counts = yield Votes("estimation", n)
             count_a = int(counts[top])
             p_lower = clopper_pearson_lower(count_a, n, alpha)
@@ -93,3 +104,28 @@ class CohenTwoLooks(Certifier):
             stop_reason="first_look" if n == self.n_first else "n",
             extra={"alpha_look": alpha},
         )
+
+    def levels(self) -> dict[int, float]:
+        """Return the samples of each look, and the part of alpha that its bound may spend."""
+        return {self.n_first: self.share * self.alpha, self.n: (1 - self.share) * self.alpha}
+
+    def verify(self, row: Mapping[str, Any], case: Case) -> list[str]:
+        """Return what a row claims beyond its counts: the bound at the level of its look, and the radius of that."""
+        count, n = look_of(row["look_a"])
+        levels, planned = self.levels(), (row["n"], row["n0"], row["samples"]) == (n, self.n0, self.n0 + n)
+        if not (planned and n in levels and count == row["count_a"] and votes_add_up(row, case.num_classes)):
+            return ["its counts contradict each other or the header"]
+        p_lower = clopper_pearson_lower(count, n, levels[n])
+        radius = case.radius(p_lower)
+        found = [
+            *too_large("p_lower", row["p_lower"], p_lower),
+            *too_large("radius_full", row["radius_full"], max(radius, 0.0)),
+            *too_large("radius", row["radius"], row["radius_full"]),
+        ]
+        if not math.isclose(row["alpha_look"], levels[n]):
+            found.append(f"alpha_look is {row['alpha_look']}, its look has {levels[n]}")
+        if row["predict"] >= 0 and not radius >= -TOLERANCE:
+            found.append("answers, but its counts certify nothing")
+        if not (math.isnan(row["p_upper"]) and math.isnan(row["radius_two_sided"])):
+            found.append("claims an upper bound or a two-sided radius, which this certifier does not make")
+        return found

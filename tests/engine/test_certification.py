@@ -77,7 +77,7 @@ def test_another_batch_shape_sees_the_same_votes_in_fp32(run):
 
 
 def test_predict_writes_its_own_columns(run):
-    predict = ["certifier.name=predict", "~certifier.n0", "certifier.n=100"]
+    predict = ["certifier.name=predict", "certifier.n=100"]
     cfg = certification_config(
         run, [*predict, "certify.name=predict", "certify.device=cpu", 'certify.subset={"count": 5}']
     )

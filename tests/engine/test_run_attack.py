@@ -161,7 +161,6 @@ def test_what_cannot_be_attacked_is_one_line(run):
         run_attack(certification_config(run, QUICK), images=0)
     predict = [
         "certifier.name=predict",
-        "~certifier.n0",
         "certifier.n=100",
         "certify.name=predict",
         "certify.device=cpu",

@@ -49,7 +49,7 @@ class Tally(Certifier):
 
 def test_counts_are_those_of_exact_arithmetic(device, classifier, pictures):
     """The same samples by address, classified in float64; only near ties may be counted elsewhere."""
-    model, corruption, certifier = classifier("vit"), Gaussian(0.25), Tally(1, 1000, 0.001)
+    model, corruption, certifier = classifier("vit"), Gaussian(0.25), Tally(1000, 0.001)
     exact, found = copy.deepcopy(model).double(), {}
     addresses = {index: Address(3, "certify", index) for index in range(4)}
     smoothing = Smoothing(model, corruption, 4, arithmetic=Arithmetic(compile=False, cuda_graph=False))

@@ -325,7 +325,7 @@ def test_a_plug_in_certifier_gets_the_log_for_nothing(run, comparable):
                 total *= 2
             return Certificate(prediction=top, top=top, n=total // 2, extra={"lead": lead, "coin": coin})
 
-    certifier = Lazy(1, 300, 0.05)
+    certifier = Lazy(300, 0.05)
     rows = run(certifier=certifier)
     assert {row["n"] for row in rows if row["label"] == 1} == {0}
     assert len({row["n"] for row in rows}) > 2

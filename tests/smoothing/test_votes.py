@@ -17,7 +17,7 @@ class Totals(Certifier):
     """Asks for growing totals and keeps the answers."""
 
     def __init__(self, *totals, stream="estimation"):
-        super().__init__(1, 1000, 0.05)
+        super().__init__(1000, 0.05)
         self.totals, self.stream = totals, stream
 
     def certify(self, case):
@@ -110,7 +110,7 @@ def test_the_next_batch_is_queued_before_the_last_one_is_read():
             events.append("read")
             return Certificate(prediction=0, top=0, n=64)
 
-    fly(Model(), [Reading(1, 64, 0.05) for _ in range(4)], 64)
+    fly(Model(), [Reading(64, 0.05) for _ in range(4)], 64)
     assert events == ["forward", "forward", "read", "forward", "read", "forward", "read", "read"]
 
 
@@ -173,7 +173,7 @@ def test_mistakes_of_plug_ins_are_named(brightness):
             yield Votes("estimation", 1)
 
     with pytest.raises(TypeError, match="must return a Certificate"):
-        fly(brightness, [Nothing(1, 10, 0.05)], 16)
+        fly(brightness, [Nothing(10, 0.05)], 16)
     with pytest.raises(ValueError, match="may only grow"):
         fly(brightness, [Totals(10, 5)], 16)
 

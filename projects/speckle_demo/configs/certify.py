@@ -13,7 +13,5 @@ _base = get_config("certify/default")
 certify, corruption = _base.certify, _base.corruption
 
 plugins = ["projects.speckle_demo"]
-certifier = L(build_certifier)(
-    name="cohen_two_looks", n0=100, n=10_000, alpha=0.001, n_first=1000, share=0.2, target=0.25
-)
+certifier = L(build_certifier)(name="cohen_two_looks", n=10_000, alpha=0.001, n_first=1000, share=0.2, target=0.25)
 certify.update(run="runs/speckle/rs", name="two_looks", subset={"count": 100})

@@ -11,11 +11,12 @@ import torch
 from scipy.stats import binom
 
 from dmaelab import CERTIFIERS, CORRUPTIONS
+from dmaelab.certifiers.verification import verify_log
 from dmaelab.config import LazyConfig, check, load_plugins, open_config
 from dmaelab.engine.training import check_training
 from dmaelab.records.folders import read_header
 from dmaelab.records.readers import read_log
-from dmaelab.smoothing import ABSTAIN, Case, SmoothedClassifier
+from dmaelab.smoothing import ABSTAIN, Case, SmoothedClassifier, certify_images
 from dmaelab.stats.geometry import GaussianL2
 from dmaelab.testing import check_certifier, check_corruption, drive
 from dmaelab.utils.errors import UserError
@@ -115,6 +116,51 @@ def test_the_first_look_stops_where_the_target_is_reached():
     assert 0 < late.radius < 0.25
 
 
+@pytest.fixture
+def log(tmp_path):
+    """Certify two images: the first look is enough for image 0, for image 1 it is not."""
+    images = [torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.55, 0.35]]])]
+    certifier, noise = two_looks(n0=20, n=1000, n_first=100, target=0.3), CORRUPTIONS.build("gaussian", sigma=0.25)
+    certify_images(
+        torch.nn.Flatten(), lambda index: (images[index], 0), range(2), certifier, noise, num_classes=2,
+        out=tmp_path / "log", progress=False,
+    )  # fmt: skip
+    assert read_log(tmp_path / "log").extra["n"].tolist() == [100, 1000]
+    return tmp_path / "log"
+
+
+def test_a_log_verifies(log):
+    assert verify_log(log) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("index", "cells", "complaint"),
+    [
+        (0, {"radius": "0.9"}, "radius is too large"),
+        (0, {"radius": "0.9", "radius_full": "0.9"}, "radius_full is too large"),
+        (0, {"p_lower": "0.999"}, "p_lower is too large"),
+        (0, {"alpha_look": "0.05"}, "alpha_look is 0.05, its look has 0.01"),
+        (0, {"n": "900", "samples": "920", "look_a": "900/900", "count_a": "900"}, "contradict"),
+        (0, {"look_a": "100/1000"}, "contradict"),
+        (1, {"n": "100", "samples": "120"}, "contradict"),
+        (1, {"n0": "2000"}, "contradict"),
+        (1, {"radius_two_sided": "0.5"}, "claims an upper bound or a two-sided radius"),
+        (1, {"p_upper": "0.1"}, "claims an upper bound or a two-sided radius"),
+        (1, {"look_a": "nan"}, "damaged"),
+    ],
+)
+def test_a_falsified_row_is_found(log, index, cells, complaint):
+    path = log / "shard-000-of-001.tsv"
+    columns, *rows = [line.split("\t") for line in path.read_text().splitlines()]
+    for name, cell in cells.items():
+        rows[index][columns.index(name)] = cell
+    path.write_text("".join("\t".join(row) + "\n" for row in [columns, *rows]))
+    count, problems = verify_log(log)
+    assert count == 2
+    assert any(complaint in problem for problem in problems), problems
+    assert all(problem.startswith(f"image {index}: ") for problem in problems)
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -186,6 +232,11 @@ def test_pretrain_finetune_certify_with_the_ordinary_tools(tmp_path):
     assert log.index.tolist() == [3, 5]
     assert set(log.extra["n"]) <= {100, 300}
     assert set(log.extra["stop_reason"]) <= {"first_look", "n"}
+
+    verified = run_tool("certify.py", "--verify", folder, "--plugin", "projects.speckle_demo")
+    assert (verified.returncode, verified.stdout) == (0, f"{folder}: all 2 rows follow from their counts\n")
+    alone = run_tool("certify.py", "--verify", folder)
+    assert (alone.returncode, "the plug-ins ['projects.speckle_demo']" in alone.stderr) == (2, True)
 
     # The same run by its directory: its frozen config brings the plug-in along; and speckle itself is refused.
     refused = run_tool("certify.py", finetune, "corruption.name=speckle", "certify.name=refused", "certify.subset=[3]")

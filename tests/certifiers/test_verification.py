@@ -1,14 +1,18 @@
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from dmaelab.analysis.verify import verify_log
+from dmaelab.certifiers import CERTIFIERS as REGISTRY
+from dmaelab.certifiers import Certifier, Cohen, Predict, Sequential
+from dmaelab.certifiers.verification import verify_log
 from dmaelab.corruptions import build_corruption
 from dmaelab.records.merge import identity_hash
 from dmaelab.records.readers import read_log
-from dmaelab.smoothing import Cohen, Predict, Sequential, Smoothing, certify_images
+from dmaelab.smoothing import Smoothing, certify_images
 from dmaelab.utils.errors import UserError
 
 CERTIFIERS = {
@@ -77,7 +81,7 @@ def test_every_log_that_is_written_follows_from_its_counts(certify, name, noise)
         ({"radius": "0.900000"}, "radius is too large"),
         ({"radius_full": "0.9"}, "radius_full is too large"),
         ({"p_lower": "0.9999"}, "p_lower is too large"),
-        ({"p_upper": "0.0001"}, "p_upper is too large"),
+        ({"p_upper": "0.0001"}, "p_upper is too small"),
         ({"radius_two_sided": "1.5"}, "radius_two_sided is too large"),
         ({"predict": 2, "label": 2, "correct": 1}, "predicts 2, but selected 0"),
         ({"predict": -1, "correct": 0}, "abstains with the radius"),
@@ -161,7 +165,7 @@ def test_an_answer_of_predict_needs_its_p_value(certify):
         ({"indices": ""}, "list of images in header.json is not that of its identity"),
         ({"identity_hash": "0" * 16}, "does not have the hash beside it"),
         ({"identity": {"norm": "linf"}}, "says norm linf, but its geometry certifies l2"),
-        ({"identity": {"geometry": None}}, "cannot be imported"),
+        ({"identity": {"geometry": None}}, "geometry None is not known here"),
     ],
 )
 def test_a_header_that_contradicts_itself_is_refused(certify, values, words):
@@ -200,7 +204,134 @@ def test_missing_and_foreign_rows_are_refused(certify):
         verify_log(folder)
 
 
-def test_bounds_of_a_plug_in_are_not_guessed(certify):
+def test_a_class_that_is_not_registered_is_not_guessed(certify):
     mine = type("Mine", (Cohen,), {})(20, 300, 0.001)
-    with pytest.raises(UserError, match=r"the bounds of certifier '.*Mine' are not known here"):
+    with pytest.raises(UserError, match=r"the certifier '.*Mine' is not known here; the header names no plug-in"):
         verify_log(certify(mine))
+
+
+def rewrite(folder, **changes):
+    """Change an identity in a header, and the hash beside it."""
+    header = json.loads((folder / "header.json").read_text())
+    identity = header["identity"]
+    for key, value in changes.items():
+        if key == "certifier":
+            identity[key] |= value
+        else:
+            identity[key] = value
+    header["identity_hash"] = identity_hash(identity)
+    (folder / "header.json").write_text(json.dumps(header))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"alpha": None}, "alpha is None there, 0.001 here"),
+        ({"n0": None}, "n0 is None there, 100 here"),
+        ({"alpha": None, "certifier": {"alpha": 0.5}}, "certifier.alpha is 0.5 there, absent here"),
+        ({"alpha": "0.001"}, "cannot be built from the options in the header"),
+        ({"certifier": {"share": 0.5}}, "share is 0.5 there, absent here"),
+        ({"certifier": {"weight": 2.0}}, "certifier.weight is 2.0"),
+        ({"certifier": {"name": ["cohen"]}}, r"the certifier \['cohen'\] is not known here"),
+        ({"n": 5}, "can never certify"),
+        ({"sigma": -0.25}, "sigma -0.25, which is no level of noise"),
+        ({"tau": "0"}, "the header is damaged: its sigma, tau or shape is no number"),
+        ({"shape": None}, "the header is damaged"),
+        ({"geometry": "antigravity.Geometry"}, "geometry 'antigravity.Geometry' is not known here"),
+    ],
+)
+def test_a_header_of_which_no_certifier_follows_is_refused(certify, changes, words):
+    folder = certify(CERTIFIERS["cohen"])
+    rewrite(folder, **changes)
+    with pytest.raises(UserError, match=words) as error:
+        verify_log(folder)
+    assert "\n" not in str(error.value)
+    assert "antigravity" not in sys.modules
+
+
+def test_a_header_that_lacks_a_key_or_an_option_is_refused(certify):
+    folder = certify(CERTIFIERS["grid"])
+    header = json.loads((folder / "header.json").read_text())
+    for path, words in ((("certifier", "share"), "share is absent there, 0.1 here"), (("tau",), "header lacks tau")):
+        identity = json.loads(json.dumps(header["identity"]))
+        del (identity if len(path) == 1 else identity[path[0]])[path[-1]]
+        changed = header | {"identity": identity, "identity_hash": identity_hash(identity)}
+        (folder / "header.json").write_text(json.dumps(changed))
+        with pytest.raises(UserError, match=words):
+            verify_log(folder)
+
+
+def test_columns_that_are_missing_or_stand_twice_are_refused(certify):
+    folder = certify(CERTIFIERS["cohen"])
+    header, shard = folder / "header.json", folder / "shard-000-of-001.tsv"
+    before = header.read_text(), shard.read_text()
+    for old, new, words in (("p_upper", "upper", "lacks the columns p_upper"), ("runner_up", "time", "lacks")):
+        header.write_text(before[0].replace(f'"{old}"', f'"{new}"'))
+        shard.write_text(before[1].replace(f"\t{old}\t", f"\t{new}\t"))
+        with pytest.raises(UserError, match=words):
+            verify_log(folder)
+    content = json.loads(before[0])
+    content["columns"].append("radius")
+    header.write_text(json.dumps(content))
+    first, *lines = before[1].splitlines()
+    shard.write_text("\n".join([first + "\tradius", *[line + "\t9.0" for line in lines]]) + "\n")
+    with pytest.raises(UserError, match="the columns radius twice"):
+        verify_log(folder)
+
+
+@pytest.fixture
+def registered():
+    """Register certifiers for one test."""
+    added = []
+
+    def register(name, kind):
+        REGISTRY.register(name)(kind)
+        added.append(name)
+        return kind
+
+    yield register
+    for name in added:
+        del REGISTRY._obj_map[name]
+
+
+def test_a_certifier_without_verification_is_refused_and_not_guessed(certify, registered):
+    class Silent(Cohen):
+        verify = Certifier.verify
+
+    registered("silent", Silent)
+    with pytest.raises(UserError, match="the certifier 'silent' does not say how its rows are verified"):
+        verify_log(certify(Silent(20, 300, 0.001)))
+
+
+def test_a_plug_in_verifies_its_own_rows(certify, registered):
+    class DislikesFive(Predict):
+        """Sets n and alpha itself: the header has them, the constructor does not take them."""
+
+        def __init__(self, boost=1):
+            super().__init__(300, 0.001 * boost)
+
+        def verify(self, row, case):
+            return [*super().verify(row, case), *["is number 5"] * (row["idx"] == 5)]
+
+    registered("dislikes_five", DislikesFive)
+    folder = certify(DislikesFive(2))
+    assert verify_log(folder) == (12, ["image 5: is number 5"])
+    rewrite(folder, alpha=0.5)
+    with pytest.raises(UserError, match=r"alpha is 0\.5 there, 0\.002 here"):
+        verify_log(folder)
+
+
+def test_a_plug_in_that_cannot_be_built_from_its_options_is_refused(certify, registered):
+    class Boosted(Predict):
+        def __init__(self, boost=1, **options):
+            super().__init__(alpha=0.001 * boost, **options)
+
+    registered("boosted", Boosted)
+    with pytest.raises(UserError, match=r"'boosted' cannot be built from the options in the header: .*multiple values"):
+        verify_log(certify(Boosted(2, n=300)))
+
+
+def test_a_log_of_an_earlier_version_verifies():
+    """Written before certifiers verified their own rows; images of three classes, sigma 0.25."""
+    for folder in sorted((Path(__file__).parents[1] / "data" / "old_logs").iterdir()):
+        assert verify_log(folder) == (12, []), folder
