@@ -85,8 +85,9 @@ def tensors(tree):
 
 def check(trainer):
     parameters = {name: p for name, p in trainer.inner.named_parameters()}
-    for tensor in tensors([parameters, trainer.optimizer.state_dict(), {n: torch.tensor(v) for n, v in
-        trainer.evaluate().items()}]): other = [torch.empty_like(tensor) for _ in range(2)]
+    metrics = {n: torch.tensor(v) for n, v in trainer.evaluate().items()}
+    for tensor in tensors([parameters, trainer.optimizer.state_dict(), metrics]):
+        other = [torch.empty_like(tensor) for _ in range(2)]
         dist.all_gather(other, tensor.detach())
         assert torch.equal(*other)
         assert tensor.isfinite().all()
