@@ -91,11 +91,16 @@ def certify_images(
 
 def _row(flight: Flight, certificate: Certificate, columns: Sequence[str]) -> Row:
     """Return the row of the log that an image gets for its certificate."""
-    label = flight.case.label
+    label, seconds = flight.case.label, time.perf_counter() - flight.started
     assert label is not None  # certify_images has the label of every image
-    seconds = time.perf_counter() - flight.started
-    extra = {column: certificate.column(column) for column in columns}
-    return make_row(flight.index, label, certificate.prediction, certificate.radius, seconds, extra)
+    return make_row(
+        flight.index,
+        label,
+        certificate.prediction,
+        certificate.radius,
+        seconds,
+        extra={column: certificate.column(column) for column in columns},
+    )
 
 
 def _positions(indices: list[int], shard: tuple[int, int]) -> list[int]:

@@ -11,6 +11,7 @@ from dmaelab.corruptions import Corruption
 from dmaelab.rules.compilation import compiled_as
 from dmaelab.smoothing.arithmetic import FP32, Arithmetic
 from dmaelab.smoothing.noise import Address, smoothing_noise
+from dmaelab.stats.geometry import Geometry
 from dmaelab.utils.errors import UserError, did_you_mean
 
 INVALID = ("stop", "count")
@@ -37,8 +38,6 @@ class Smoothing:
     Attributes:
         classifier: the base classifier as :meth:`Arithmetic.prepare` returned it: perhaps compiled. Votes come from
             it; gradients are taken through ``base_classifier``.
-        geometry: of the noise: its norm, and radii from probabilities.
-        sigma: level of the noise, in [0,1] pixel units.
         device: where the classifier is, and where noise is made.
 
     Raises:
@@ -69,14 +68,22 @@ class Smoothing:
                 f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}"
             )
         self.corruption, self.num_classes, self.seed, self.on_invalid = corruption, num_classes, seed, on_invalid
-        self.geometry, self.sigma = smoothing_noise(corruption)
-        # Noise is scaled in float32: where that rounds sigma down, a certificate claims no more.
-        self._sigma_drawn = min(self.sigma, float(torch.tensor(self.sigma)))
+        smoothing_noise(corruption)  # a noise that certifies nothing shows here
         self.base_classifier = base_classifier if device is None else base_classifier.to(device)
         self.device = device_of(base_classifier)
         asked = arithmetic.resolved(self.device)
         self.classifier = asked.prepare(base_classifier)
         self.arithmetic = replace(asked, compile=compiled_as(self.classifier))  # its owner may have compiled it
+
+    @property
+    def geometry(self) -> Geometry:
+        """The geometry of the noise: its norm, and radii from probabilities."""
+        return smoothing_noise(self.corruption)[0]
+
+    @property
+    def sigma(self) -> float:
+        """The level of the noise, in [0,1] pixel units."""
+        return smoothing_noise(self.corruption)[1]
 
     def check(self, image: Tensor, name: str) -> Tensor:
         """Return an image as float32 [C,H,W]; ``UserError`` if it, called ``name``, cannot be certified.
@@ -96,24 +103,11 @@ class Smoothing:
             address: of the noise of the image; it also names the image.
         """
         image = self.check(image, address.name)
-        tau = self.geometry.tau(self.sigma, image.numel())
+        geometry, sigma = smoothing_noise(self.corruption)
+        tau = geometry.tau(sigma, image.numel())
+        exact = min(sigma, float(torch.tensor(sigma)))  # the noise is scaled in float32: claim no more than that
         label = None if label is None else int(label)
-        return image, Case(
-            self.num_classes, self.geometry, self._sigma_drawn, tau=tau, label=label, random=address.random
-        )
-
-    def check_logits(self, logits: object, rows: int) -> Tensor:
-        """Return what the classifier gave for so many images; ``UserError`` unless it is a tensor [rows, K]."""
-        if not isinstance(logits, Tensor):
-            raise UserError(
-                f"the classifier returns a {type(logits).__name__}: wrap it in a module that returns the logits alone"
-            )
-        if logits.shape != (rows, self.num_classes):
-            raise UserError(
-                f"the classifier returns {list(logits.shape)} for {rows} images, but num_classes={self.num_classes}"
-                f" needs [{rows}, {self.num_classes}]"
-            )
-        return logits
+        return image, Case(self.num_classes, geometry, exact, tau=tau, label=label, random=address.random)
 
 
 def check_image(image: Tensor, name: str) -> Tensor:

@@ -17,7 +17,7 @@ from dmaelab.smoothing.arithmetic import fixed_kernels
 from dmaelab.smoothing.attack_report import AttackedImage, AttackReport, Attempt
 from dmaelab.smoothing.noise import AttackAddress
 from dmaelab.smoothing.smoothing import Smoothing
-from dmaelab.smoothing.votes import Flight, VotePool
+from dmaelab.smoothing.votes import Flight, VotePool, check_logits
 from dmaelab.stats.bounds import smallest_n_predict
 from dmaelab.utils.errors import UserError
 
@@ -179,7 +179,7 @@ def _noisy_logits(smoothing: Smoothing, addresses: Sequence[AttackAddress], samp
             ]
         )
         with smoothing.arithmetic.autocast(smoothing.device):
-            return smoothing.check_logits(smoothing.base_classifier(noisy), len(noisy))
+            return check_logits(smoothing.base_classifier(noisy), len(noisy), smoothing.num_classes)
 
     return logits
 

@@ -172,7 +172,7 @@ class VotePool:
 
     def _send(self, logits: object, parts: list[tuple[Flight, int]]) -> _Sent:
         """Queue the counting of the votes and their copy to the host, without waiting for it or for the forward."""
-        logits = self.smoothing.check_logits(logits, self.batch_size)
+        logits = check_logits(logits, self.batch_size, self.num_classes)
         rows = sum(rows for _, rows in parts)
         entries = self.num_classes + 1
         votes = torch.where(logits.isfinite().all(1), logits.argmax(1), self.num_classes)  # argmax: the lowest on ties
@@ -233,3 +233,17 @@ def _certificate(value: object, index: int) -> Certificate:
             f"the certifier returned {type(value).__name__} for image {index}: certify(case) must return a Certificate"
         )
     return value
+
+
+def check_logits(logits: object, rows: int, num_classes: int) -> Tensor:
+    """Return what a classifier gave for ``rows`` images; ``UserError`` unless it is a tensor [rows, num_classes]."""
+    if not isinstance(logits, Tensor):
+        raise UserError(
+            f"the classifier returns a {type(logits).__name__}: wrap it in a module that returns the logits alone"
+        )
+    if logits.shape != (rows, num_classes):
+        raise UserError(
+            f"the classifier returns {list(logits.shape)} for {rows} images, but num_classes={num_classes}"
+            f" needs [{rows}, {num_classes}]"
+        )
+    return logits

@@ -34,6 +34,15 @@ def test_a_case_claims_no_more_than_the_noise_as_drawn(network):
         assert case.random("v").random() == Address(0, "certify", 2).random("v").random()
 
 
+def test_another_noise_brings_its_own_geometry(network):
+    smoothing = Smoothing(network, Gaussian(0.25), 3)
+    smoothing.corruption = QuantisedGaussian(0.5)
+    assert (smoothing.sigma, smoothing.geometry) == (0.5, QuantisedGaussian.geometry)
+    image, address = torch.zeros(1, 4, 4), Address(0, "certify", 0)
+    own = Smoothing(network, QuantisedGaussian(0.5), 3)
+    assert smoothing.admit(image, 0, address)[1].radius(0.9) == own.admit(image, 0, address)[1].radius(0.9)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -77,17 +86,3 @@ def test_an_image_is_checked_by_the_corruption_too(network):
     assert smoothing.check(torch.full((1, 4, 4), 51 / 255, dtype=torch.float64), "image 0").dtype == torch.float32
     with pytest.raises(UserError, match="8-bit images"):
         smoothing.check(torch.full((1, 4, 4), 0.1234), "image 0")
-
-
-@pytest.mark.parametrize(
-    ("logits", "words"),
-    [
-        ((torch.zeros(4, 3),), "returns a tuple"),
-        (torch.zeros(4, 5), r"returns \[4, 5\] for 4 images, but num_classes=3 needs \[4, 3\]"),
-    ],
-)
-def test_logits_of_another_kind_are_named(network, logits, words):
-    smoothing = Smoothing(network, Gaussian(0.25), 3)
-    with pytest.raises(UserError, match=words):
-        smoothing.check_logits(logits, 4)
-    assert smoothing.check_logits(torch.zeros(4, 3), 4).shape == (4, 3)

@@ -9,7 +9,7 @@ from dmaelab.corruptions import Gaussian
 from dmaelab.smoothing import Certificate, Certifier, Cohen, Smoothing, Votes
 from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import Address
-from dmaelab.smoothing.votes import Flight, VotePool
+from dmaelab.smoothing.votes import Flight, VotePool, check_logits
 from dmaelab.utils.errors import UserError
 
 
@@ -232,3 +232,16 @@ def test_precision_is_what_was_asked_for_and_leaves_no_trace():
         assert model.seen == {(dtype, False)}
         assert torch.is_grad_enabled()
         assert model(torch.zeros(1, 1, 4, 4)).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("logits", "words"),
+    [
+        ((torch.zeros(4, 3),), "returns a tuple"),
+        (torch.zeros(4, 5), r"returns \[4, 5\] for 4 images, but num_classes=3 needs \[4, 3\]"),
+    ],
+)
+def test_logits_of_another_kind_are_named(logits, words):
+    with pytest.raises(UserError, match=words):
+        check_logits(logits, 4, 3)
+    assert check_logits(torch.zeros(4, 3), 4, 3).shape == (4, 3)
