@@ -1,3 +1,3 @@
-"""A plug-in project: a noise that grows with the signal, and a certifier that may stop after a first look."""
+"""A plug-in project: noise that grows with the signal, a loss that attacks, a certifier with two looks, a hook."""
 
-from projects.speckle_demo import certifier, corruption  # noqa: F401 - importing them registers their entries
+from projects.speckle_demo import certifier, corruption, loss  # noqa: F401 - importing them registers their entries

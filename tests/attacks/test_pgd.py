@@ -10,7 +10,7 @@ from torch import nn
 
 from dmaelab.attacks import PGD, Balls
 from dmaelab.corruptions import Gaussian
-from dmaelab.modeling.noisy_classifier import LossContext
+from dmaelab.modeling import NoisyContext
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
@@ -75,7 +75,7 @@ def test_the_example_of_a_loss(net, batch):
     exec(example, names)
     images, classes = batch
     given = SimpleNamespace(images=images, targets=classes, progress=0.0, draw=Draw(0, "train", 3))
-    context = LossContext(net.train(), Gaussian(SIGMA), given, 1, {})
+    context = NoisyContext(net.train(), Gaussian(SIGMA), given, 1)
 
     def loss(images):
         return nn.functional.cross_entropy(net(context.noisy(images, 8).images), classes.repeat(8))

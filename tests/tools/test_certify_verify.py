@@ -12,7 +12,7 @@ from torch import nn
 import dmaelab
 from dmaelab.certifiers import CERTIFIERS, Cohen
 from dmaelab.corruptions import build_corruption
-from dmaelab.smoothing import certify_images
+from dmaelab.smoothing import Smoothing, certify_images
 
 PLUG_IN = """
 from pathlib import Path
@@ -65,7 +65,7 @@ def log_of_plug_in(tmp_path, monkeypatch):
         ("geometry", Cohen(20, 300, 0.001), plug_in.MyNoise(0.25)),
     ):
         certify_images(
-            nn.Flatten(), image, range(3), certifier, noise, num_classes=4, out=tmp_path / name, progress=False,
+            Smoothing(nn.Flatten(), noise, 4), image, range(3), certifier, out=tmp_path / name, progress=False,
             identity={"plugins": ["my_plug_in"]},
         )  # fmt: skip
     yield tmp_path

@@ -1,5 +1,6 @@
 """The demo project keeps the contracts, its certifier is sound, and its configs run with the ordinary tools."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,15 +11,15 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from dmaelab import CERTIFIERS, CORRUPTIONS
+from dmaelab import CERTIFIERS, CORRUPTIONS, LOSSES
 from dmaelab.certifiers.verification import verify_log
 from dmaelab.config import LazyConfig, check, load_plugins, open_config
-from dmaelab.engine.training import check_training
+from dmaelab.engine.training import SECTIONS, check_training, run_training
 from dmaelab.records.folders import read_header
 from dmaelab.records.readers import read_log
-from dmaelab.smoothing import ABSTAIN, Case, SmoothedClassifier, certify_images
+from dmaelab.smoothing import ABSTAIN, Case, SmoothedClassifier, Smoothing, certify_images
 from dmaelab.stats.geometry import GaussianL2
-from dmaelab.testing import check_certifier, check_corruption, drive
+from dmaelab.testing import check_certifier, check_corruption, check_loss, drive
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
@@ -44,6 +45,27 @@ def test_contract_of_the_corruption(sigma):
 
 def test_contract_of_the_certifier():
     check_certifier(two_looks(n0=20, n=400, n_first=100))
+
+
+def test_contract_of_the_loss():
+    check_loss(LOSSES.build("attacked_rs"))
+
+
+def test_the_loss_attacks_and_the_hook_of_its_config_speaks(tmp_path):
+    """The same steps with images that are not moved end in a smaller loss."""
+    losses = {}
+    for radius in (1e-6, 2.0):
+        out = tmp_path / str(radius)
+        overrides = [
+            "train.init_from=None", "train.max_iter=4", "train.batch_size=64", "train.log_period=4", "train.device=cpu",
+            "hooks.0.period=2", "model.classifier.backbone.depth=1", f"model.loss.radius={radius}",
+            f"train.out_dir={out}", "train.eval_images=20",
+        ]  # fmt: skip
+        run_training(open_config(PROJECT / "configs" / "finetune_attacked.py", overrides, SECTIONS))
+        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        assert [record["step"] for record in records if record["weight_norm"] > 0] == [2, 4]
+        losses[radius] = records[-1]["loss_ce"]
+    assert losses[1e-6] < losses[2.0]
 
 
 def test_noise_grows_with_the_signal():
@@ -122,7 +144,7 @@ def log(tmp_path):
     images = [torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.55, 0.35]]])]
     certifier, noise = two_looks(n0=20, n=1000, n_first=100, target=0.3), CORRUPTIONS.build("gaussian", sigma=0.25)
     certify_images(
-        torch.nn.Flatten(), lambda index: (images[index], 0), range(2), certifier, noise, num_classes=2,
+        Smoothing(torch.nn.Flatten(), noise, 2), lambda index: (images[index], 0), range(2), certifier,
         out=tmp_path / "log", progress=False,
     )  # fmt: skip
     assert read_log(tmp_path / "log").extra["n"].tolist() == [100, 1000]
@@ -180,7 +202,7 @@ def test_too_few_samples_ever_to_answer():
         two_looks(n=9, n_first=3, alpha=0.001, share=0.5)
 
 
-@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+@pytest.mark.parametrize("name", ["pretrain", "finetune", "finetune_attacked"])
 def test_training_configs(name, tmp_path):
     cfg = open_config(PROJECT / "configs" / f"{name}.py")
     check_training(cfg)
