@@ -1,5 +1,6 @@
 """What every loss promises."""
 
+import copy
 from collections.abc import Mapping
 
 import torch
@@ -56,13 +57,12 @@ def _check_classification(expect: Expect, loss: ClassificationLoss) -> None:
     images, targets, index = Draw(0, "call", "images").uniform((6, 3, 8, 8)), torch.arange(6) % 5, torch.arange(6)
     corruption = build_corruption("gaussian", sigma=0.25)
 
-    statistics = {name: value.clone() for name, value in classifier.named_buffers()}
+    # A forward in training mode moves the statistics of the batch norm, and an attack in evaluation mode sees them.
+    networks = iter([classifier, *(copy.deepcopy(classifier) for _ in range(3))])
 
     def values_at(progress: float) -> dict[str, Tensor]:
-        # A forward in training mode moves the statistics of the batch norm, and an attack in evaluation mode sees them.
-        classifier.load_state_dict(statistics, strict=False)
         batch = Batch(images, targets, index, Draw(0, "train", 0, 0), progress)
-        return loss(NoisyContext(classifier, corruption, batch, loss.copies))
+        return loss(NoisyContext(next(networks), corruption, batch, loss.copies))
 
     with expect.isolation(images, targets, *parameters), expect.on_device():
         first, again, late = values_at(0.0), values_at(0.0), values_at(0.999)
