@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig
@@ -77,10 +77,10 @@ class DefaultTrainer(Trainer):
             logger.info("resumed at step %d of %d", self.step, self.max_iter)
 
     @property
-    def final_model(self) -> Any:
+    def final_model(self) -> Trainable:
         """The module that evaluation uses and that is kept: the moving average if there is one."""
         average = self.find_hook(hooks.EMAHook)
-        return self.inner if average is None else average.model
+        return self.inner if average is None else cast(Trainable, average.model)
 
     def build_model(self) -> Trainable:
         """Build ``cfg.model`` with the global generator of the CPU set from (seed, "init"), and put it back."""

@@ -4,16 +4,17 @@ import contextlib
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from dmaelab.data.batch import make_batch
+from dmaelab.data.batch import Samples, make_batch
+from dmaelab.interfaces import Batch, Trainable
 from dmaelab.utils.distributed import rank, world_size
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import ConfigError, UserError
 from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
 from dmaelab.weights import fill_exact
@@ -69,9 +70,9 @@ class Trainer:
     """Runs optimizer steps on micro-batches and calls hooks.
 
     Args:
-        model: ``model(batch) -> dict of scalar losses``, which are summed.
+        model: a :class:`~dmaelab.interfaces.Trainable`, perhaps wrapped for distributed training.
         optimizer: of the model's parameters.
-        micro_batches: endless iterator of ``(images, targets, index)``; ``accum_steps`` of them make a step.
+        micro_batches: endless iterator; ``accum_steps`` of them make a step.
         max_iter: number of steps.
         device: of model and batches.
         seed: noise and masks of micro-batch ``g = micro * world + rank`` of a step come from
@@ -92,7 +93,7 @@ class Trainer:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        micro_batches: Iterator[Any],
+        micro_batches: Iterator[Samples],
         max_iter: int,
         device: torch.device,
         seed: int = 0,
@@ -112,15 +113,16 @@ class Trainer:
         self.hooks: list[Hook] = []
 
     @property
-    def inner(self) -> nn.Module:
+    def inner(self) -> Trainable:
         """The model without the wrapper of distributed training."""
-        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+        wrapped = isinstance(self.model, DistributedDataParallel)
+        return cast(Trainable, self.model.module if wrapped else self.model)
 
     def register_hooks(self, hooks: Sequence[Hook]) -> None:
         """Add hooks; two of one name are refused, since they would share their saved state."""
         for hook in hooks:
             if any(hook.name == other.name for other in self.hooks):
-                raise ValueError(f"two hooks are called {hook.name}: override `name` in one of them")
+                raise ConfigError(f"hooks: two are called {hook.name}; override `name` in one of them")
             hook.trainer = weakref.proxy(self)
             self.hooks.append(hook)
 
@@ -169,7 +171,7 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         return norm.nan_to_num(0.0, 0.0) if self.scaler.is_enabled() else norm
 
-    def _next_batch(self, micro: int) -> Any:
+    def _next_batch(self, micro: int) -> Batch:
         started = time.perf_counter()
         try:
             raw = next(self.micro_batches)
