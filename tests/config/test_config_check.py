@@ -59,7 +59,7 @@ CASES = [
     (
         {"m": noise(name="nromal")},
         "m.name: unknown noise 'nromal' (did you mean 'normal'?); registered: normal, salt; "
-        "for one of your own, name its module in plugins=[...]",
+        "to use your own noise, list its module in plugins=[...]",
     ),
     ({"m": noise(sigma=0.1)}, "m.name: build_noise needs the name of a noise as text, one of: normal, salt"),
     ({"m": noise(name="normal", sigma="abc")}, "m.sigma: normal expects float | tuple[float, float], got 'abc' (text)"),
