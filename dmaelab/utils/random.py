@@ -62,7 +62,9 @@ class Draw:
 
     def _digest(self) -> bytes:
         if self._used:
-            raise RuntimeError(f"{self} has been used already: take one child() per array, the same bits would be correlated")
+            raise RuntimeError(
+                f"{self} has been used already: take one child() per array, the same bits would be correlated"
+            )
         self._used = True
         return hashlib.blake2b(b"".join(map(_encode, self.key)), digest_size=16, person=b"dmaelab-1").digest()
 
