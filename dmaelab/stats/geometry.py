@@ -154,7 +154,10 @@ class UniformL1(Geometry):
 
 
 class LaplaceL1(Geometry):
-    """The l1 certificate of Laplace noise of scale ``lam = sigma / sqrt(2)`` (Teng et al., 2020)."""
+    """The l1 certificate of Laplace noise (Teng et al., 2020).
+
+    The noise has the density ``exp(-|x|/lam) / (2 lam)`` with ``lam = sigma / sqrt(2)``.
+    """
 
     norm = "l1"
 
