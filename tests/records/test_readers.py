@@ -86,7 +86,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match="no certification log at"):
         read_log(tmp_path / "none.tsv")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(UserError, match="not text"):
+    with pytest.raises(UserError, match="not a text file"):
         read_log(tmp_path / "picture.png")
 
 
