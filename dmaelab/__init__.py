@@ -1,7 +1,7 @@
 """dmaelab: denoising masked autoencoders, and classifiers certified by randomized smoothing.
 
-The registries and the names most used come from here, each imported when it is first asked for, so
-that ``import dmaelab`` imports no torch.
+The registries and the most used names can be imported from here. Each is loaded at its first use, so that
+``import dmaelab`` does not import torch.
 """
 
 import importlib

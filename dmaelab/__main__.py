@@ -1,4 +1,4 @@
-"""``python -m dmaelab list [PLUGIN...]``: what is registered, one line each."""
+"""``python -m dmaelab list [PLUGIN...]``: print the registered classes and functions, one line each."""
 
 import argparse
 
@@ -10,10 +10,10 @@ REGISTRIES = ("BACKBONES", "CORRUPTIONS", "LOSSES", "CERTIFIERS", "DATASETS")
 
 
 def main() -> None:
-    """Print every registry, names first."""
+    """Print the entries of every registry: the name, and the first line of the docstring."""
     parser = argparse.ArgumentParser(prog="python -m dmaelab", description=__doc__)
     parser.add_argument("command", choices=["list"])
-    parser.add_argument("plugins", nargs="*", help="modules of your own to import first, such as projects.speckle_demo")
+    parser.add_argument("plugins", nargs="*", help="your own modules to import first, such as projects.speckle_demo")
     load_plugins({"plugins": parser.parse_args().plugins})
     for name in REGISTRIES:
         entries = getattr(dmaelab, name).describe()

@@ -1,6 +1,7 @@
-"""What data, models and the trainer agree on: the batch, and the module that can be trained on it.
+"""The interface between data, models and the trainer: :class:`Batch` and :class:`Trainable`.
 
-Data makes a :class:`Batch`, the trainer hands it to a :class:`Trainable`, and neither knows the other's files.
+The data loader makes a :class:`Batch` and the trainer passes it to a :class:`Trainable`. The code for data does not
+import the code for models, nor the other way round.
 """
 
 from dataclasses import dataclass
@@ -12,33 +13,36 @@ from dmaelab.utils.random import Draw
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch on its device, with the address of its random numbers."""
+    """A micro-batch on its device, with the key of its random numbers."""
 
     images: Tensor  # float32 [N,C,H,W] in [0,1]
     targets: Tensor  # int64 [N]
-    index: Tensor  # int64 [N], places in the data set
-    draw: Draw  # key (seed, "train", step, g)
-    progress: float  # share of the training that is done, 0..1
+    index: Tensor  # int64 [N], indices in the data set
+    draw: Draw  # key (seed, "train", step, g), where g is the number of the micro-batch
+    progress: float  # fraction of the training that is done, 0..1
 
 
 class Trainable(nn.Module):
-    """A module that the trainer can train: it holds its own task, so that one trainer serves every task."""
+    """A module that the trainer can train.
+
+    It computes its own losses, so that one trainer serves every task.
+    """
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the named losses of a batch, scalars in float32; the trainer minimises their sum."""
+        """Return the losses of a batch by name, as float32 scalars; the trainer minimises their sum."""
         raise NotImplementedError(f"{type(self).__name__} must define forward(batch)")
 
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        """Return named scalars, each a mean over the images of the batch; no gradient is kept."""
+        """Return scalar metrics by name, each a mean over the images of the batch; called without gradients."""
         raise NotImplementedError(f"{type(self).__name__} must define evaluate(batch)")
 
     def export(self) -> nn.Module:
-        """Return the module whose weights a finished run keeps: this one, or a part of it."""
+        """Return the module whose weights are saved at the end of a run: this one, or a part of it."""
         raise NotImplementedError(f"{type(self).__name__} must define export()")
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Return the parameters in groups from the input on, for layer-wise learning-rate decay.
+        """Return the parameters by layer, from input to output, for layer-wise learning-rate decay.
 
-        A parameter in no group, such as one of the head, learns at the full rate.
+        Parameters that are in no layer, such as those of the head, get the full learning rate.
         """
         raise NotImplementedError(f"{type(self).__name__} must define layers()")

@@ -1,4 +1,4 @@
-"""Registries: from the name in a config to the class that implements it."""
+"""Registries: they map a name in a config to the class or function that implements it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +9,9 @@ from dmaelab.utils.errors import ConfigError, did_you_mean
 
 
 class Registry(_Registry):
-    """A table of classes or functions of one kind, by name.
+    """A table of classes or functions of one kind, such as losses, by name.
 
-    ::
+    Example::
 
         @CORRUPTIONS.register("gaussian")
         class Gaussian(Corruption): ...
@@ -28,39 +28,46 @@ class Registry(_Registry):
     def register(self, name: str) -> Callable[[Any], Any]:  # type: ignore[override]
         """Return a decorator that registers a class or function under ``name``.
 
-        A module that is loaded again replaces its own entries. Any other entry under a taken name raises
-        ``ConfigError``, and so does the same file when it is imported under a second module name.
+        A module that is loaded again replaces its own entries.
+
+        Raises:
+            ConfigError: ``name`` is not text, or another class or function already has that name. The second case
+                includes a file that is imported under two module names.
         """
         if not isinstance(name, str):
             raise ConfigError(
-                f"a {self.kind} is registered under a name, as in .register('my_{self.kind}'), not under {name!r}"
+                f"the name of a {self.kind} must be text, as in .register('my_{self.kind}'), not {name!r}"
             )
 
         def add(entry: Any) -> Any:
             known = self._obj_map.get(name)
             if known is not None and (known.__module__, known.__qualname__) != (entry.__module__, entry.__qualname__):
                 owner = f"{known.__module__}.{known.__qualname__}"
-                raise ConfigError(f"{self.kind} '{name}' is registered already, by {owner}; choose another name")
+                raise ConfigError(f"{self.kind} '{name}' is already registered by {owner}; choose another name")
             self._obj_map[name] = entry
             return entry
 
         return add
 
     def get(self, name: str) -> Any:
-        """Return the entry of that name; ``ConfigError`` with the nearest name if there is none."""
+        """Return the entry of that name.
+
+        Raises:
+            ConfigError: there is no such entry. The message suggests the nearest name.
+        """
         if name not in self._obj_map:
             raise ConfigError(
                 f"unknown {self.kind} '{name}'{did_you_mean(name, self.names())}; registered: {', '.join(self.names())}"
-                "; for one of your own, name its module in plugins=[...]"
+                f"; to use your own {self.kind}, list its module in plugins=[...]"
             )
         return self._obj_map[name]
 
     def build(self, name: str, **kwargs: Any) -> Any:
-        """Call the entry of that name with ``kwargs``."""
+        """Call the entry of that name with ``kwargs`` and return the result."""
         return self.get(name)(**kwargs)
 
     def name_of(self, entry: object) -> str:
-        """Return the name under which the class of an object is registered, else ``module.Class``."""
+        """Return the name under which the class of ``entry`` is registered, or ``module.Class`` if it is not."""
         kind = type(entry)
         own = f"{kind.__module__}.{kind.__qualname__}"
         return next((name for name in self.names() if self._obj_map[name] is kind), own)
@@ -70,17 +77,20 @@ class Registry(_Registry):
         return sorted(self._obj_map)
 
     def describe(self) -> dict[str, str]:
-        """Return name -> first line of the entry's docstring."""
+        """Return a dict from each name to the first line of the entry's docstring."""
         return {name: (self._obj_map[name].__doc__ or "").strip().split("\n")[0] for name in self.names()}
 
 
 def builder(registry: Registry) -> Callable[..., Any]:
-    """Return ``build_<kind>(name, **kwargs)`` for use in configs; ``check`` finds the registry on it."""
+    """Return the function ``build_<kind>(name, **kwargs)`` for use in configs.
+
+    Its attribute ``registry`` lets :func:`dmaelab.config.check` look up what the named entry accepts.
+    """
 
     def build(name: str, **kwargs: Any) -> Any:
         return registry.build(name, **kwargs)
 
     build.__name__ = build.__qualname__ = f"build_{registry.kind}"
-    build.__doc__ = f"Build the {registry.kind} registered as ``name``; the other arguments are its own."
+    build.__doc__ = f"Build the {registry.kind} registered as ``name`` from the other arguments."
     build.registry = registry  # type: ignore[attr-defined]
     return build

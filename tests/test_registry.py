@@ -72,7 +72,7 @@ def test_taken_name_is_refused_and_the_first_entry_stays(shapes):
     class Other:
         pass
 
-    with pytest.raises(ConfigError, match=r"'square' is registered already, by .*Square"):
+    with pytest.raises(ConfigError, match=r"'square' is already registered by .*Square"):
         shapes.register("square")(Other)
     assert shapes.get("square") is first
 

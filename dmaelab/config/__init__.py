@@ -1,4 +1,4 @@
-"""Configs: Python files of sections, built lazily and checked before anything is built."""
+"""Configs: Python files with sections. A whole config is checked before any object is built from it."""
 
 from dmaelab.config.call import LazyCall
 from dmaelab.config.check import check

@@ -1,4 +1,4 @@
-"""The dry run: everything that building a config would trip over, found without building anything."""
+"""Check a config for mistakes before anything is built."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -22,15 +22,15 @@ def check(
 
     Args:
         cfg: the config. Its ``plugins`` are imported first.
-        sections: name of a plain section -> dataclass, function or ``inspect.Signature``; the section's keys
-            and values are checked against it as arguments are, also when the section is missing.
-        allowed: the names of all sections that there may be, besides ``plugins`` and those of
-            ``sections``; None allows any name if ``sections`` is None too.
-        extra: key path of a node -> names of the arguments that the program will give to
-            ``instantiate`` there, and the config therefore must not.
+        sections: name of a plain section -> dataclass, function or ``inspect.Signature``. The keys and values of the
+            section are checked like arguments of it. A missing section is checked as an empty one.
+        allowed: names of further sections that are allowed, besides ``plugins`` and those of ``sections``. Any name is
+            allowed if both ``allowed`` and ``sections`` are None.
+        extra: key path of a node -> names of the arguments that the program will pass to ``instantiate`` for that node.
+            The config must not set them.
 
     Raises:
-        ConfigError: for the first thing that is wrong, one line that starts with its key path.
+        ConfigError: the first mistake found, as one line that starts with its key path.
     """
     plain(cfg)
     load_plugins(cfg)
@@ -53,7 +53,7 @@ def check(
 
 
 def check_nodes(tree: Any, path: str, extra: Mapping[str, Collection[str]]) -> None:
-    """Check each node with a ``_target_`` in a resolved plain tree that lies at ``path`` of its config."""
+    """Check every node with a ``_target_`` in a resolved plain tree; ``path`` is the key path of the tree's root."""
     for node_path, node in [(path, tree), *nodes(tree, path)]:
         if isinstance(node, dict) and "_target_" in node:
             _check_arguments(node_path, node, signature_for(node, node_path), "argument", extra.get(node_path, ()))
@@ -66,7 +66,7 @@ def _check_arguments(
     for name, value in arguments.items():
         here = join(path, name)
         if name in given:
-            raise ConfigError(f"{here}: is given by the program, remove it from the config")
+            raise ConfigError(f"{here}: set by the program, remove it from the config")
         if name in signature.parameters:
             _check_value(here, value, signature, signature.parameters[name])
         elif not signature.accepts_all:
@@ -79,7 +79,7 @@ def _check_arguments(
 
 
 def _check_value(path: str, value: Any, signature: Signature, parameter: Any) -> None:
-    if value is None and parameter.default is None:  # the old way to say Optional
+    if value is None and parameter.default is None:  # ``x: int = None``, the old notation of an optional argument
         return
     if not fits(value, parameter.annotation):
         expected = type_in_words(parameter.annotation)

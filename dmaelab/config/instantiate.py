@@ -1,4 +1,4 @@
-"""From a config to objects."""
+"""Build objects from a config."""
 
 import functools
 from typing import Any
@@ -14,19 +14,20 @@ from dmaelab.utils.errors import ConfigError, UserError
 def instantiate(cfg: Any, **extra: Any) -> Any:
     """Build what a config or one of its nodes describes, innermost nodes first.
 
-    Each dict with a ``_target_`` becomes what the target returns, or a ``functools.partial`` of it where
-    ``_partial_`` is true; other dicts and lists become plain ones with their contents built, so a
-    plain section comes back as the dict of its values. Constructors get plain containers (a tuple
-    of the config arrives as a list) with interpolations resolved; a node that is referred to twice
-    is built twice. The whole is checked before anything is built.
+    Each dict with a ``_target_`` is replaced by the return value of the target, or by a ``functools.partial`` of it if
+    ``_partial_`` is true. Other dicts and lists stay dicts and lists, and their items are built. So a section without a
+    target gives a dict of its values.
+
+    Constructors get plain containers with interpolations resolved; a tuple in the config arrives as a list. A node that
+    two interpolations refer to is built twice. The whole config is checked before anything is built.
 
     Args:
         cfg: a config, one of its nodes or sections, or a plain tree.
         extra: further arguments of the outermost target, of any type; the config must not set them.
 
     Raises:
-        ConfigError: for all that ``check`` reports, and for a target that raises: one line that
-            starts with the full key path, with the exception as its cause.
+        ConfigError: ``check`` finds a mistake, or a target raises an exception. The message is one line that starts
+            with the full key path; the exception of the target is its cause.
     """
     path = cfg._get_full_key(None) if OmegaConf.is_config(cfg) else ""
     tree = resolve(cfg)

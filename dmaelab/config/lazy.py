@@ -20,18 +20,18 @@ _IGNORED = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, typ
 
 
 class LazyConfig:
-    """The three things that one does with a config before building it."""
+    """Functions to load, save and override a config."""
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> DictConfig:
-        """Return the sections of a config: the public names of a ``.py`` file, or the keys of a ``.yaml`` one.
+        """Return the config in a file: its sections are the public names of a ``.py`` file or the keys of a ``.yaml``.
 
-        In a Python file imported modules, functions and classes are no sections, nor are names that
-        start with ``_``. Everything else must be plain: text, numbers, bool, None, lists, tuples
-        (which become lists), dicts and ``L(...)(...)`` nodes.
+        In a Python file, imported modules, functions, classes, and names that start with ``_`` are ignored. All other
+        values must be plain: text, numbers, bool, None, lists, tuples (which become lists), dicts and
+        ``L(...)(...)`` nodes.
 
         Raises:
-            ConfigError: for a file that is missing, fails to run or to parse, or holds anything else.
+            ConfigError: the file is missing, fails to run or to parse, or contains other values.
         """
         path = Path(os.path.abspath(path))
         if not path.is_file():
@@ -53,12 +53,12 @@ class LazyConfig:
 
     @staticmethod
     def save(cfg: Any, path: str | os.PathLike[str]) -> None:
-        """Write a config as YAML, atomically; interpolations stay as they are, and it loads back equal."""
+        """Write a config as YAML, atomically, without resolving interpolations; :meth:`load` reads it back equal."""
         write_text(path, OmegaConf.to_yaml(to_config(plain(cfg))))
 
     @staticmethod
     def apply_overrides(cfg: Any, overrides: Sequence[str], *, sections: dict[str, Any] | None = None) -> DictConfig:
-        """Return a copy with overrides applied: see :func:`dmaelab.config.overrides.apply_overrides`."""
+        """Return a copy with overrides applied; see :func:`dmaelab.config.overrides.apply_overrides`."""
         return apply_overrides(cfg, overrides, sections=sections)
 
 

@@ -1,4 +1,4 @@
-"""Runs config files: each run is private, so nothing is shared between importers and nothing is left behind."""
+"""Run Python config files, each in a namespace of its own, so that importers share no values."""
 
 import builtins
 import os
@@ -14,18 +14,17 @@ from dmaelab.utils.errors import ConfigError, did_you_mean
 def run_config(path: Path, importers: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Execute a Python config file and return its names.
 
-    ``from .base import model`` and ``from ..common.train import train`` run the named file afresh, so
-    each importer gets values of its own, and dicts as configs, so that ``train.lr = 1`` works on them.
-    This happens in an ``__import__`` that only the file sees (Python looks it up in the builtins of
-    the running code): the import system, ``sys.modules`` included, is not touched. All other imports
-    are Python's own.
+    A relative import such as ``from .base import model`` or ``from ..common.train import train`` runs the named file
+    again, so that each importer gets its own values. Dicts are imported as configs, so that ``train.lr = 1`` works on
+    them. For this the file gets its own ``__import__`` (Python looks it up in the builtins of the running code).
+    Python's import system and ``sys.modules`` are not changed, and absolute imports work as usual.
 
     Args:
         path: the file, absolute.
         importers: the files that are importing this one, outermost first.
 
     Raises:
-        ConfigError: for whatever goes wrong in the file, with file and line.
+        ConfigError: any error in the file; the message gives file and line.
     """
     if path in importers:
         raise ConfigError("circular import: " + " -> ".join(map(shown, (*importers[importers.index(path) :], path))))
@@ -43,7 +42,7 @@ def run_config(path: Path, importers: tuple[Path, ...] = ()) -> dict[str, Any]:
         return types.SimpleNamespace(**{name: _editable(found[name]) for name in fromlist})
 
     namespace: dict[str, Any] = {
-        "__name__": shown(path),  # no module's name: what is defined here cannot be mistaken for importable
+        "__name__": shown(path),  # not the name of a module, so that what is defined here does not seem importable
         "__file__": str(path),
         "__builtins__": {**vars(builtins), "__import__": import_},
     }
@@ -55,7 +54,7 @@ def run_config(path: Path, importers: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def shown(path: Path) -> str:
-    """Return a path as messages show it: relative where it lies below the working directory."""
+    """Return a path for messages: relative if it is below the working directory, else unchanged."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
 

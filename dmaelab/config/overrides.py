@@ -20,20 +20,23 @@ _WORDS = {"true": True, "false": False, "null": None, "none": None}
 def apply_overrides(cfg: Any, overrides: Sequence[str], *, sections: dict[str, Any] | None = None) -> DictConfig:
     """Return a copy of ``cfg`` with the overrides applied in order.
 
-    A value is a Python literal if it parses as one, else one of true, false, null and none, else
-    text. It must fit the annotation of the argument that it goes to; where there is none, the type
-    of the old value, where int and whole floats convert into each other, None takes anything and
-    text takes what was typed. Interpolations (``${...}``) pass here and are left to ``check``.
+    A value is parsed as a Python literal if possible, else as one of true, false, null and none, else it is text. It
+    must fit the type annotation of the argument that it sets. If there is no annotation, it must fit the type of the
+    old value: ints and whole floats are converted into each other, an old value None accepts any new value, and an old
+    text accepts anything as text. Interpolations (``${...}``) are not checked here but in ``check``.
 
     Args:
         cfg: the config.
-        overrides: ``key.path=value`` (the key must exist, or be an argument of its target or section;
-            list items by index; a dict replaces its section), ``+key.path=value`` (the key must not
-            exist, its parent must), ``~key.path``.
-        sections: section name -> dataclass, function or signature whose annotations hold there, as for ``check``.
+        overrides: each one of
+
+            * ``key.path=value`` to change a value. The key must exist, or be an argument of its target or section.
+              List items are addressed by index. A dict as value replaces the whole section.
+            * ``+key.path=value`` to add a key. The key must not exist, but its parent must.
+            * ``~key.path`` to delete a key.
+        sections: section name -> dataclass, function or signature with the type annotations, as for ``check``.
 
     Raises:
-        ConfigError: naming the override and the nearest right key, or the type that fits.
+        ConfigError: an override cannot be applied. The message suggests the nearest key or gives the expected type.
     """
     tree = plain(cfg)
     for override in overrides:
@@ -72,7 +75,7 @@ def parse(raw: str) -> Any:
     """Return the value of the text after the ``=``."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd escapes: then it is text
+            warnings.simplefilter("ignore")  # about invalid escapes in text such as a\d
             return plain(ast.literal_eval(raw))
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return _WORDS.get(raw, raw)
@@ -95,7 +98,7 @@ def _parent(tree: Any, key: str) -> tuple[Any, str]:
 
 
 def _position(node: Any, part: str) -> Any:
-    """Return the key or the index of a part of a path in its container; None where it has no such thing."""
+    """Return the key or list index that ``part`` names in a container; None if the container does not have it."""
     if isinstance(node, list):
         return int(part) if part.isdecimal() and int(part) < len(node) else None
     return part if part in node else None
@@ -119,7 +122,7 @@ def _add(parent: Any, last: str, value: Any, key: str) -> None:
 
 
 def _signature(key: str, parent: Any, sections: dict[str, Any]) -> Signature | None:
-    """Return what the target or section that holds ``key`` accepts; None where that cannot be known."""
+    """Return the signature of the target or section that contains ``key``; None if it has none or it is invalid."""
     path = key.rpartition(".")[0]
     if not isinstance(parent, dict):
         return None
@@ -127,18 +130,18 @@ def _signature(key: str, parent: Any, sections: dict[str, Any]) -> Signature | N
         if "_target_" in parent:
             return signature_for(parent, path)
         return signature_of(sections[path], path) if path in sections else None
-    except ConfigError:  # a broken target may be what the next override mends; check reports it
+    except ConfigError:  # the next override may repair an invalid target; if not, check reports it
         return None
 
 
 def _annotation(accepted: dict[str, Parameter], name: str) -> Any:
-    """Return the annotation of an argument or field, Any where there is none."""
+    """Return the annotation of an argument or field; Any if there is none."""
     parameter = accepted.get(name)
     return Any if parameter is None or parameter.annotation is parameter.empty else parameter.annotation
 
 
 def _fitting(tree: Any, key: str, old: Any, raw: str, annotation: Any) -> Any:
-    """Return the value of ``raw`` in the form that fits the annotation or, without one, the old value."""
+    """Return the value of ``raw``, converted to fit the annotation or, without one, the type of the old value."""
     parsed = parse(raw)
     if isinstance(parsed, str) and "${" in parsed:
         return parsed
@@ -153,7 +156,7 @@ def _fitting(tree: Any, key: str, old: Any, raw: str, annotation: Any) -> Any:
 
 
 def _forms(parsed: Any, raw: str, old: Any) -> Iterator[Any]:
-    """Yield the values that ``raw`` may stand for, the most natural one first."""
+    """Yield the possible values of ``raw``, in order of preference."""
     yield float(parsed) if type(old) is float and type(parsed) is int else parsed
     if type(parsed) is float and parsed.is_integer():
         yield int(parsed)
@@ -162,7 +165,7 @@ def _forms(parsed: Any, raw: str, old: Any) -> Iterator[Any]:
 
 
 def _resolved(tree: Any, key: str, old: Any) -> Any:
-    """Return what the old value refers to if it is an interpolation; None, which takes anything, if it is broken."""
+    """Return the old value with an interpolation resolved; None, which accepts any new value, if it is invalid."""
     if not (isinstance(old, str) and "${" in old):
         return old
     try:

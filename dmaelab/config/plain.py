@@ -1,4 +1,4 @@
-"""Plain trees: what a config is made of (dicts and lists of text, numbers, bool and None)."""
+"""Plain trees: nested dicts and lists of text, numbers, bool and None, of which a config consists."""
 
 import types
 from collections.abc import Iterator
@@ -17,13 +17,15 @@ _NEEDS_NO_L = ("builtins", "collections", "datetime", "numpy", "pathlib")
 
 
 def plain(value: Any, path: str = "") -> Any:
-    """Return a copy made of dict, list, text, numbers, bool and None; interpolations stay text, tuples become lists.
+    """Return a copy that consists of dicts, lists, text, numbers, bool and None.
+
+    Interpolations stay text, and tuples become lists.
 
     Raises:
-        ConfigError: for any other value, naming its key path and what to write instead.
+        ConfigError: a value of another type. The message gives its key path and what to write instead.
     """
     if OmegaConf.is_config(value):
-        # INSTANTIATE shows dataclass objects, which omegaconf would otherwise turn into dicts in silence.
+        # INSTANTIATE keeps dataclass objects, so that they are refused; otherwise omegaconf makes dicts of them.
         value = OmegaConf.to_container(value, resolve=False, structured_config_mode=SCMode.INSTANTIATE)
     if type(value) in _SCALARS:
         return value
@@ -65,10 +67,10 @@ def to_config(tree: Any) -> DictConfig:
 
 
 def resolve(cfg: Any) -> Any:
-    """Return the plain tree of a config or of one of its nodes with every ``${...}`` replaced by its value.
+    """Return the plain tree of a config or of one of its nodes, with every ``${...}`` replaced by its value.
 
     Raises:
-        ConfigError: for an interpolation that leads nowhere and for a value that is still ``???``.
+        ConfigError: an interpolation refers to a key that does not exist, or a value is still ``???``.
     """
     if not OmegaConf.is_config(cfg):
         if not isinstance(cfg, (dict, list, tuple)):
@@ -81,20 +83,20 @@ def resolve(cfg: Any) -> Any:
     except InterpolationKeyError as error:
         wanted = str(error.msg).partition("'")[2].partition("'")[0]
         known = [path for path, _ in nodes(plain(cfg._get_root()))]
-        raise ConfigError(f"{error.full_key}: ${{{wanted}}} leads to no key{did_you_mean(wanted, known)}") from error
+        raise ConfigError(f"{error.full_key}: ${{{wanted}}} refers to no key{did_you_mean(wanted, known)}") from error
     except (OmegaConfBaseException, RecursionError) as error:
         raise ConfigError(f"{getattr(error, 'full_key', '') or 'config'}: {_first_line(error)}") from error
 
 
 def _lists(value: Any) -> Any:
-    """Turn tuples into lists: omegaconf keeps them from 2.4 on, and YAML never does."""
+    """Turn tuples into lists. omegaconf keeps tuples since version 2.4, but YAML cannot store them."""
     if isinstance(value, dict):
         return {key: _lists(item) for key, item in value.items()}
     return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def nodes(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield ``(key path, value)`` of everything below the root of a plain tree, parents first."""
+    """Yield ``(key path, value)`` for each value below the root of a plain tree, parents before children."""
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     for key, value in items:
         yield join(path, key), value
@@ -102,7 +104,7 @@ def nodes(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def diff(a: Any, b: Any) -> list[Difference]:
-    """Return in what two configs differ, with their interpolations unresolved."""
+    """Return the differences between two configs, comparing interpolations as text."""
     return differences(plain(a), plain(b))
 
 

@@ -1,4 +1,4 @@
-"""Targets: from the dotted name in a config to the callable and to what it accepts."""
+"""Targets: find the callable of a dotted name in a config, and the arguments that it accepts."""
 
 import importlib
 import importlib.util
@@ -10,7 +10,7 @@ from typing import Any
 
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
-# Modules that have moved, old name -> new name: the frozen config of an older run directory still loads.
+# Modules that have moved, old name -> new name, so that configs saved in older run directories still load.
 _MOVED = {
     "dmaelab.modeling.vit": "dmaelab.modeling.backbones.vit",
     "dmaelab.modeling.resnet": "dmaelab.modeling.backbones.resnet",
@@ -27,11 +27,11 @@ def join(path: str, key: str | int) -> str:
 
 
 def locate(name: str) -> Any:
-    """Return the object of a dotted name such as ``"torch.optim.AdamW"``, importing what it needs.
+    """Return the object of a dotted name such as ``"torch.optim.AdamW"``, importing its module if needed.
 
     Raises:
-        ConfigError: for a module or attribute that does not exist (with the nearest name) and for
-            a module that fails to import.
+        ConfigError: a module or attribute does not exist (the message suggests the nearest name), or a module fails to
+            import.
     """
     module, dot, attribute = name.rpartition(".")
     first, *rest = f"{_MOVED.get(module, module)}{dot}{attribute}".split(".")
@@ -43,7 +43,7 @@ def locate(name: str) -> Any:
         is_last = position == len(rest)
         if is_last and callable(getattr(parent, part, None)):
             return getattr(parent, part)
-        # A submodule goes before an attribute: a package may export a function of the same name.
+        # Prefer a submodule to an attribute: a package may export a function with the name of its submodule.
         if hasattr(parent, "__path__") and part.isidentifier() and importlib.util.find_spec(so_far):
             found = _import(so_far)
         elif hasattr(parent, part):
@@ -68,10 +68,10 @@ def _import(module: str) -> Any:
 
 
 def load_plugins(cfg: Any) -> None:
-    """Import the modules that the config names in ``plugins``, so that their entries are registered.
+    """Import the modules that the config lists in ``plugins``, so that their classes are registered.
 
     Raises:
-        ConfigError: for a module that is missing or fails to import, and if ``plugins`` is not a list of text.
+        ConfigError: a module is missing or fails to import, or ``plugins`` is not a list of text.
     """
     plugins = cfg.get("plugins") or []
     if isinstance(plugins, str) or not all(isinstance(module, str) for module in plugins):
@@ -90,26 +90,27 @@ def load_plugins(cfg: Any) -> None:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a callable accepts by keyword."""
+    """The keyword arguments that a callable accepts."""
 
-    label: str
+    label: str  # name of the callable in messages
     parameters: dict[str, inspect.Parameter]
-    accepts_all: bool  # it has **kwargs, or cannot be inspected
+    accepts_all: bool  # the callable has **kwargs, or its signature is unknown
 
     @property
     def required(self) -> list[str]:
+        """The names of the arguments without a default."""
         return [name for name, parameter in self.parameters.items() if parameter.default is parameter.empty]
 
 
 def signature_of(target: Callable[..., Any] | inspect.Signature, label: str) -> Signature:
-    """Return what a class (its constructor), a function or a Python signature accepts by keyword."""
+    """Return the keyword arguments that a class (its constructor), a function or a Python signature accepts."""
     if isinstance(target, inspect.Signature):
         return _by_keyword(target, label)
     try:
         return _by_keyword(inspect.signature(target, eval_str=True), label)
-    except NameError:  # an annotation that exists for type checkers only
+    except NameError:  # an annotation uses a name that only type checkers import
         return _by_keyword(inspect.signature(target), label)
-    except (TypeError, ValueError):  # some built-in functions have none
+    except (TypeError, ValueError):  # some built-in functions have no signature
         return Signature(label, {}, True)
 
 
@@ -121,15 +122,17 @@ def _by_keyword(signature: inspect.Signature, label: str) -> Signature:
 
 
 def signature_for(node: dict[str, Any], path: str) -> Signature:
-    """Return the signature for a node with a ``_target_``; of the registered entry where it is a ``build_*`` with a
-    name.
+    """Return the signature of the target of a node with a ``_target_``.
+
+    If the target is a ``build_*`` function of a registry, it is the signature of the registered entry that the node
+    names, and the argument ``name``.
 
     Raises:
-        ConfigError: for a target that does not exist or cannot be called, and for an unknown registered name.
+        ConfigError: the target does not exist or cannot be called, or its registry has no entry of that name.
     """
     name = node["_target_"]
     if not isinstance(name, str):
-        raise ConfigError(f"{join(path, '_target_')}: is the dotted name of a class or function as text, not {name!r}")
+        raise ConfigError(f"{join(path, '_target_')}: must be the dotted name of a class or function, not {name!r}")
     try:
         target = locate(name)
     except ConfigError as error:

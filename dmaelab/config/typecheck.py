@@ -1,4 +1,4 @@
-"""Does a plain value fit a type annotation?"""
+"""Check whether a plain value fits a type annotation."""
 
 import inspect
 import types
@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Return whether ``value`` may be given to an argument annotated so.
+    """Return whether ``value`` fits an argument with this annotation.
 
-    An int fits float, a list fits tuple, a bool fits no number, text fits only ``str``. A node with a
-    ``_target_`` fits everything (what it builds is not known before), as does any value an
+    An int fits float, and a list fits tuple. A bool fits neither int nor float, and text fits only ``str``. A node with
+    a ``_target_`` fits every annotation, because the type of what it builds is not known yet. Every value fits an
     annotation that cannot be checked (type variables, unresolved forward references).
     """
     if annotation in (Any, object, inspect.Parameter.empty) or (isinstance(value, dict) and "_target_" in value):
@@ -37,7 +37,7 @@ def fits(value: Any, annotation: Any) -> bool:
     try:
         if not isinstance(value, kind):
             return False
-    except TypeError:  # a protocol that is not made for isinstance
+    except TypeError:  # a protocol that does not support isinstance
         return True
     if isinstance(value, list) and inner:
         return all(fits(item, inner[0]) for item in value)
@@ -54,7 +54,7 @@ def _items_fit(items: list[Any], inner: tuple[Any, ...]) -> bool:
 
 
 def type_in_words(annotation: Any) -> str:
-    """Return an annotation as it is written in code, unions as ``A | B``."""
+    """Return an annotation as text, as in code, with unions as ``A | B``."""
     if get_origin(annotation) is Union:
         return " | ".join(map(type_in_words, get_args(annotation)))
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
@@ -62,5 +62,5 @@ def type_in_words(annotation: Any) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """Return the kind of a plain value in words."""
+    """Return the type of a plain value for messages: ``"text"`` for str, else the name of the type."""
     return {str: "text", type(None): "None"}.get(type(value), type(value).__name__)

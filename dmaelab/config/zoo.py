@@ -1,4 +1,4 @@
-"""The configs that come with the package, by name."""
+"""Load configs by name: those that come with the package and those in ``$DMAELAB_CONFIGS``."""
 
 import os
 from collections.abc import Sequence
@@ -13,13 +13,14 @@ from dmaelab.utils.errors import ConfigError, did_you_mean
 
 
 def get_config(name: str) -> DictConfig:
-    """Return the config of that name, such as ``"digits/pretrain"``: a file below one of the config folders.
+    """Return the config of that name, such as ``"digits/pretrain"``.
 
-    They are ``$DMAELAB_CONFIGS``, if set, and the package's own: ``configs/`` beside the package in
-    a checkout or an editable install, the copy ``dmaelab/_configs`` in a wheel.
+    A name is the path of a file below a config folder, without ``.py``. The folders are ``$DMAELAB_CONFIGS``, if set,
+    and then the package's own: ``configs/`` beside the package in a checkout or an editable install, and its copy
+    ``dmaelab/_configs`` in a wheel.
 
     Raises:
-        ConfigError: for an unknown name, with the nearest one.
+        ConfigError: the name is unknown. The message suggests the nearest one.
     """
     name = name.removesuffix(".py")
     for folder in _folders():
@@ -31,7 +32,7 @@ def get_config(name: str) -> DictConfig:
 
 
 def list_configs() -> list[str]:
-    """Return the names of the configs that can be run, sorted; ``common/`` holds only parts of such."""
+    """Return the names of the configs that can be run, sorted; the parts of configs in ``common/`` are left out."""
     names = {
         path.relative_to(folder).with_suffix("").as_posix() for folder in _folders() for path in folder.rglob("*.py")
     }
@@ -45,11 +46,15 @@ def list_configs() -> list[str]:
 def open_config(
     source: str | os.PathLike[str], overrides: Sequence[str] = (), sections: dict[str, Any] | None = None
 ) -> DictConfig:
-    """Return the config of a file, or of a name as in :func:`get_config`, with its plug-ins imported and overrides
-    applied.
+    """Load a config, import its plug-ins and apply overrides.
+
+    Args:
+        source: a ``.py`` or ``.yaml`` file, or a name for :func:`get_config`.
+        overrides: as for :func:`dmaelab.config.overrides.apply_overrides`.
+        sections: as for :func:`dmaelab.config.overrides.apply_overrides`.
 
     Raises:
-        ConfigError: for a config that is not there or cannot be read, and for a bad override.
+        ConfigError: the config is missing or cannot be read, or an override cannot be applied.
     """
     is_file = Path(source).is_file() or Path(source).suffix in (".py", ".yaml", ".yml")
     cfg = LazyConfig.load(source) if is_file else get_config(str(source))
@@ -63,5 +68,5 @@ def _folders() -> list[Path]:
     own = copied if copied.is_dir() else package.parent / "configs"
     asked = os.environ.get("DMAELAB_CONFIGS")
     if asked and not Path(asked).is_dir():
-        raise ConfigError(f"$DMAELAB_CONFIGS is '{asked}', which is no folder")
+        raise ConfigError(f"$DMAELAB_CONFIGS is '{asked}', which is not a folder")
     return [Path(asked), own] if asked else [own]

@@ -1,4 +1,4 @@
-"""Corruptions of images in [0,1] pixel space, by name."""
+"""Corruptions (noises) on images in [0,1] pixel space, and their registry."""
 
 from dmaelab.corruptions.build import CORRUPTIONS, Corrupted, Corruption, build_corruption
 from dmaelab.corruptions.gaussian import Gaussian

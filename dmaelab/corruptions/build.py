@@ -1,4 +1,4 @@
-"""The interface of corruptions: the noise, and the geometry of the certificate that it gives."""
+"""The base class of corruptions. A corruption adds noise to images and names the geometry of its certificate."""
 
 from typing import Any, NamedTuple
 
@@ -17,29 +17,31 @@ build_corruption.__module__ = __name__
 
 
 class Corrupted(NamedTuple):
-    """What a corruption returns."""
+    """The result of a corruption."""
 
-    images: Tensor  # [copies*N, C, H, W], copy-major, not clamped
-    sigma: Tensor  # [copies*N], the level that each row got
+    images: Tensor  # [copies*N, C, H, W], not clamped; copy 0 of all images, then copy 1 of all images, ...
+    sigma: Tensor  # float32 [copies*N], sigma of each row
 
 
 class Corruption(KeepsArguments):
-    """Noise on images in [0,1] pixel units, at their native size, before any normalisation.
+    """Noise on images in [0,1] pixel units, at the size of the data set, before any normalisation.
 
-    A plug-in subclasses this, writes :meth:`apply` and, if it can be certified, sets ``geometry``. The arguments of
-    its constructor go into the header of a log, as for :class:`~dmaelab.certifiers.build.Certifier`.
+    A plug-in subclasses this and implements :meth:`apply`. If the noise gives a certificate, it also sets ``geometry``.
+    The arguments of the constructor are written to the header of a log, as for
+    :class:`~dmaelab.certifiers.build.Certifier`.
 
     Args:
-        sigma: level of the noise in [0,1] pixel units; a pair ``(low, high)`` draws one value
-            per image, uniformly.
+        sigma: standard deviation of the noise in [0,1] pixel units. For a pair ``(low, high)`` one value per image is
+            drawn from the uniform distribution on this range.
 
     Raises:
-        UserError: for a negative or non-finite level, or a pair that is not ascending.
+        UserError: sigma is negative or not finite, or a pair is not in ascending order.
     """
 
     geometry: Geometry | None = None
+    """The certificate of the noise; None if there is none."""
     steps: int | None = None
-    """Images must be whole multiples of 1/steps to be certified; None takes any."""
+    """If set, pixel values must be multiples of 1/steps to be certified."""
 
     def __init__(self, sigma: float | tuple[float, float]) -> None:
         levels = tuple(sigma) if isinstance(sigma, (tuple, list)) else (sigma,)
@@ -56,13 +58,13 @@ class Corruption(KeepsArguments):
         )
 
     def options(self) -> dict[str, Any]:
-        """Return the arguments of the constructor as the header of a log holds them."""
+        """Return the arguments of the constructor as they are written to the header of a log."""
         return super().options() | {"sigma": plain(self.sigma)}
 
     def __call__(self, images: Tensor, draw: Draw, copies: int = 1) -> Corrupted:
-        """Corrupt ``images`` [N,C,H,W] ``copies`` times; the copies of an image share its sigma.
+        """Return ``copies`` noisy copies of ``images`` [N,C,H,W]; the copies of an image have the same sigma.
 
-        Copy c draws from ``draw.child("copy", c)``, so that one copy equals copy 0 of many.
+        Copy c uses ``draw.child("copy", c)``, so that its noise does not depend on the number of copies.
         """
         sigma = self.levels(len(images), draw)
         rows = [self.apply(images, sigma, draw.child("copy", copy)) for copy in range(copies)]
@@ -71,19 +73,20 @@ class Corruption(KeepsArguments):
         return Corrupted(torch.cat(rows), sigma.repeat(copies))
 
     def levels(self, count: int, draw: Draw) -> Tensor:
-        """Return the level of each of ``count`` images, float32 ``[count]``."""
+        """Return sigma for each of ``count`` images, float32 ``[count]``."""
         if isinstance(self.sigma, tuple):
             low, high = self.sigma
             return low + (high - low) * draw.child("sigma").uniform((count,))
         return torch.full((count,), self.sigma, device=draw.device)
 
     def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
-        """Return one corrupted copy of ``images`` [N,C,H,W] with the levels ``sigma`` [N]; no clamp.
+        """Return one noisy copy of ``images`` [N,C,H,W] with standard deviations ``sigma`` [N], not clamped.
 
-        Must be differentiable in ``images`` and use no randomness but ``draw``'s. A row depends neither on the other
-        rows nor on how many there are: certification makes a few rows at once on a CPU, and many on a GPU.
+        The result must be differentiable in ``images``, and all random numbers must come from ``draw``. A row must not
+        depend on other rows or on their number, because certification computes few rows at once on a CPU and many on a
+        GPU.
         """
         raise NotImplementedError(f"{type(self).__name__} must define apply(images, sigma, draw)")
 
     def check(self, image: Tensor) -> None:
-        """Check one image [C,H,W] that is to be certified, on the host; raise UserError if it cannot be."""
+        """Raise ``UserError`` if the image [C,H,W] on the host cannot be certified with this noise."""

@@ -9,10 +9,10 @@ from dmaelab.utils.random import Draw
 
 @CORRUPTIONS.register("gaussian")
 class Gaussian(Corruption):
-    """Gaussian noise, the same variance in every pixel: certifies l2 balls (Cohen et al., 2019)."""
+    """Gaussian noise with the same variance in every pixel: certifies l2 balls (Cohen et al., 2019)."""
 
     geometry = GaussianL2()
 
     def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
-        """Return ``images + sigma * N(0, 1)`` (paper, Section 3.2: x + eta)."""
+        """Return ``images + sigma * N(0, 1)`` (DMAE paper, Section 3.2: x + eta)."""
         return images + sigma.view(-1, 1, 1, 1) * draw.normal(images.shape)

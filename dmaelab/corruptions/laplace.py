@@ -1,4 +1,4 @@
-"""Laplace noise, another l1 counterpart of the Gaussian."""
+"""Laplace noise, which certifies l1 balls."""
 
 import math
 
@@ -9,7 +9,7 @@ from dmaelab.corruptions.build import CORRUPTIONS, Corruption
 from dmaelab.stats.geometry import LaplaceL1
 from dmaelab.utils.random import Draw
 
-# Bits of one word that make the magnitude, up to 28 lam; the sign is another one.
+# Of each 64-bit word, 40 bits give the magnitude (at most 28 lam) and one more gives the sign.
 _MAGNITUDE_BITS = 40
 
 
@@ -26,7 +26,7 @@ class Laplace(Corruption):
 
 
 def _standard_laplace(words: Tensor) -> Tensor:
-    """Turn 64-bit words [N] into float32 Laplace numbers of scale 1, by the inverse of the magnitude's distribution."""
+    """Turn 64-bit words [N] into float32 Laplace numbers of scale 1 by inverting the distribution function."""
     fraction = ((words & (2**_MAGNITUDE_BITS - 1)).to(torch.float32) + 0.5) * 2.0**-_MAGNITUDE_BITS  # never 0
     magnitude = -torch.log(fraction)
     return torch.where(words < 0, -magnitude, magnitude)

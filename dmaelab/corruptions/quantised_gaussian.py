@@ -1,4 +1,4 @@
-"""Gaussian noise in whole steps of an 8-bit image: a certificate that floating point cannot break."""
+"""Gaussian noise rounded to steps of 8-bit images; its certificate also holds in floating-point arithmetic."""
 
 from typing import Any
 
@@ -11,45 +11,43 @@ from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
 LEVELS = 255
-"""Steps from black to white; all images and noises are whole numbers of them."""
+"""Number of steps from black to white. All images and noises are multiples of one step, 1/255."""
 
-# In steps. Float32 keeps k/255 to 2e-5 of a step; whatever lies farther off was not an 8-bit image.
+# Tolerance in steps. Float32 stores k/255 with an error of 2e-5 steps; a larger error means no 8-bit image.
 _OFF_GRID = 1e-3
 
 
 @CORRUPTIONS.register("quantised_gaussian")
 class QuantisedGaussian(Corruption):
-    """Gaussian noise rounded to multiples of 1/255: certifies l2 balls, in floating point too (Voracek and Hein, 2023).
+    """Gaussian noise rounded to multiples of 1/255: certifies l2 balls, also in floating point.
 
-    A float sum x + eta lies on a grid that depends on x, and a classifier can read x off its low-order
-    bits. Here the image is the integer k = 255 x, the noise the integer m = round(255 eta), and the
-    classifier sees a fixed function of the integer k + m.
+    The method is due to Voracek and Hein (2023). If x + eta is computed in floating point, the grid on which the sum
+    lies depends on x, so a classifier can recover x from the low-order bits. Here the image is the integer k = 255 x,
+    the noise is the integer m = round(255 eta), and the classifier sees a fixed function of the integer k + m.
 
-    The guarantee. Let Q(y) = round(255 y) / 255 and g(x') = argmax_c P(f(Q(x' + eta)) = c), with exact
-    real arithmetic in x' + eta. As k is whole, round(255 (x + eta)) = k + round(255 eta), so the votes at an
-    8-bit x are votes of g, and g is constant on the open certified ball, for all real x' in it. The
-    conditions:
+    The guarantee: let Q(y) = round(255 y) / 255 and g(x') = argmax_c P(f(Q(x' + eta)) = c), where x' + eta is computed
+    in exact real arithmetic. Since k is an integer, round(255 (x + eta)) = k + round(255 eta). The votes at an 8-bit x
+    are therefore votes of g, and g is constant for all real x' in the open certified ball. The conditions are:
 
-    * x is an 8-bit image, ``255 x`` whole. One that was rounded to it from an image at distance d keeps a
-      ball of radius R - d around that one.
-    * For an 8-bit x', this code evaluates g(x') itself. For an x' off the grid, g(x') is as above; rounding
-      x' first, as :meth:`apply` does with what it is given in training, is another classifier and has no
-      certificate.
-    * The ball lies where the noise is added. Resizing an image before moves the threat model to the
-      resized images; resizing inside the classifier does not.
-    * The sampled m differs from the ideal one by the geometry's ``tau``, which certification takes off every
-      bound. Two idealisations stay: the random bits, and that f treats each row by itself.
+    * x is an 8-bit image, that is, ``255 x`` consists of integers. If x was rounded from an image at distance d, a ball
+      of radius R - d around that image is certified.
+    * For an 8-bit x', this code evaluates g(x'). For other x', g(x') is defined as above. Rounding x' before the noise
+      is added, as :meth:`apply` does in training, gives another classifier, which has no certificate.
+    * The ball is around the image to which the noise is added. If images are resized before, the certificate is about
+      changes of the resized image. Resizing inside the classifier does not matter.
+    * The sampled m differs from the exact one by at most the ``tau`` of the geometry in total variation. Certification
+      subtracts it from every bound. Two assumptions remain: the random bits are perfect, and f treats each row
+      independently of the others.
     """
 
     geometry = QuantisedGaussianL2()
     steps = LEVELS
 
     def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
-        """Return ``(k + m) / 255`` with k = round(255 images) and m = round(255 sigma N(0, 1)); the gradient is that of
-        the identity.
+        """Return ``(k + m) / 255`` with k = round(255 images) and m = round(255 sigma N(0, 1)).
 
-        The normal numbers are float64 from 53-bit words: with fewer bits the rounding would show in
-        the distribution of m.
+        The gradient is that of the identity (straight-through). The normal numbers are float64 from 53-bit words,
+        because with fewer bits the rounding error would change the distribution of m too much.
         """
         steps = torch.round(LEVELS * sigma.double().view(-1, 1, 1, 1) * draw.normal(images.shape, torch.float64))
         return _AddSteps.apply(images, steps)
@@ -63,8 +61,8 @@ class QuantisedGaussian(Corruption):
             value = float(image[channel, row, column])
             raise UserError(
                 f"quantised_gaussian certifies 8-bit images, but channel {channel} of the pixel in row {row}, column"
-                f" {column} is"
-                f" {LEVELS * value:.4f}/255: round images to uint8 after any resizing, or certify with gaussian"
+                f" {column} is {LEVELS * value:.4f}/255: round images to uint8 after any resizing, or certify with"
+                " gaussian"
             )
 
 
@@ -73,9 +71,9 @@ class _AddSteps(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, steps: Tensor) -> Tensor:
-        # The integers are added before anything is divided: k/255 + m/255 in floats would leave a trace of k.
-        # Float64 holds them exactly, and its quotient rounds to the float32 nearest to j/255 on any device:
-        # the bits of j/255 repeat with period 8, so none lies near the middle of two floats.
+        # Add the integers before the division: k/255 + m/255 in floating point would reveal k in the low-order bits.
+        # Float64 stores the integers exactly, and the quotient rounds to the float32 nearest to j/255 on any device:
+        # the binary digits of j/255 have period 8, so j/255 is never close to the middle between two float32 numbers.
         total = torch.round(LEVELS * images) + steps
         return (total / LEVELS).to(images.dtype)
 

@@ -1,4 +1,4 @@
-"""Uniform noise, the l1 counterpart of the Gaussian."""
+"""Uniform noise, which certifies l1 balls."""
 
 import math
 

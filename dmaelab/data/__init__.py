@@ -1,4 +1,4 @@
-"""Data sets by name, and the loaders that turn them into micro-batches. Importing it loads no torchvision."""
+"""Data sets, their registry, and the loaders that yield micro-batches. It does not import torchvision."""
 
 from dmaelab.data.batch import Batch, Samples, make_batch, to_device, to_float
 from dmaelab.data.build import DATASETS, Dataset, build_dataset

@@ -1,4 +1,4 @@
-"""The interface of data sets: native uint8 images and integer labels, by index."""
+"""The base class of data sets: uint8 images and integer labels by index."""
 
 from collections.abc import Sequence
 
@@ -16,15 +16,15 @@ build_dataset.__module__ = __name__
 class Dataset:
     """A map-style data set of uint8 images.
 
-    A small one passes all its images to the constructor and needs nothing else; one that reads
-    from disk writes :meth:`load`. Images come at the size at which they are evaluated and
-    certified; random transforms belong to the training loader.
+    A subclass that keeps its images in memory passes them to the constructor and needs nothing else. A subclass that
+    reads images from disk implements :meth:`load`. Images have the size at which they are evaluated and certified.
+    Random transforms are not part of the data set but of the training loader.
 
     Args:
         targets: the labels, integers ``[N]``.
         classes: a name for each of the K labels, in label order.
-        images: uint8 ``[N,C,H,W]`` held in memory, or None.
-        image_shape: ``(C, H, W)`` of every image; None if sizes vary. Follows from ``images``.
+        images: all images in memory, uint8 ``[N,C,H,W]``, or None.
+        image_shape: ``(C, H, W)`` of every image; None if sizes vary. It is ignored if ``images`` is given.
     """
 
     def __init__(
@@ -41,19 +41,18 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """The number K of classes."""
+        """The number of classes K."""
         return len(self.classes)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def load(self, index: int) -> tuple[Tensor, int]:
-        """Return image ``index`` as uint8 ``[C,H,W]``, and its label; the loader lays batches out, so its strides are
-        free.
+        """Return image ``index`` as uint8 ``[C,H,W]`` with any strides, and its label.
 
         Raises:
-            IndexError: if there is no such image.
-            UserError: if it cannot be read, with its file name.
+            IndexError: there is no such image.
+            UserError: the image cannot be read. The message gives the file name.
         """
         if self.images is None:
             raise NotImplementedError(
@@ -66,7 +65,7 @@ class Dataset:
 
 
 def check_split(name: str, split: str, splits: Sequence[str]) -> None:
-    """Raise a ``UserError`` naming the splits that the data set ``name`` has, unless ``split`` is one."""
+    """Raise ``UserError`` if the data set ``name`` has no split ``split``; the message lists its splits."""
     if split not in splits:
         raise UserError(
             f"data set '{name}' has no split '{split}'{did_you_mean(split, splits)}; it has {', '.join(splits)}"

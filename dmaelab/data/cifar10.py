@@ -1,4 +1,4 @@
-"""CIFAR-10 in its original form."""
+"""CIFAR-10."""
 
 import torch
 
@@ -9,15 +9,15 @@ from dmaelab.utils.paths import data_root
 
 @DATASETS.register("cifar10")
 class CIFAR10(Dataset):
-    """CIFAR-10, 32x32 colour, as torchvision reads it (``cifar-10-batches-py``, checksums verified).
+    """CIFAR-10, 32x32 colour images, read by torchvision (from ``cifar-10-batches-py``, with checksums verified).
 
     Args:
-        root: the folder that holds ``cifar-10-batches-py``; see :func:`dmaelab.utils.paths.data_root`.
+        root: the folder that contains ``cifar-10-batches-py``; see :func:`dmaelab.utils.paths.data_root`.
         split: ``train`` (50,000 images) or ``test`` (10,000).
-        download: let torchvision fetch it (170 MB) where it is missing.
+        download: download the data (170 MB) with torchvision if they are missing.
 
     Raises:
-        UserError: if the files are missing, damaged, or cannot be downloaded.
+        UserError: the files are missing or damaged, or cannot be downloaded.
     """
 
     def __init__(self, root: str | None = None, split: str = "train", download: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""From an image file to RGB pixels."""
+"""Decode image files to RGB pixels."""
 
 from io import BytesIO
 from pathlib import Path
@@ -14,45 +14,45 @@ if TYPE_CHECKING:
 
 
 def read_rgb(file: str) -> Tensor:
-    """Return an image file as uint8 ``[3,H,W]``, its pixels interleaved in memory (the strides of channels-last).
+    """Return an image file as uint8 ``[3,H,W]``, with pixels interleaved in memory (channels-last strides).
 
-    What PIL's ``convert("RGB")`` gives. A grey or colour JPEG is decoded by torchvision, straight into a tensor, which
-    is faster: both use libjpeg-turbo with its defaults, and their pixels are equal. PIL has the say on all else: other
-    formats, CMYK, and what torchvision refuses. The strides are kept, since torch resizes interleaved pixels faster.
+    The pixels are those of PIL's ``convert("RGB")``. Grey and RGB JPEGs are decoded by torchvision, which is faster.
+    Both use libjpeg-turbo with its defaults, and give equal pixels. PIL decodes all other files: other formats, CMYK,
+    and JPEGs that torchvision refuses. The strides are kept because torch resizes interleaved pixels faster.
 
     Raises:
-        UserError: if the file cannot be read, with its name.
+        UserError: the file cannot be read. The message gives its name.
     """
     content, image = _open(file)
     if image.format == "JPEG" and image.mode in ("L", "RGB"):
         try:
             pixels = _decode_jpeg(content)
             return pixels if len(pixels) == 3 else pixels.repeat(3, 1, 1)
-        except (RuntimeError, AttributeError):  # damaged; or a torchvision without decoders
+        except (RuntimeError, AttributeError):  # a damaged file, or a torchvision without this decoder
             pass
     return to_tensor(_convert(file, image))
 
 
 def _decode_jpeg(content: bytes) -> Tensor:
-    """Return uint8 [1 or 3,H,W].
+    """Decode a JPEG to uint8 [1 or 3,H,W].
 
-    The operator behind ``torchvision.io.decode_jpeg``, which warns at each call, since torchvision 0.29, that it will
-    go one day. Then PIL reads everything.
+    This calls the operator behind ``torchvision.io.decode_jpeg``. Since torchvision 0.29 that function warns at each
+    call that it will be removed. If the operator is removed too, PIL decodes all files.
     """
-    import torchvision  # noqa: F401 - it registers the operator
+    import torchvision  # noqa: F401 - importing it registers the operator
 
     unchanged, turn_by_exif = 0, False
     return torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), unchanged, turn_by_exif)
 
 
 def read_pil(file: str) -> "Image":
-    """Return an image file as PIL's RGB image; errors as in :func:`read_rgb`."""
+    """Return an image file as a PIL image in RGB; errors as in :func:`read_rgb`."""
     return _convert(file, _open(file)[1])
 
 
 def to_tensor(image: "Image") -> Tensor:
-    """Return PIL's RGB image as uint8 ``[3,H,W]``, its pixels interleaved in memory."""
-    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)  # faster than by way of numpy
+    """Return a PIL image in RGB as uint8 ``[3,H,W]``, with pixels interleaved in memory."""
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)  # faster than a numpy array
     return pixels.view(image.height, image.width, 3).permute(2, 0, 1)
 
 
@@ -74,7 +74,7 @@ def _convert(file: str, image: "Image") -> "Image":
 
 
 def _faults() -> tuple[type[Exception], ...]:
-    """Return all that PIL's decoders raise."""
+    """Return the exceptions that PIL's decoders raise."""
     from PIL.Image import DecompressionBombError
 
     return OSError, SyntaxError, ValueError, DecompressionBombError
@@ -82,4 +82,4 @@ def _faults() -> tuple[type[Exception], ...]:
 
 def _unreadable(file: str, error: Exception) -> UserError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UserError(f"cannot read image {file}: {reason}; mend or remove it, or set skip_corrupt=True")
+    return UserError(f"cannot read image {file}: {reason}; repair or remove it, or set skip_corrupt=True")

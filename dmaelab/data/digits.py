@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: real images without a download."""
+"""The handwritten digits that come with scikit-learn, which need no download."""
 
 import numpy as np
 import torch
@@ -13,17 +13,17 @@ _HELD_OUT = 20  # images of each class in "test", and as many in "val"
 class Digits(Dataset):
     """1,797 handwritten digits, 8x8 grey (scikit-learn's copy of UCI's optical digits).
 
-    The grey levels 0..16 become ``round(255 x / 16)``. The split uses no random numbers: of the n
-    images of a class, in the order of the file, those at the positions ``floor((j + 1/2) n / 40)``,
-    j = 0..39, are held out, in turn for ``test`` (even j) and ``val`` (odd j). So ``test`` (to report
-    and certify) and ``val`` (to choose settings) have 20 images of each digit, ``train`` has 1,397,
-    and all three run through the whole file, that is, through all of its writers.
+    A grey level x in 0..16 becomes ``round(255 x / 16)``. The split uses no random numbers: of the n images of a class,
+    in the order of the file, those at the positions ``floor((j + 1/2) n / 40)``, j = 0..39, are held out, for ``test``
+    if j is even and for ``val`` if j is odd. So ``test`` (to report and certify) and ``val`` (to choose settings) have
+    20 images of each digit, and ``train`` has 1,397 images. The images of each split are spread over the whole file,
+    and therefore over all writers.
 
     Args:
         split: ``train``, ``val`` or ``test``.
 
     Raises:
-        UserError: for another split, or if scikit-learn is not installed.
+        UserError: another split, or scikit-learn is not installed.
     """
 
     def __init__(self, split: str = "train") -> None:
@@ -43,7 +43,7 @@ class Digits(Dataset):
 
 
 def split_indices(labels: np.ndarray, split: str) -> np.ndarray:
-    """Return the ascending positions of ``split`` among ``labels`` [N], by the rule above."""
+    """Return the positions of the images of ``split`` among ``labels`` [N], in ascending order; see :class:`Digits`."""
     part = np.full(len(labels), "train", dtype="<U5")
     for digit in np.unique(labels):
         positions = np.flatnonzero(labels == digit)

@@ -1,4 +1,4 @@
-"""Fashion-MNIST from its IDX files."""
+"""Fashion-MNIST, read from its IDX files."""
 
 import gzip
 from pathlib import Path
@@ -15,16 +15,16 @@ CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 @DATASETS.register("fashion_mnist")
 class FashionMNIST(Dataset):
-    """Fashion-MNIST, 28x28 grey: IDX files, gzipped or not, in a folder or where torchvision puts them.
+    """Fashion-MNIST, 28x28 grey images, from its IDX files, which may be gzipped.
 
     Args:
-        root: the folder of the IDX files, or the one that holds torchvision's ``FashionMNIST/raw``;
-            see :func:`dmaelab.utils.paths.data_root`.
+        root: the folder of the IDX files, or the folder that contains torchvision's ``FashionMNIST/raw``; see
+            :func:`dmaelab.utils.paths.data_root`.
         split: ``train`` (60,000 images) or ``test`` (10,000).
-        download: let torchvision fetch them (30 MB) where they are missing.
+        download: download the files (30 MB) with torchvision if they are missing.
 
     Raises:
-        UserError: if the files are missing, damaged, or cannot be downloaded.
+        UserError: the files are missing or damaged, or cannot be downloaded.
     """
 
     def __init__(self, root: str | None = None, split: str = "train", download: bool = False) -> None:
@@ -49,7 +49,10 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def _read_idx(folder: Path, name: str) -> np.ndarray:
-    """Read an IDX file of bytes: 0, 0, type 8, number of axes; the axes as big-endian uint32; the data."""
+    """Read an IDX file of bytes.
+
+    Its content is: two bytes 0, the type 8, the number of axes, the lengths of the axes as big-endian uint32, the data.
+    """
     file = _find(folder, name)
     if file is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Images made up on the spot, for smoke tests: nothing to download, any size."""
+"""Generated images of any size for smoke tests, without a download."""
 
 import numpy as np
 import torch
@@ -7,25 +7,26 @@ from dmaelab.data.build import DATASETS, Dataset, check_split
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
-_CELLS = 4  # a class is known by a pattern of 4 x 4 coloured cells
+_CELLS = 4  # the pattern of a class has 4 x 4 coloured cells
 
 
 @DATASETS.register("generated")
 class Generated(Dataset):
-    """Made-up images: a class is a pattern of 4x4 random colours, an image the mean of it and random pixels.
+    """Generated images: each is the mean of the pattern of its class (4x4 random colours) and of random pixels.
 
-    They can be learned, and are always the same: patterns depend on the class, random pixels and the order of
-    the labels on the split. Classes have equally many images, or nearly.
+    The classes can be learned, and the same arguments always give the same images. The patterns are the same for both
+    splits; the random pixels and the order of the labels depend on the split. The numbers of images per class differ by
+    at most one.
 
     Args:
         count: number of images.
         image_size: height and width in pixels.
-        num_classes: number of classes, 2 at least.
-        channels: colours of a pixel.
+        num_classes: number of classes, at least 2.
+        channels: number of colour channels.
         split: ``train`` or ``test``.
 
     Raises:
-        UserError: for another split, and for a number that is too small.
+        UserError: another split, or a number that is too small.
     """
 
     def __init__(

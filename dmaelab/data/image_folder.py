@@ -1,4 +1,4 @@
-"""Images in folders, one folder a class."""
+"""Image files in one folder per class."""
 
 import logging
 import os
@@ -19,17 +19,23 @@ logger = logging.getLogger(__name__)
 
 
 class ImageFiles(Dataset):
-    """Image files in a list, read as RGB. What ``image_folder`` and ``imagenet`` have in common.
+    """A list of image files, read as RGB; the base class of ``image_folder`` and ``imagenet``.
 
     Args:
-        files: the paths, ``targets`` and ``classes`` their labels as in :class:`Dataset`.
-        image_size: with it every image is resized (shorter side to ``resize``, PIL's bicubic) and
-            cropped at its centre to ``[3, image_size, image_size]``: the usual evaluation geometry.
-            Without it images keep their own size, as a training transform wants them.
-        resize: the shorter side before the crop, ``image_size`` by default (ImageNet: 256 for 224).
-        skip_corrupt: put the next readable image, with its label, in the place of one that cannot be
-            read, and log a warning. Meant for training; by default a corrupt image is an error.
-        in_memory: decode everything now and keep it (all images must have one size).
+        files: paths of the images.
+        targets: the labels, integers ``[N]``.
+        classes: a name for each label, in label order.
+        image_size: if given, every image is resized (its shorter side to ``resize``, with PIL's bicubic filter) and
+            cropped at its centre to ``[3, image_size, image_size]``, as usual in evaluation. Otherwise images keep
+            their own size, which is what training transforms expect.
+        resize: the shorter side before the crop; ``image_size`` by default (ImageNet: 256 for 224).
+        skip_corrupt: replace an image that cannot be read by the next readable image and its label, and log a warning.
+            This is meant for training. By default a corrupt image is an error.
+        in_memory: decode all images now and keep them in memory; they must have equal sizes.
+
+    Raises:
+        UserError: ``image_size`` or ``resize`` is too small, an image cannot be read, or the images have different
+            sizes with ``in_memory``.
     """
 
     def __init__(
@@ -51,7 +57,7 @@ class ImageFiles(Dataset):
         self.image_size = image_size
         self.resize = resize or image_size
         self.skip_corrupt = skip_corrupt
-        self.skipped: set[str] = set()  # what this process has replaced so far
+        self.skipped: set[str] = set()  # files that this process has replaced so far
         if in_memory:
             self._load_all()
 
@@ -74,8 +80,8 @@ class ImageFiles(Dataset):
             return
         self.skipped.add(file)
         if len(self.skipped) == len(self.files):
-            raise UserError(f"none of the {len(self.files)} images can be read; the last: {error}") from error
-        logger.warning("%s; the next image stands in for it (%d so far in this process)", error, len(self.skipped))
+            raise UserError(f"none of the {len(self.files)} images can be read; last error: {error}") from error
+        logger.warning("%s; the next image is used instead (%d so far in this process)", error, len(self.skipped))
 
     def _read(self, file: str) -> Tensor:
         if self.image_size is None:
@@ -88,7 +94,7 @@ class ImageFiles(Dataset):
     def _load_all(self) -> None:
         images: Tensor | None = None
         targets = torch.empty_like(self.targets)
-        for index, file in enumerate(self.files):  # one thread: PIL on small files gets slower with more
+        for index, file in enumerate(self.files):  # in one thread, because more threads make PIL slower on small files
             image, targets[index] = self.load(index)
             if images is None:
                 images = torch.empty((len(self), *image.shape), dtype=torch.uint8)
@@ -107,12 +113,12 @@ class ImageFolder(ImageFiles):
     Args:
         root: see :func:`dmaelab.utils.paths.data_root`.
         split: the folder below ``root`` that holds the class folders.
-        classes: the class folders in label order; all of them, sorted, by default. Give it where the
-            folders of a split are only some of a model's classes.
-        image_size: this and the rest as in :class:`ImageFiles`.
+        classes: names of the class folders in label order; by default all of them, sorted. Set it if the split contains
+            only some of the classes of a model.
+        image_size: this and the other arguments are as in :class:`ImageFiles`.
 
     Raises:
-        UserError: for a folder that is missing or holds no images, and for an image that cannot be read.
+        UserError: a folder is missing or contains no images, or an image cannot be read.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""ImageNet (ILSVRC 2012), prepared by torchvision."""
+"""ImageNet (ILSVRC 2012), read by torchvision."""
 
 from dmaelab.data.build import DATASETS, check_split
 from dmaelab.data.image_folder import ImageFiles
@@ -8,19 +8,19 @@ from dmaelab.utils.paths import data_root
 
 @DATASETS.register("imagenet")
 class ImageNet(ImageFiles):
-    """ImageNet-1k, unpacked by torchvision from the official archives on first use.
+    """ImageNet-1k. On first use, torchvision unpacks the official archives.
 
-    The archives cannot be downloaded without an account: put ``ILSVRC2012_devkit_t12.tar.gz`` and
-    ``ILSVRC2012_img_{train,val}.tar`` into the root. An ImageNet that lies unpacked without its
-    devkit is an ``image_folder``: the labels are the same, the classes are called by their wnid.
+    The archives can only be downloaded with an account. Put ``ILSVRC2012_devkit_t12.tar.gz`` and
+    ``ILSVRC2012_img_{train,val}.tar`` into the root. For an unpacked ImageNet without the devkit use ``image_folder``:
+    it gives the same labels, but the names of the classes are their WordNet ids.
 
     Args:
         root: see :func:`dmaelab.utils.paths.data_root`.
         split: ``train`` (1,281,167 images) or ``val`` (50,000, sorted by class).
-        image_size: this and the rest as in :class:`dmaelab.data.image_folder.ImageFiles`.
+        image_size: this and the other arguments are as in :class:`dmaelab.data.image_folder.ImageFiles`.
 
     Raises:
-        UserError: if folder or archives are missing or damaged, and for an image that cannot be read.
+        UserError: the folder or the archives are missing or damaged, or an image cannot be read.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""From data sets to micro-batches: the same ones for any number of workers, and after a resume."""
+"""Loaders: they yield the same micro-batches for any number of workers, and after a run is resumed."""
 
 import atexit
 import signal
@@ -21,41 +21,41 @@ from dmaelab.utils.random import Draw
 Transform = Callable[[Tensor], Tensor]
 Augmentation = Callable[[Tensor, np.random.Generator], Tensor]
 
-# A scheduler signals every process of a job. The main one decides what to do; a worker that dies of the
-# signal would take it down before it has saved.
+# A scheduler sends its signals to every process of a job. Workers must ignore them and leave the reaction to the main
+# process: if a worker died, the main process would fail before it has saved its state.
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 
 
 class Loader:
     """An iterable of :class:`Samples`, one for each micro-batch of its ``sampler``.
 
-    A ``UserError`` in a worker arrives as it was raised, in one line (torch's own loader would wrap it
-    into the text of a traceback).
+    A ``UserError`` in a worker is raised unchanged in the main process. (torch's own loader would put the whole
+    traceback into its message.)
     """
 
     def __init__(self, fetch: "_Fetch", sampler: Any, num_workers: int, pin_memory: bool) -> None:
         self.sampler = sampler
         self._loader: DataLoader[Any] = DataLoader(
             fetch,  # type: ignore[arg-type]
-            batch_size=None,  # a micro-batch is one item: it is fetched whole
+            batch_size=None,  # one item of ``fetch`` is a whole micro-batch
             sampler=sampler,
             num_workers=num_workers,
             pin_memory=pin_memory,
             multiprocessing_context="fork" if num_workers > 0 else None,
-            generator=torch.Generator(),  # it draws a seed for the workers, and must not take it from the global one
+            generator=torch.Generator(),  # for the seed of the workers, so that the global generator is not used
         )
 
     def __iter__(self) -> Iterator[Samples]:
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # workers inherit it, from their first moment on
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # workers inherit this mask when they start
         try:
             batches: Any = iter(self._loader)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         samples = _raise_errors(batches)
         if self._loader.num_workers > 0:
-            # The workers block SIGTERM, so they must be asked to end, in time: before multiprocessing's own
-            # exit, which sends that signal and waits; and from outside a garbage cycle, in which the queue
-            # that carries the question may be finalised first. _shutdown_workers is what torch's __del__ calls.
+            # The workers block SIGTERM, so they must be asked to end before multiprocessing's exit handler sends that
+            # signal and waits for them. This must not depend on garbage collection of a cycle, which may finalise the
+            # queue to the workers first. torch's own __del__ calls _shutdown_workers, too.
             atexit.register(weakref.finalize(samples, batches._shutdown_workers))
         return samples
 
@@ -81,38 +81,41 @@ def build_train_loader(
     pin_memory: bool = False,
     resident: torch.device | None = None,
 ) -> Loader:
-    """Return the endless loader of one rank, from step ``start_step`` on: ``accum`` micro-batches a step.
+    """Return the endless training loader of one rank, which yields ``accum`` micro-batches per step.
 
     Args:
-        dataset: what to train on.
-        batch_size: images of one micro-batch, on one rank.
-        seed: of the run; with the step it decides everything.
-        num_workers: processes that read and transform; 0 does it in this one.
-        transform: applied to each image, in order, with the global generators set from (seed, epoch, index).
-        augment: applied to each micro-batch, in order, with a generator from (seed, step, micro).
+        dataset: the training set.
+        batch_size: number of images of one micro-batch on one rank.
+        seed: seed of the run; the images and their transforms depend only on it and on the step.
+        num_workers: number of processes that read and transform images; 0 does it in this process.
+        transform: transforms of one image, applied in order. The global generators are seeded from (seed, epoch,
+            index) for each image.
+        augment: augmentations of one micro-batch, applied in order. They get a generator seeded from (seed, step,
+            micro).
         world, rank, accum: see :class:`InfiniteSampler`, which is the loader's ``sampler``.
-        start_step: the step to resume at.
-        pin_memory: for asynchronous copies to a GPU.
-        resident: keep all images on this device; look-ups and ``augment`` then run there, without workers, on
-            the same pixels. See :func:`resident_device` for when that pays.
+        start_step: the first step, for resuming a run.
+        pin_memory: put samples in pinned memory, for asynchronous copies to a GPU.
+        resident: keep all images on this device. Micro-batches are then selected and augmented on the device, without
+            workers, and have the same pixels. See :func:`resident_device` for when this is faster.
 
     Raises:
-        UserError: if one step takes more images than there are, or images cannot be resident; while iterating, for
-            an image that cannot be read and for images of different sizes.
+        UserError: one step needs more images than the data set has, or the images cannot be resident. While iterating:
+            an image cannot be read, or images have different sizes.
     """
     sampler = InfiniteSampler(len(dataset), batch_size, seed, world, rank, accum, start_step)
     if resident is None:
         return Loader(_Fetch(dataset, seed, transform, augment), sampler, num_workers, pin_memory)
     if dataset.images is None or transform:
         raise UserError(
-            "images can be resident on a device only where the data set holds them in memory and has no transform"
+            "images can be resident on a device only if the data set holds them in memory and has no transform"
         )
     return Loader(_Fetch(dataset, seed, transform, augment, resident), sampler, num_workers=0, pin_memory=False)
 
 
 def resident_device(dataset: Dataset, transform: Sequence[Transform], device: torch.device) -> torch.device | None:
-    """Return what ``resident`` should be by default: a GPU for at most 1 GiB of images in memory that take no
-    transform, else None.
+    """Return the default of ``resident`` in :func:`build_train_loader`: ``device`` or None.
+
+    It is the device if that is a GPU and the data set has at most 1 GiB of images in memory and no transform.
     """
     images = dataset.images
     fits = images is not None and images.nbytes <= 2**30 and not transform
@@ -122,7 +125,11 @@ def resident_device(dataset: Dataset, transform: Sequence[Transform], device: to
 def build_test_loader(
     dataset: Dataset, indices: Sequence[int], batch_size: int, num_workers: int = 0, pin_memory: bool = False
 ) -> Loader:
-    """Return the loader of exactly ``indices``, in their order: no padding, and the last batch may be smaller."""
+    """Return a loader of the images ``indices`` in this order, without padding; the last batch may be smaller.
+
+    Raises:
+        UserError: ``batch_size`` is less than 1.
+    """
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}: give a number >= 1")
     chunks = (
@@ -133,7 +140,7 @@ def build_test_loader(
 
 
 class _Fetch:
-    """Reads micro-batches; the "data set" that torch's loader sees, in its workers."""
+    """The data set that torch's loader sees in its workers: one item is a whole micro-batch."""
 
     def __init__(
         self,
@@ -155,9 +162,12 @@ class _Fetch:
             return error
 
     def _samples(self, batch: MicroBatch) -> Samples:
-        index = to_device(batch.indices.copy(), self.device)  # a copy: they are a view of the order of the epoch
+        index = to_device(batch.indices.copy(), self.device)  # a copy, because it is a view of the epoch's permutation
         if self.images is not None:
-            images, targets = self.images.index_select(0, index), self.targets[index]  # small sets: one look-up for all
+            images, targets = (
+                self.images.index_select(0, index),
+                self.targets[index],
+            )  # one gather for the whole micro-batch
         else:
             rows = [self._sample(batch.epoch, int(i)) for i in batch.indices]
             images, targets = (
@@ -180,12 +190,12 @@ class _Fetch:
 
 
 def _stack(images: list[Tensor], indices: np.ndarray) -> Tensor:
-    """Return [N,C,H,W], contiguous whatever the strides of ``images`` are."""
+    """Return the images as one contiguous tensor [N,C,H,W]; raise ``UserError`` if their sizes differ."""
     for image, index in zip(images, indices, strict=True):
         if image.shape != images[0].shape:
             sizes = f"{tuple(images[0].shape)} and {tuple(image.shape)}"
             raise UserError(
-                f"images {indices[0]} and {index} differ in size, {sizes}: set the data set's image_size, or a"
-                " transform"
+                f"images {indices[0]} and {index} differ in size, {sizes}: set the data set's image_size, or use"
+                " a transform that crops"
             )
     return torch.stack(images).contiguous()

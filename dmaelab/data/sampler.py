@@ -1,4 +1,4 @@
-"""Which images go into which micro-batch: a function of the seed and the step, never of history."""
+"""The sampler: the images of each micro-batch, as a function of seed and step only."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -11,33 +11,33 @@ from dmaelab.utils.random import Draw
 
 
 class MicroBatch(NamedTuple):
-    """The address of one micro-batch and the images in it."""
+    """The step and number of one micro-batch, and the indices of its images."""
 
-    step: int  # of the optimiser
-    micro: int  # number g within the step, over ranks and accumulation: g = accumulation round * world + rank
+    step: int  # optimiser step
+    micro: int  # number g within the step, over all ranks: g = accumulation round * world + rank
     epoch: int
     indices: np.ndarray  # int64 [batch_size]
 
 
 class InfiniteSampler:
-    """The micro-batches of one rank, for ever.
+    """An endless iterable of the micro-batches of one rank.
 
-    Epoch e runs through the permutation of ``Draw(seed, "data", e)``. A step takes the next
-    ``batch_size * world * accum`` images of it and cuts them into micro-batches, numbered over ranks
-    and accumulation, so that 8 ranks and 4 ranks x 2 rounds train on the same data. An epoch is
-    ``steps_per_epoch = floor(length / that)`` whole steps; its tail is dropped.
+    In epoch e the images are ordered by the permutation from ``Draw(seed, "data", e)``. A step takes the next
+    ``batch_size * world * accum`` images and divides them into micro-batches, which are numbered over ranks and
+    accumulation rounds. So 8 ranks, or 4 ranks with 2 rounds, train on the same data. An epoch has
+    ``steps_per_epoch = floor(length / (batch_size * world * accum))`` steps; the remaining images are dropped.
 
     Args:
-        length: number N of images.
-        batch_size: images of one micro-batch, on one rank.
-        seed: of the run.
-        world, rank: number of processes, and which of them this is.
-        accum: micro-batches that a rank accumulates in a step.
-        start: the step to begin with; nothing else is needed to resume.
-        shuffle: if False, every epoch runs through the images in their order.
+        length: number of images N.
+        batch_size: number of images of one micro-batch on one rank.
+        seed: seed of the run.
+        world, rank: number of processes, and the rank of this one.
+        accum: number of micro-batches that a rank accumulates in a step.
+        start: the first step. Nothing else is needed to resume a run.
+        shuffle: if False, every epoch goes through the images in the order of the data set.
 
     Raises:
-        UserError: if the data set has fewer images than one step takes.
+        UserError: a number is out of range, or the data set has fewer images than one step needs.
     """
 
     def __init__(

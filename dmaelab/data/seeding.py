@@ -1,4 +1,4 @@
-"""The global generators, for transforms that know no other."""
+"""Seed the global random generators, for transforms that use them."""
 
 import random
 from collections.abc import Iterator
@@ -10,10 +10,11 @@ import torch
 
 @contextmanager
 def global_generators(seed: int) -> Iterator[None]:
-    """Set the global generators of torch (CPU), Python and numpy from a 64-bit seed; put them back after.
+    """Seed the global generators of torch (CPU), Python and numpy in the block, and restore them afterwards.
 
-    torchvision draws from the first (which keeps 32 bits of the seed), timm's RandAugment from the other
-    two. It takes 90 us, most of them numpy's; ``torch.manual_seed`` would visit every device besides.
+    ``seed`` has 64 bits. torchvision uses torch's generator (which keeps 32 bits of the seed), timm's RandAugment uses
+    the other two. Seeding takes 90 us, most of it for numpy. ``torch.manual_seed`` is not used, because it seeds every
+    device.
     """
     states = torch.default_generator.get_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
     torch.default_generator.manual_seed(seed)

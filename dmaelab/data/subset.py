@@ -1,4 +1,4 @@
-"""Which images of a data set are evaluated or certified."""
+"""Select the images of a data set that are evaluated or certified."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,19 +12,25 @@ from dmaelab.utils.random import Draw
 def select_indices(
     length: int, subset: Mapping[str, int] | Sequence[int] | None = None, targets: Any = None
 ) -> list[int]:
-    """Return the images of a data set that are evaluated or certified.
+    """Return the indices of the images of a data set that are evaluated or certified.
 
     Args:
         length: number of images in the data set.
-        subset: None for all; ``{"stride": k}`` for every k-th, from 0; ``{"count": n}`` for n evenly spaced
-            ones, at ``floor(i * length / n)``; ``{"random": n, "seed": s}`` for n random ones, in ascending order;
-            ``{"stratified": n, "seed": s}`` for n random ones with as many of each class as of any other, as far
-            as n and the classes allow; or the indices themselves. The seed is 0 unless given.
-        targets: the labels, integers ``[length]``; ``stratified`` needs them.
+        subset: one of
+
+            * None for all images,
+            * ``{"stride": k}`` for every k-th image, starting with image 0,
+            * ``{"count": n}`` for n evenly spaced images, ``floor(i * length / n)`` for i = 0, ..., n - 1,
+            * ``{"random": n, "seed": s}`` for n random images,
+            * ``{"stratified": n, "seed": s}`` for n random images with equally many of each class, as far as n and the
+              class sizes allow,
+            * a list of indices, whose order is kept. All other forms give ascending indices.
+
+            The seed is 0 by default.
+        targets: the labels, integers ``[length]``; only ``stratified`` needs them.
 
     Raises:
-        UserError: for another form, for indices that are repeated or out of range, and for ``stratified`` without
-            labels.
+        UserError: another form, indices that are repeated or out of range, or ``stratified`` without labels.
     """
     if subset is None:
         return list(range(length))
@@ -65,16 +71,16 @@ def _by_rule(length: int, rule: dict[str, int], targets: Any) -> list[int] | Non
     if form == "stratified":
         if targets is None:
             raise UserError(
-                f"subset={{'stratified': {number}}} needs the labels of the data set: pass its targets, or take"
-                " 'random'"
+                f"subset={{'stratified': {number}}} needs the labels of the data set: pass its targets, or use 'random'"
             )
         return sorted(order[np.argsort(_turns(np.asarray(targets)[order]), kind="stable")[:number]].tolist())
     return None
 
 
 def _turns(labels: np.ndarray) -> np.ndarray:
-    """Return how many earlier images each image [N] has in its own class: who takes the lowest takes of all classes
-    alike.
+    """Return for each image [N] the number of earlier images of its class.
+
+    The n images with the smallest numbers are spread evenly over the classes.
     """
     by_class = np.argsort(labels, kind="stable")
     begin = np.searchsorted(labels[by_class], labels[by_class])  # where the class begins in by_class

@@ -1,11 +1,11 @@
-"""Training transforms. No normalisation: it happens in the model, after the noise.
+"""Training transforms and augmentations. They do not normalise: the model does this after the noise is added.
 
-Two kinds. A *transform* takes one uint8 image ``[C,H,W]`` and draws from the global generators, which
-the loader seeds for each sample: anything of ``torchvision.transforms.v2`` or timm. An *augmentation*
-takes a whole micro-batch and a numpy generator, and costs next to nothing: what small images want. The
-batch may lie on a GPU: an augmentation decides on the host, and sends its decisions with ``to_device``.
+A *transform* takes one uint8 image ``[C,H,W]`` and uses the global random generators, which the loader seeds for each
+image. Everything in ``torchvision.transforms.v2`` and timm works like this. An *augmentation* takes a whole micro-batch
+and a numpy generator. It is much cheaper, which matters for small images. The batch may be on a GPU: an augmentation
+draws its random numbers on the host and copies them to the GPU with ``to_device``.
 
-The recipes on ImageNet, whose images come from the data set at their own sizes::
+The recipes for ImageNet, whose images have different sizes::
 
     crop = L(random_resized_crop)(size=224, scale=[0.2, 1.0])                                       # pre-training
     data = dict(..., transform=[crop], augment=[L(HorizontalFlip)()])
@@ -33,21 +33,24 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
 class HorizontalFlip:
-    """Augmentation: mirror each image with probability ``p``."""
+    """Augmentation: flip each image horizontally with probability ``p``."""
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = _probability("HorizontalFlip", p)
 
     def __call__(self, images: Tensor, rng: np.random.Generator) -> Tensor:
-        """Return ``images`` [N,C,H,W], some of them mirrored."""
+        """Return ``images`` [N,C,H,W] with some of them flipped."""
         n = len(images)
         flip = to_device(rng.random(n) < self.p, images.device)
-        both = torch.cat([images, images.flip(-1)])  # rows are copied whole: a third of the time of torch.where
+        both = torch.cat([images, images.flip(-1)])  # copying whole rows takes a third of the time of torch.where
         return both.index_select(0, torch.arange(n, device=images.device) + n * flip)
 
 
 class RandomCrop:
-    """Augmentation: pad with zeros, then cut the original size out at a random place (Cohen et al. on CIFAR-10: 4)."""
+    """Augmentation: pad with zeros, then crop to the original size at a random position.
+
+    Cohen et al. (2019) use ``padding=4`` on CIFAR-10.
+    """
 
     def __init__(self, padding: int = 4) -> None:
         if padding < 0:
@@ -55,7 +58,7 @@ class RandomCrop:
         self.padding = padding
 
     def __call__(self, images: Tensor, rng: np.random.Generator) -> Tensor:
-        """Return ``images`` [N,C,H,W], each moved by up to ``padding`` pixels either way."""
+        """Return ``images`` [N,C,H,W], each shifted by at most ``padding`` pixels in both directions."""
         n, _, height, width = images.shape
         top, left = to_device(rng.integers(0, 2 * self.padding + 1, size=(2, n)), images.device)
         padded = nn.functional.pad(images, (self.padding,) * 4)
@@ -66,18 +69,18 @@ class RandomCrop:
 def random_resized_crop(
     size: int, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)
 ) -> Transform:
-    """Return the transform that cuts a random box and resizes it to ``size`` x ``size``, bicubic with antialias.
+    """Return the transform that crops a random box and resizes it to ``size`` x ``size``, bicubic with antialiasing.
 
-    torchvision's draws (until the box fits) and its pixels, in two thirds of its time. MAE and DMAE pre-train with
-    ``scale=(0.2, 1)`` and fine-tune with the default.
+    It gives the same pixels as torchvision's transform for the same random numbers, in two thirds of the time. MAE and
+    DMAE use ``scale=(0.2, 1)`` in pre-training and the default in fine-tuning.
 
     Args:
-        size: pixels of the result's sides.
-        scale: smallest and largest share of the image's area.
-        ratio: smallest and largest width / height; its logarithm is uniform.
+        size: height and width of the result in pixels.
+        scale: smallest and largest area of the box, as a fraction of the image's area.
+        ratio: smallest and largest aspect ratio (width / height); its logarithm is uniformly distributed.
 
     Raises:
-        UserError: for a range that is none.
+        UserError: ``size``, ``scale`` or ``ratio`` is out of range.
     """
     _check_box("random_resized_crop", size, scale, ratio)
     from torchvision.transforms import v2
@@ -89,9 +92,10 @@ def random_resized_crop(
 def single_draw_crop(
     size: int, scale: tuple[float, float] = (0.08, 1.0), ratio: tuple[float, float] = (3 / 4, 4 / 3)
 ) -> Transform:
-    """Return the crop of the linear probe: :func:`random_resized_crop`, but area and log-ratio are drawn once.
+    """Return the random crop for linear probes: like :func:`random_resized_crop`, but with one draw of the box.
 
-    A side that is too long for the image is cut to it (as BYOL does it, and after it MAE and DMAE in their probes).
+    Area and log-ratio are drawn once instead of until the box fits into the image. A side that is too long is cut to
+    that of the image, as in BYOL and in the linear probes of MAE and DMAE. Arguments and errors as there.
     """
     _check_box("single_draw_crop", size, scale, ratio)
 
@@ -108,7 +112,7 @@ def single_draw_crop(
 
 
 def _resized(image: Tensor, size: int, top: int, left: int, height: int, width: int) -> Tensor:
-    """Return a box of an image [C,H,W] as [C,size,size]; torch is fastest on pixels that lie interleaved."""
+    """Return a box of an image [C,H,W] resized to [C,size,size]; torch is fastest on channels-last memory."""
     box = image[None, :, top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
     return nn.functional.interpolate(box, (size, size), mode="bicubic", antialias=True)[0]
 
@@ -116,15 +120,14 @@ def _resized(image: Tensor, size: int, top: int, left: int, height: int, width: 
 def _check_box(name: str, size: int, scale: Sequence[float], ratio: Sequence[float]) -> None:
     if size < 1 or not 0 < scale[0] <= scale[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
         raise UserError(
-            f"{name}: size={size} must be >= 1, scale={scale} a range within (0, 1] and ratio={ratio} one above 0"
+            f"{name}: size={size} must be >= 1, scale={scale} a range within (0, 1], ratio={ratio} a range above 0"
         )
 
 
 def random_horizontal_flip(p: float = 0.5) -> nn.Module:
-    """Return the transform that mirrors an image with probability ``p``: torchvision's, for where a transform must
-    follow it.
+    """Return torchvision's transform that flips an image horizontally with probability ``p``.
 
-    Where none does, :class:`HorizontalFlip` mirrors the whole micro-batch for less.
+    Use it only if another transform must follow. Otherwise :class:`HorizontalFlip` is faster.
     """
     from torchvision.transforms import v2
 
@@ -132,24 +135,26 @@ def random_horizontal_flip(p: float = 0.5) -> nn.Module:
 
 
 def rand_augment(policy: str = "rand-m9-mstd0.5-inc1", image_size: int = 224) -> Transform:
-    """Return timm's RandAugment: the fine-tuning recipe of MAE and DMAE, after crop and flip.
+    """Return timm's RandAugment as a transform. MAE and DMAE use it in fine-tuning after crop and flip.
 
-    By default 2 of 15 operations, drawn with replacement, each applied with probability 1/2 at a magnitude from
-    N(9, 0.5) clipped to [0, 10]; bicubic; what moves in from outside has the mean colour of ImageNet. It takes and
-    returns uint8 ``[3,H,W]``, and draws from the generators of Python and numpy.
+    By default it draws 2 of 15 operations with replacement and applies each with probability 1/2. The magnitude is
+    drawn from a normal distribution with mean 9 and standard deviation 0.5, clipped to [0, 10]. Interpolation is
+    bicubic, and pixels from outside the image get the mean colour of ImageNet. It takes and returns uint8 ``[3,H,W]``
+    and uses the global generators of Python and numpy.
 
     Args:
         policy: ``"rand"`` and timm's options, joined by ``-``: ``m`` magnitude, ``mstd`` its standard deviation,
-            ``mmax`` its bound, ``n`` operations, ``p`` their probability, ``inc1`` operations that grow with the
-            magnitude.
-        image_size: of the images it will see, for translations given in pixels.
+            ``mmax`` its upper bound, ``n`` number of operations, ``p`` their probability, ``inc1`` the variants of the
+            operations whose strength increases with the magnitude.
+        image_size: size of the images in pixels; it scales translations that are given in pixels.
 
     Raises:
-        UserError: without timm, for another ``policy``, and for an image that is not of three colours in uint8.
+        UserError: timm is not installed, or ``policy`` is invalid. The transform raises it for an image that is not
+            uint8 ``[3,H,W]``.
     """
     if not re.fullmatch(
         r"rand(-(m|n|inc|mmax)\d+|-(mstd|p)\d+(\.\d+)?)*", policy
-    ):  # timm passes over what it does not know
+    ):  # timm silently ignores unknown options
         raise UserError(
             f"rand_augment: '{policy}' is not 'rand' with options like m9, mstd0.5, inc1, n2, p0.5, mmax10, joined by"
             " '-'"
@@ -175,5 +180,5 @@ def rand_augment(policy: str = "rand-m9-mstd0.5-inc1", image_size: int = 224) ->
 
 def _probability(name: str, p: float) -> float:
     if not 0 <= p <= 1:
-        raise UserError(f"{name}: p is {p}, a probability is between 0 and 1")
+        raise UserError(f"{name}: p is {p}, give a probability between 0 and 1")
     return p

@@ -1,1 +1,1 @@
-"""The certification log: rows, folders, restart, merging, and reading of other tools' logs. No torch here."""
+"""Certification logs: write, resume and merge them, and read those of other tools. It does not import torch."""

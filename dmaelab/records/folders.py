@@ -1,4 +1,4 @@
-"""Reading the folders of logs: the header, the rows of all shards, several folders as one."""
+"""Read the folders of certification logs: the header and the rows of all shards. Merge several folders into one."""
 
 import json
 import os
@@ -17,7 +17,7 @@ HEADER = "header.json"
 
 
 def read_lines(path: Path) -> tuple[list[str], str]:
-    """Return the whole lines of a text file, and what follows the last line break.
+    """Return the complete lines of a text file, and the text after the last line break.
 
     Raises:
         UserError: the file is missing, unreadable or not text.
@@ -29,22 +29,22 @@ def read_lines(path: Path) -> tuple[list[str], str]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not text, so it is no certification log") from None
+        raise UserError(f"{path} is not a certification log: it is not a text file") from None
     *lines, rest = text.replace("\r\n", "\n").split("\n")
     return lines, rest
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """Return the header of a log: ``identity, identity_hash, context, columns``.
+    """Return the header of a log, a dict with at least ``identity``, ``identity_hash``, ``context`` and ``columns``.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: there is no header, or it is damaged.
     """
     path = folder / HEADER
     try:
         header = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder} is no certification log: it is no folder with a {HEADER}") from None
+        raise UserError(f"{folder} is not a certification log: it is not a folder with a {HEADER}") from None
     except ValueError:
         raise UserError(f"{path} is damaged: it is not JSON") from None
     if not isinstance(header, dict) or not {"identity", "identity_hash", "context", "columns"} <= header.keys():
@@ -57,7 +57,10 @@ def read_header(folder: Path) -> dict[str, Any]:
 
 
 def context_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[Difference]:
-    """Return in what the contexts of two headers differ, apart from the command: shards and restarts have others."""
+    """Return the differences between the contexts of two headers, except for the command line.
+
+    Shards and restarts of one certification have different command lines.
+    """
     first, second = (
         {key: value for key, value in header["context"].items() if key != "command"} for header in (there, here)
     )
@@ -65,10 +68,10 @@ def context_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> li
 
 
 def read_shard(path: Path, columns: Sequence[str]) -> Table:
-    """Return the whole rows of one shard file; a cut last line is left out.
+    """Return the rows of one shard file, without an incomplete last line.
 
     Raises:
-        UserError: the file has other columns, or a line that is no row (names the line).
+        UserError: the file has other columns, or a line that is not a row (the message gives its number).
     """
     lines, _ = read_lines(path)
     if lines and lines[0].split("\t") != list(columns):
@@ -77,7 +80,7 @@ def read_shard(path: Path, columns: Sequence[str]) -> Table:
     for number, line in enumerate(lines[1:], start=2):
         cells = tuple(line.split("\t"))
         if len(cells) != len(columns) or not cells[0].isdecimal() or int(cells[0]) in rows:
-            raise UserError(f"{path}, line {number}: damaged, repeated or no row of a log; remove that line")
+            raise UserError(f"{path}, line {number}: damaged, repeated or not a row of a log; remove that line")
         rows[int(cells[0])] = cells
     return Table(str(path), tuple(columns), rows)
 
@@ -86,7 +89,7 @@ def read_folders(folders: Sequence[str | os.PathLike[str]]) -> Table:
     """Return the rows of all shard files of the folders, merged.
 
     Raises:
-        UserError: the folders' identities differ (names the keys), or two rows of one image do.
+        UserError: the identities of the folders differ (the message names the keys), or two rows of one image do.
     """
     paths = [Path(folder) for folder in folders]
     headers = [read_header(path) for path in paths]
@@ -106,31 +109,35 @@ def read_folders(folders: Sequence[str | os.PathLike[str]]) -> Table:
 
 
 def expected_indices(header: Mapping[str, Any]) -> list[int]:
-    """Return the indices of all images that a log is to hold, ascending.
+    """Return the indices of all images that a complete log contains, in ascending order.
 
     Raises:
-        UserError: the header does not tell, or not what its identity holds.
+        UserError: the list of images in the header does not match the count and hash in its identity.
     """
     indices = parse_indices(header.get("indices", ""))
     if subset(indices) != header["identity"].get("subset"):
         raise UserError(
-            f"the list of images in {HEADER} is not that of its identity: the header has been changed, or is of an"
+            f"the list of images in {HEADER} does not match its identity: the header was changed, or written by an"
             " earlier version"
         )
     return indices
 
 
 def merge_folders(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> Table:
-    """Write the rows of several folders of one certification as one whole log, and return them.
+    """Merge several folders of one certification into one complete log, write it to ``out`` and return its rows.
 
-    Rows of one image may stand in several folders if they are equal but for their time.
+    An image may have rows in several folders if they are equal except for their time.
 
     Args:
-        folders: of logs with equal identities, together complete.
-        out: folder of the new log; must not hold one.
+        folders: folders of logs with equal identities, which together contain all images.
+        out: folder of the new log; it must be empty or not exist.
 
     Raises:
-        UserError: differing identities (names the keys) or rows, missing or foreign images, or ``out`` holds a log.
+        UserError: the identities differ (the message names the keys), the rows of an image differ, images are missing
+            or do not belong to the certification, or ``out`` is not empty.
+
+    Warns:
+        UserWarning: the context of a folder differs from that of the first in more than the command.
     """
     table = read_folders(folders)
     header = read_header(Path(folders[0]))
@@ -147,5 +154,5 @@ def merge_folders(folders: Sequence[str | os.PathLike[str]], out: str | os.PathL
         Path(out) / "shard-000-of-001.tsv",
         "".join("\t".join(cells) + "\n" for cells in (table.columns, *table.rows.values())),
     )
-    write_json(Path(out) / HEADER, header)  # last: a folder without it is no log
+    write_json(Path(out) / HEADER, header)  # last, because a folder without a header is not a log
     return table

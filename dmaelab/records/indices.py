@@ -1,4 +1,4 @@
-"""Lists of image indices as short text, so that a log knows which rows belong to it."""
+"""Lists of image indices as short text, for the header of a log."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from dmaelab.utils.errors import UserError
 
 
 def format_indices(indices: Iterable[int]) -> str:
-    """Return ascending indices as ranges: ``"0:500:50"`` for 0, 50, ..., 450, several divided by commas."""
+    """Return sorted indices as ranges separated by commas, such as ``"0:451:50"`` for 0, 50, ..., 450."""
     values = sorted(indices)
     parts = []
     start = 0
@@ -16,7 +16,7 @@ def format_indices(indices: Iterable[int]) -> str:
         stop = start + 1
         while stop < len(values) and values[stop] - values[stop - 1] == step:
             stop += 1
-        # Two indices are always a range; as two numbers they are shorter, and the second may begin a longer one.
+        # Write two indices as two numbers: that is shorter, and the second may be the start of a longer range.
         stop = start + 1 if stop == start + 2 and step != 1 else stop
         length = stop - start
         parts.append(
@@ -29,15 +29,19 @@ def format_indices(indices: Iterable[int]) -> str:
 
 
 def parse_indices(text: str) -> list[int]:
-    """Return the indices of :func:`format_indices`; ``UserError`` for other text."""
+    """Return the indices of a text that :func:`format_indices` made.
+
+    Raises:
+        UserError: other text.
+    """
     try:
         pieces = [[int(number) for number in part.split(":")] for part in text.split(",") if part]
         return [index for piece in pieces for index in (range(*piece) if len(piece) > 1 else piece)]
     except (TypeError, ValueError):
-        raise UserError(f"'{text[:40]}' is no list of image indices, such as 0:500:50 or 3,7") from None
+        raise UserError(f"'{text[:40]}' is not a list of image indices, such as 0:500:50 or 3,7") from None
 
 
 def subset(indices: Sequence[int]) -> dict[str, int | str]:
-    """Return how many indices there are and the hash of them in ascending order, as an identity holds them."""
+    """Return ``{"count", "hash"}`` of the sorted indices, as stored in the identity of a log."""
     text = ",".join(map(str, sorted(indices)))
     return {"count": len(indices), "hash": hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}

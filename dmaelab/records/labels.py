@@ -19,7 +19,7 @@ from dmaelab.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of value that a label of a log can have: ``fits(value)`` checks one, ``words`` describe the kind."""
+    """A kind of value that a label can have: ``fits(value)`` checks a value, ``words`` describe it in messages."""
 
     fits: Callable[[Any], bool]
     words: str
@@ -30,10 +30,10 @@ class Label:
     """One label.
 
     Attributes:
-        config: its type in the section ``labels`` of a training config.
-        kind: of its value in a log. It is wider than ``config``, since logs of other people are labelled by hand.
-        meaning: what the label says.
-        inherited: a fine-tuning takes it from the run whose weights it starts from.
+        config: type of the value in the section ``labels`` of a training config.
+        kind: allowed values in a log. It allows more than ``config``, because logs of others are labelled by hand.
+        meaning: description of the label.
+        inherited: whether a fine-tuning takes the label from the run whose weights it starts from.
     """
 
     config: Any
@@ -64,8 +64,8 @@ _SIGMA = Kind(_is_sigma, "a number > 0 or a pair such as [0, 0.75]")
 _LEVEL = Kind(lambda value: _is_number(value) and 0 < value < 1, "a number between 0 and 1, such as 0.001")
 
 LABELS = {
-    "method": Label(str | None, _SCALAR, "method of the fine-tuning, such as RS, CR or probe; of others any text"),
-    "pretrain": Label(str | None, _SCALAR, "DMAE or MAE; missing where nothing was pre-trained", inherited=True),
+    "method": Label(str | None, _SCALAR, "method of the fine-tuning, such as RS, CR or probe, or any other text"),
+    "pretrain": Label(str | None, _SCALAR, "DMAE or MAE; missing if there was no pre-training", inherited=True),
     "backbone": Label(str | None, _SCALAR, "name of the network, such as ViT-B"),
     "params": Label(str | None, _SCALAR, "number of parameters as text, such as 87M"),
     "extra_data": Label(bool | None, _SWITCH, "whether other data than the training set was used"),
@@ -74,12 +74,12 @@ LABELS = {
     ),
     "epochs": Label(int | None, _POSITIVE, "epochs of the pre-training", inherited=True),
     "continued": Label(
-        bool | None, _SWITCH, "whether pre-training went on with the data set of the fine-tuning", inherited=True
+        bool | None, _SWITCH, "whether pre-training was continued on the data set of the fine-tuning", inherited=True
     ),
     "dataset": Label(str | None, _SCALAR, "name of the data set"),
-    "seed": Label(int | None, _SCALAR, "seed of the training; logs that differ in it alone make one row of a table"),
+    "seed": Label(int | None, _SCALAR, "seed of the training; logs that differ only in it form one row of a table"),
 }
-"""Name -> label of a training."""
+"""Name -> label. These labels describe a training."""
 
 SETTINGS = {"eval_sigma": _POSITIVE, "n": _COUNT, "n0": _COUNT, "alpha": _LEVEL}
 """Settings of a certification. The header of a log holds them; for a log without a header, labels do."""
@@ -88,7 +88,7 @@ NAME = "label"
 """One more label: the name of a log in a plain table. It never tells two models apart."""
 
 SELECTED_BY = "selected_by"
-"""Set by a certification itself: the metric on the test data that selected the weights."""
+"""Label that a certification sets: the metric on the test data by which the weights were selected."""
 
 INHERITED = tuple(name for name, label in LABELS.items() if label.inherited)
 
@@ -109,10 +109,10 @@ def identity_key(setting: str) -> str:
 
 
 def labels_of(log: Log) -> dict[str, Any]:
-    """Return the labels of a log, and its :data:`SETTINGS` as far as they are known, without keys that have no value.
+    """Return the labels of a log and its :data:`SETTINGS`, without keys that have no value.
 
-    Lists become tuples, so that every value can be a key of a dict. ``continued: false`` is left out, because it says
-    the same as no such label.
+    Lists become tuples, so that every value can be a key of a dict. ``continued: false`` is left out, because it means
+    the same as a missing label.
 
     Raises:
         UserError: a value does not fit its label.

@@ -1,7 +1,7 @@
-"""Writing the log of one certification: a folder of ``header.json`` and one file of rows per shard.
+"""Write the log of one certification: a folder with ``header.json`` and one file of rows per shard.
 
-Rows are only ever appended, one write each, so a kill costs at most the line it cut. Readers leave
-out a cut line; it is removed by the process that reopens its file, under the file's lock.
+Each row is appended in one write, so a killed process loses at most the row that it was writing. Readers ignore an
+incomplete last line. The process that opens the file next removes this line while it holds the lock of the file.
 """
 
 import fcntl
@@ -22,25 +22,26 @@ from dmaelab.utils.files import write_json
 
 
 class CertificationLog:
-    """The open log of one process: knows what is done, appends rows, holds its file's lock.
+    """A certification log that is open for writing one shard; it holds the lock of the shard's file.
 
-    Opening creates the folder, or continues one of the same identity. All shard files of the folder
-    count as done, so a restart may use another number of shards.
+    Opening it creates the folder, or continues a folder with the same identity. The rows of all shard files in the
+    folder are treated as done, so a restart may use another number of shards.
 
     Args:
-        folder: of the log.
-        identity: what determines the rows, plain values; decides whether a folder may be continued.
-        context: what does not (command, versions, device, host); the first writer's is kept.
-        columns: the certifier's columns, after the six of every log.
-        shard: ``(i, N)``, which file to write.
-        indices: all images of the certification, of every shard; readers then know what is missing.
+        folder: folder of the log.
+        identity: everything that determines the rows, as plain values. A folder can only be continued if it is equal.
+        context: information that does not determine the rows (command, versions, device, host). The header keeps the
+            context of the process that created it.
+        columns: the columns of the certifier, which follow the six columns of every log.
+        shard: ``(i, N)``, the number of the shard to write and the number of shards.
+        indices: indices of all images of the certification, in all shards, so that readers can find missing images.
 
     Raises:
-        UserError: the folder holds another certification (names the differing keys), or another
-            process is writing this shard.
+        UserError: the folder contains another certification (the message names the differing keys), or another process
+            is writing this shard.
 
     Warns:
-        UserWarning: the context differs from the header's in more than the command.
+        UserWarning: the context differs from that of the header in more than the command.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class CertificationLog:
         self.columns = (*BASE_COLUMNS, *columns)
         self.path = self.folder / "shard-{:03d}-of-{:03d}.tsv".format(*shard)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "w") as lock:  # one process at a time, until its file is locked
+        with open(self.folder / ".lock", "w") as lock:  # one process at a time may open the folder
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._agree_on_header(identity, context, format_indices(indices))
             self._file = _open_locked(self.path)
@@ -70,17 +71,19 @@ class CertificationLog:
         self.done: dict[int, dict[str, Any]] = {
             index: parse_row(self.columns, cells) for index, cells in table.rows.items()
         }
-        """Values by column of every image that has a row, by index; grows with :meth:`append`."""
+        """Image index -> values by column, for every image that has a row; :meth:`append` adds to it."""
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write one row, as :func:`dmaelab.records.row.make_row` makes it; it is with the system on return.
+        """Write one row, made by :func:`dmaelab.records.row.make_row`.
+
+        On return the row has been passed to the operating system, so that it survives a kill of the process.
 
         Raises:
-            UserError: the image has a row already, the row does not fit the columns, or the disk is
-                full (the log stays whole).
+            UserError: the image already has a row, the row does not fit the columns, or the disk is full (the rows
+                that were written before stay intact).
         """
         if row["idx"] in self.done:
-            raise UserError(f"image {row['idx']} has a row already in {self.folder}")
+            raise UserError(f"image {row['idx']} already has a row in {self.folder}")
         line = format_row(self.columns, row)
         self._write(line + "\n")
         self.done[row["idx"]] = parse_row(self.columns, line.split("\t"))
@@ -96,9 +99,9 @@ class CertificationLog:
         self.close()
 
     def _agree_on_header(self, identity: Mapping[str, Any], context: Mapping[str, Any], indices: str) -> None:
-        """Write the header, or compare with the one that is there.
+        """Write the header, or check that an existing one has the same identity.
 
-        One of a start that failed before its first row makes room.
+        A header without rows, left by a start that failed, is replaced.
         """
         mine = {
             "identity": identity,
@@ -107,11 +110,11 @@ class CertificationLog:
             "columns": self.columns,
             "indices": indices,
         }
-        mine = json.loads(json.dumps(mine))  # as it will read back: tuples become lists
+        mine = json.loads(json.dumps(mine))  # as it will be read back: tuples become lists
         if not (self.folder / HEADER).exists():
             if not self._discard_empty():
                 raise UserError(
-                    f"{self.folder} holds rows and no {HEADER}: nobody knows what they are of, remove the folder"
+                    f"{self.folder} contains rows but no {HEADER}, so their origin is unknown: remove the folder"
                 )
             write_json(self.folder / HEADER, mine)
         header = read_header(self.folder)
@@ -123,14 +126,16 @@ class CertificationLog:
             header = mine
         elif different:
             raise UserError(
-                f"{self.folder} holds another certification: {'; '.join(map(str, different))};"
+                f"{self.folder} contains another certification: {'; '.join(map(str, different))};"
                 " choose another name or remove the folder"
             )
         if different := context_differences(header, mine):
-            warnings.warn(f"{self.folder} was begun in another context: {'; '.join(map(str, different))}", stacklevel=3)
+            warnings.warn(
+                f"{self.folder} was started in another context: {'; '.join(map(str, different))}", stacklevel=3
+            )
 
     def _discard_empty(self) -> bool:
-        """Remove the shard files if none has a row or a process that writes it; whether it was so."""
+        """Remove all shard files if none has rows and no process writes to one; return whether they were removed."""
         shards = sorted(self.folder.glob("shard-*.tsv"))
         if any(shard.read_bytes().count(b"\n") > 1 or is_locked(shard) for shard in shards):
             return False
@@ -139,7 +144,7 @@ class CertificationLog:
         return True
 
     def _mend(self) -> None:
-        """Remove a cut last line, and write the line of columns where it is missing."""
+        """Remove an incomplete last line, and write the line of column names if the file has none."""
         content = self._file.read()
         self._end = content.rfind(b"\n") + 1
         self._file.truncate(self._end)
@@ -156,26 +161,24 @@ class CertificationLog:
         if written != len(data):
             self._file.truncate(self._end)
             raise UserError(
-                f"cannot write to {self.path}: {reason}; the rows so far are whole, make room and repeat the command"
+                f"cannot write to {self.path}: {reason}; earlier rows are intact, make room and repeat the command"
             )
         self._end += written
 
 
 def _open_locked(path: Path) -> Any:
-    """Open the file unbuffered for reading and writing, creating it, and lock it until it is closed."""
+    """Open the file unbuffered for reading and writing, create it if needed, and lock it until it is closed."""
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise UserError(
-            f"{path} is being written by another process: wait for it, or give this one another shard"
-        ) from None
+        raise UserError(f"{path} is being written by another process: wait for it, or choose another shard") from None
     return file
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process is writing the file."""
+    """Return whether a process has the file open for writing."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

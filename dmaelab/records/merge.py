@@ -1,4 +1,4 @@
-"""Merging: many sets of rows into one, in which every image stands once."""
+"""Merge several tables of rows into one with a single row per image."""
 
 import hashlib
 import json
@@ -11,13 +11,13 @@ from dmaelab.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as text, by index of the image in ascending order.
+    """The rows of a log as text.
 
     Attributes:
-        source: where they come from, for messages.
-        columns: names of the cells.
-        rows: index -> cells.
-        repeated: images that stood in several sources, with equal rows.
+        source: where the rows come from, for messages.
+        columns: names of the columns.
+        rows: index of the image -> cells.
+        repeated: number of rows that were dropped because another source has an equal row for the same image.
     """
 
     source: str
@@ -27,12 +27,12 @@ class Table:
 
 
 def merge_tables(source: str, tables: Iterable[Table]) -> Table:
-    """Return the union of the tables.
+    """Return the union of the tables, with the rows sorted by index.
 
-    An image may stand in several of them if its rows are equal but for ``time``.
+    An image may be in several tables if its rows are equal except for ``time``. The first one is kept.
 
     Raises:
-        UserError: other columns, or two different rows for one image; names both sources.
+        UserError: the tables have different columns, or an image has two different rows. The message names the sources.
     """
     columns: tuple[str, ...] = ()
     rows: dict[int, tuple[str, ...]] = {}
@@ -40,9 +40,7 @@ def merge_tables(source: str, tables: Iterable[Table]) -> Table:
     repeated = 0
     for table in tables:
         if rows and table.columns != columns:
-            raise UserError(
-                f"{table.source} has other columns than the rest of {source}: logs of different kinds cannot be merged"
-            )
+            raise UserError(f"{table.source} has other columns than the rest of {source}: they cannot be merged")
         columns = table.columns
         for index, cells in table.rows.items():
             if index not in rows:
@@ -55,13 +53,13 @@ def merge_tables(source: str, tables: Iterable[Table]) -> Table:
             if different:
                 raise UserError(
                     f"image {index} differs between {origin[index]} and {table.source} in {', '.join(different)}: "
-                    "they are not the same certification, remove one of them"
+                    "they are not from the same certification, remove one of them"
                 )
     return Table(source, columns, dict(sorted(rows.items())), repeated)
 
 
 def check_complete(table: Table, indices: Iterable[int]) -> None:
-    """Raise ``UserError`` naming the first images that are missing, or that do not belong to the certification."""
+    """Raise ``UserError`` if images are missing or do not belong to the certification; it names the first of them."""
     expected = set(indices)
     if missing := sorted(expected - table.rows.keys()):
         raise UserError(
@@ -76,15 +74,15 @@ def check_complete(table: Table, indices: Iterable[int]) -> None:
 
 
 def identity_hash(identity: Mapping[str, Any]) -> str:
-    """Return the hash (16 hex digits) of an identity, the same for any order of its keys.
+    """Return the hash (16 hex digits) of an identity. It does not depend on the order of the keys.
 
     Raises:
-        UserError: for values that JSON cannot hold.
+        UserError: a value that JSON cannot store.
     """
     try:
         text = json.dumps(identity, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise UserError(f"the identity of a log must be of plain finite values: {error}") from None
+        raise UserError(f"the identity of a log must consist of plain finite values: {error}") from None
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Reading any certification log into one form: our folders, and the TSV files of other tools."""
+"""Read certification logs: folders written by this package, and TSV files of other tools."""
 
 import math
 import os
@@ -24,18 +24,17 @@ class Log:
     """A certification log in memory; all arrays have one entry per row, in the order of the source.
 
     Attributes:
-        path: where it was read from.
-        index: int64, position of the image in its data set.
+        path: the file or folder that was read.
+        index: int64, index of the image in its data set.
         label: int64, true class.
-        prediction: int64, class or -1 for abstention (other tools: -2 for a class that was not the label).
-        radius: float64, in ``norm``, [0,1] pixel units, at full precision where the source has it; 0 in logs of
-            PREDICT.
-        correct: bool, recomputed from the two classes.
-        time: float64, seconds; nan where the source has none.
+        prediction: int64, predicted class, or -1 for abstention (some other tools: -2 for a wrong class).
+        radius: float64, in ``norm``, [0,1] pixel units, at full precision if the source has it; 0 in logs of PREDICT.
+        correct: bool, recomputed from ``prediction`` and ``label``.
+        time: float64, seconds; nan if the source has no times.
         extra: the other columns, by name.
-        header: content of ``header.json``, where there is one.
-        norm: of the radii: that of the header, l2 where there is none, another one after a conversion.
-        radius_column: of the source, that the radii stand in; empty where it has none.
+        header: content of ``header.json``; None if there is none.
+        norm: norm of the radii: that of the header, or l2 without one; another one after a conversion.
+        radius_column: name of the column of the source that contains the radii; empty if it has none.
     """
 
     path: Path
@@ -55,16 +54,16 @@ class Log:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What determined the rows, as the header has it; empty without one."""
+        """The identity in the header, which contains everything that determines the rows; empty without a header."""
         return self.header["identity"] if self.header else {}
 
     @property
     def claims_radii(self) -> bool:
-        """Whether it certifies; logs of PREDICT answer with classes alone."""
+        """Whether the log contains certified radii; logs of PREDICT contain only classes."""
         return bool(self.radius_column) and self.identity.get("certifier", {}).get("name") != "predict"
 
     def take(self, rows: np.ndarray) -> "Log":
-        """Return the log of some rows only, given by their positions (int64) or a mask (bool)."""
+        """Return the log with only some of the rows, given by their positions (int64) or a mask (bool)."""
         arrays = {
             name: getattr(self, name)[rows] for name in ("index", "label", "prediction", "radius", "correct", "time")
         }
@@ -72,10 +71,10 @@ class Log:
 
 
 def find_logs(path: str | os.PathLike[str]) -> list[Path]:
-    """Return the logs at ``path``: itself for a file or a log's folder, all logs below for a run directory.
+    """Return the logs at ``path``: itself for a file or the folder of a log, all logs below it for a run directory.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no log.
     """
     path = Path(path)
     if not path.is_dir() or (path / HEADER).exists():
@@ -90,17 +89,17 @@ def find_logs(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def read_log(path: str | os.PathLike[str]) -> Log:
-    """Read one log: a folder (all its shards), or a TSV file with a first line of column names.
+    """Read one log: a folder (all its shards), or a TSV file whose first line contains the column names.
 
-    Files may lack columns but ``idx label predict``; ``time`` may be seconds or ``[d days, ]h:mm:ss[.f]``.
-    One shard file of our folders is read with the header beside it.
+    Only the columns ``idx``, ``label`` and ``predict`` are required. ``time`` may be in seconds or in the form
+    ``[d days, ]h:mm:ss[.f]``. If the file is a shard of a folder of this package, its header is read too.
 
     Raises:
-        UserError: missing, empty, damaged, or a file with two rows for one image; one line that names the place.
+        UserError: the log is missing, empty or damaged, or has two rows for one image. The message gives the place.
 
     Warns:
-        UserWarning: a folder is incomplete or holds images twice, a file ends in lines that are no
-            rows, or its column ``correct`` is not ``predict == label``.
+        UserWarning: a folder is incomplete or contains images twice, a file ends with lines that are not rows, or its
+            column ``correct`` is not ``predict == label``.
     """
     path = Path(path)
     header = None
@@ -119,32 +118,32 @@ def read_log(path: str | os.PathLike[str]) -> Log:
     if header is not None:
         _check_images(path, header, [int(row[columns.index("idx")]) for row in rows])
     if not rows:
-        raise UserError(f"{path} has no rows: nothing was certified yet")
+        raise UserError(f"{path} has no rows: no image has been certified yet")
     return _to_log(path, columns, rows, header)
 
 
 def read_one_log(path: str | os.PathLike[str]) -> Log:
-    """Read the log at a path that holds exactly one: its folder or file, or a run directory that was certified once.
+    """Read the only log at a path: a file, the folder of a log, or a run directory with one certification.
 
     Raises:
-        UserError: there is none, or there are several (names them); and as :func:`read_log`.
+        UserError: there is no log, there are several (the message names them), or as for :func:`read_log`.
     """
     found = find_logs(path)
     if len(found) > 1:
-        raise UserError(f"{path} holds {len(found)} logs, name one of them: {', '.join(map(str, found))}")
+        raise UserError(f"{path} contains {len(found)} logs, name one of them: {', '.join(map(str, found))}")
     return read_log(found[0])
 
 
 def _read_file(path: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return columns and rows of a TSV file."""
     lines, rest = read_lines(path)
-    if rest and not (path.parent / HEADER).exists():  # other tools may leave out the last line break, ours never do
+    if rest and not (path.parent / HEADER).exists():  # other tools may omit the last line break
         lines.append(rest)
     columns = tuple(lines[0].split("\t")) if lines else ()
     if not columns:
         raise UserError(f"{path} is empty")
     if missing := [name for name in ("idx", "label", "predict") if name not in columns]:
-        raise UserError(f"{path} is no certification log: its first line names no column {', '.join(missing)}")
+        raise UserError(f"{path} is not a certification log: its first line lacks the columns {', '.join(missing)}")
     place = columns.index("idx")
     rows = [tuple(line.split("\t")) for line in lines[1:]]
     good = [len(row) == len(columns) and row[place].strip().isdecimal() for row in rows]
@@ -153,14 +152,14 @@ def _read_file(path: Path) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         raise UserError(
             f"{path}, line {good.index(False) + 2}: not a row of {len(columns)} cells with a whole number in 'idx'"
         )
-    if any(any(row) for row in rows[count:]):  # summaries that some tools append; blank lines are nothing
-        warnings.warn(f"{path}: left out what follows line {count + 1}, it is no row", stacklevel=3)
+    if any(any(row) for row in rows[count:]):  # some tools append a summary; blank lines are ignored silently
+        warnings.warn(f"{path}: ignored the text after line {count + 1}, it is not a row", stacklevel=3)
     _refuse_repeated(path, [int(row[place]) for row in rows[:count]])
     return columns, rows[:count]
 
 
 def _check_images(path: Path, header: dict[str, Any], indices: Sequence[int]) -> None:
-    """Warn of missing images, and refuse foreign ones, which would count in every share."""
+    """Warn of missing images, and refuse images outside the certification, which would distort every accuracy."""
     expected = header["identity"].get("subset", {}).get("count", len(indices))
     if 0 < len(indices) < expected:
         warnings.warn(f"{path} is incomplete: {len(indices)} of {expected} images", stacklevel=3)
@@ -171,7 +170,7 @@ def _check_images(path: Path, header: dict[str, Any], indices: Sequence[int]) ->
 
 
 def _refuse_repeated(path: Path, indices: Sequence[int]) -> None:
-    """An image that counts twice falsifies every share; which of its rows is right, nobody knows here."""
+    """Raise ``UserError`` if an image has two rows: it would count twice, and it is unknown which row is right."""
     lines: dict[int, int] = {}
     for line, index in enumerate(indices, start=2):
         if (first := lines.setdefault(index, line)) != line:
@@ -204,7 +203,7 @@ def _to_log(path: Path, columns: Sequence[str], rows: Sequence[tuple[str, ...]],
 
 
 def _array(cells: Sequence[str]) -> np.ndarray:
-    """Return a column as numbers where all its cells are, else as text."""
+    """Return a column as numbers if all its cells are numbers, else as text."""
     values = [parse_value(cell) for cell in cells]
     return np.array(cells if any(isinstance(value, str) for value in values) else values)
 

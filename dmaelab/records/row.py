@@ -1,6 +1,7 @@
-"""One row of a certification log: its columns, and the text of its cells.
+"""One row of a certification log: its columns, and the conversion between values and text.
 
-A cell is text that reads back as exactly the value that was written. Rows are compared as text.
+Except for ``radius`` and ``time``, which are rounded, reading the text of a cell gives exactly the value that was
+written. Rows are compared as text.
 """
 
 import math
@@ -11,19 +12,19 @@ from typing import Any
 from dmaelab.utils.errors import UserError
 
 BASE_COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
-"""The first columns of every log, which scripts written for the logs of Cohen et al. (2019) read."""
+"""The first columns of every log. They are those of Cohen et al. (2019), so that scripts for their logs work."""
 
 CERTIFY_COLUMNS = (
     "top", "radius_full", "p_lower", "count_a", "n", "n0", "count_b", "runner_up", "p_upper", "radius_two_sided",
     "samples", "look_a", "look_b", "stop_reason",
 )  # fmt: skip
-"""What certifiers add: the selected class and the raw statistics behind the radius."""
+"""The further columns of certifiers: the selected class and the statistics from which the radius is computed."""
 
 PREDICT_COLUMNS = ("top", "count_a", "n", "count_b", "runner_up", "p_value")
-"""What PREDICT adds."""
+"""The further columns of PREDICT."""
 
 WRONG_CLASS = "wrong_class"
-"""``stop_reason`` of a row that was not estimated because the selected class is not the label."""
+"""``stop_reason`` of a row for which estimation was skipped, because the selected class is not the label."""
 
 _STEP = Decimal("0.000001")
 
@@ -34,11 +35,11 @@ def make_row(
     """Return the values of one row by column.
 
     Args:
-        index: of the image in its data set.
+        index: index of the image in its data set.
         label: the true class.
-        prediction: the class, or -1 for abstention.
-        radius: certified radius at full precision, [0,1] pixel units; written rounded down.
-        seconds: from the admission of the image to its decision.
+        prediction: the predicted class, or -1 for abstention.
+        radius: certified radius at full precision, in [0,1] pixel units. The log contains it rounded down.
+        seconds: time from the start of the image's certification to its result.
         extra: the certifier's own columns.
     """
     correct = int(prediction >= 0 and prediction == label)
@@ -72,29 +73,34 @@ def format_row(columns: Sequence[str], row: Mapping[str, Any]) -> str:
 def floor_radius(radius: float) -> str:
     """Return the radius rounded down to 6 decimals, so that the log never claims more than was certified.
 
-    In decimal arithmetic: a floor in binary prints more than the radius for some radii.
+    It is rounded in decimal arithmetic, because rounding down in binary prints too large a number for some radii.
+
+    Raises:
+        UserError: the radius is negative or not finite.
     """
     if not (math.isfinite(radius) and radius >= 0):
-        raise UserError(
-            f"a row of the log has the radius {radius}: it must be finite and not negative, 0 on abstention"
-        )
+        raise UserError(f"a row of the log has the radius {radius}: it must be finite and >= 0, and 0 on abstention")
     return str(Decimal(float(radius) + 0.0).quantize(_STEP, ROUND_DOWN))
 
 
 def format_value(value: Any) -> str:
-    """Return the cell of a value: whole numbers and text as they are, floats with all their digits."""
+    """Return a value as the text of a cell: integers and text unchanged, floats with all their digits.
+
+    Raises:
+        UserError: a text that contains tabs or line breaks.
+    """
     if isinstance(value, str):
         if any(mark in value for mark in "\t\n\r"):
-            raise UserError(f"a cell of the log cannot hold {value!r}: no tabs and no line breaks")
+            raise UserError(f"a cell of the log cannot contain tabs or line breaks: {value!r}")
         return value
-    if hasattr(value, "item"):  # a number of numpy, whose repr is not the number
+    if hasattr(value, "item"):  # a numpy number, whose repr is not just the number
         value = value.item()
     return str(int(value)) if isinstance(value, int) else repr(float(value))
 
 
 def parse_value(cell: str) -> int | float | str:
-    """Return the value of a cell: a whole number, a float, or text."""
-    if "_" in cell:  # Python would read 1_000 as a number; no log writes one so
+    """Return the value of a cell: an integer, a float, or text."""
+    if "_" in cell:  # Python would parse 1_000 as a number, but in a log it is text
         return cell
     for kind in (int, float):
         try:
@@ -105,5 +111,5 @@ def parse_value(cell: str) -> int | float | str:
 
 
 def parse_row(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
-    """Return the values of one row by column; the inverse of :func:`format_row` but for the rounded radius."""
+    """Return the values of one row by column; the inverse of :func:`format_row` except for rounded values."""
     return dict(zip(columns, map(parse_value, cells), strict=True))

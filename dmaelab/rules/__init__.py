@@ -1,6 +1,6 @@
-"""What is faster where: one file per rule, each with the measurement that supports it.
+"""Rules that choose the faster option for a device, one file for each, with the measurement that supports it.
 
-A rule is a function of the device, never of a stopwatch inside a run: two runs of one config on one kind of machine
-must choose alike. The figures are in ``docs/benchmarks.md``. ``process.py`` imports no torch: it has to be called
-before torch is loaded.
+A rule depends only on the device. It never measures time during a run, so that two runs of one config on the same kind
+of machine choose the same option. All measurements are in ``docs/benchmarks.md``. ``process.py`` must be called before
+torch is imported, and therefore does not import it.
 """

@@ -1,4 +1,4 @@
-"""Whether to compile, and how the repeated blocks of a network are compiled."""
+"""Whether to compile a network with torch.compile, and how its repeated blocks are compiled."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -6,24 +6,24 @@ from typing import Literal
 from torch import nn
 
 Compile = bool | Literal["blocks"]
-"""What a config may say: nothing, the whole module, or its repeated blocks."""
+"""The values allowed in a config: False (no compilation), True (the whole module), "blocks" (its repeated blocks)."""
 
 
 def compile_rule(device_type: str) -> Compile:
-    """Return whether certification compiles the network by default: no, on either device.
+    """Return whether certification compiles the network by default: False on CPU and CUDA.
 
-    CPU: it gains 3 to 26 %, takes a C++ compiler and up to half a minute at the start of every shard. CUDA: not
-    measured yet. Measured by ``python -m benchmarks.evaluation``.
+    CPU: compilation makes it 3 to 26 % faster, but needs a C++ compiler and up to half a minute at the start of every
+    shard. CUDA: not measured yet. Measured by ``python -m benchmarks.evaluation``.
     """
     return False
 
 
 def compile_blocks(module: nn.Module) -> int:
-    """Compile the repeated blocks of a network in place; return how many there are, 0 where it repeats nothing.
+    """Compile the repeated blocks of a network in place and return their number, 0 if there are none.
 
-    Blocks are the children of a ``ModuleList`` or ``Sequential`` that are of one class and have parts of their own:
-    the blocks of a ViT or a ResNet. All blocks of one shape share one compilation, so that a deep network starts as
-    fast as a shallow one. Names and weights stay as they are.
+    Repeated blocks are the children of a ``ModuleList`` or ``Sequential`` if all have the same class and contain
+    modules themselves, such as the blocks of a ViT or a ResNet. All blocks of the same shape share one compilation, so
+    that a deep network starts as fast as a shallow one. Parameter names and weights do not change.
     """
     blocks = [block for block in _blocks(module) if not is_compiled_block(block)]
     for block in blocks:

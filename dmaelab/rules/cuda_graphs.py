@@ -2,10 +2,10 @@
 
 
 def cuda_graph_rule(device_type: str) -> bool:
-    """Return whether the forward of certification is replayed from a CUDA graph by default: no, until it has been
-    measured.
+    """Return whether certification replays its forward pass from a CUDA graph by default: False.
 
-    A graph saves the host's work of launching some 200 kernels a batch, which a small network may wait for. It can be
-    asked for with ``certify.cuda_graph=True``. Measured by ``python -m benchmarks.gpu --phases certification``.
+    It is off because it has not been measured yet. A graph saves the host from launching some 200 kernels per batch,
+    which can limit the speed of a small network. ``certify.cuda_graph=True`` switches it on. Measured by
+    ``python -m benchmarks.gpu --phases certification``.
     """
     return False

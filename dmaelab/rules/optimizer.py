@@ -1,10 +1,10 @@
-"""Which kernel the optimizer uses."""
+"""Whether the optimizer uses its fused kernel."""
 
 
 def fused_rule(device_type: str) -> bool:
-    """Return whether AdamW runs fused, one pass over the parameters: yes, on CPU and CUDA.
+    """Return whether AdamW uses its fused kernel, which makes one pass over the parameters: True on CPU and CUDA.
 
-    CPU: without it a step of ViT-B took 1.1 to 1.3 times as long. CUDA: not measured yet. Measured by
+    CPU: without it a training step of ViT-B took 1.1 to 1.3 times as long. CUDA: not measured yet. Measured by
     ``python -m benchmarks.training --variants``.
     """
     return True

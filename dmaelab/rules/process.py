@@ -1,4 +1,4 @@
-"""How a process keeps memory and waits for its threads on a CPU."""
+"""Settings of a process on a CPU: how it reuses freed memory and how its idle threads wait."""
 
 import ctypes
 import os
@@ -8,23 +8,24 @@ _WAIT = "GOMP_SPINCOUNT"
 _MMAP, _TRIM = "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
-# Bytes from which a buffer is given back. Old releases of glibc refuse more than the second.
+# Buffers of at least so many bytes are returned to the system. Old releases of glibc accept at most _MOST.
 _NEVER, _MOST = 2**31 - 1, 2**25
 
 
 def tune_process() -> None:
-    """Keep freed memory, and let threads without work sleep soon: in this process, and in all that it starts.
+    """Keep freed memory, and let idle threads sleep soon, in this process and in its child processes.
 
-    Call it before torch is imported, which loads libgomp. What the user has set in the environment stays. Where there
-    is no glibc, memory is left alone.
+    Call it before torch is imported, because torch loads libgomp, which reads its settings at that moment. Settings
+    that the user has made in the environment are kept. Without glibc, nothing is changed for memory.
 
-    *Memory.* glibc gives large buffers back to the system after every operation and takes them again for the next
-    one, and each of their pages then costs a fault. With memory kept, the forwards of small networks ran 1.2 to 1.5
-    times as fast, trainings 1.06 times; the peak of memory rose by up to 40 % (bf16), and by less than 15 % otherwise.
+    *Memory.* By default glibc returns large buffers to the system after every operation and requests them again for the
+    next one, which costs a page fault for each of their pages. If the memory is kept, forward passes of small networks
+    ran 1.2 to 1.5 times as fast, and training 1.06 times. Peak memory rose by up to 40 % in bf16, and by less than 15 %
+    otherwise.
 
-    *Waiting.* An OpenMP thread without work spins for milliseconds and takes the core from a process that has some.
-    Beside two busy processes on two cores, forwards ran 1.15 to 1.3 times and digits pre-training 1.4 times as fast
-    when threads spin shortly. On an idle machine it costs up to 18 %, most in small networks.
+    *Waiting.* By default an idle OpenMP thread spins for milliseconds and blocks the core for other processes. With a
+    short spin, and two other busy processes on two cores, forward passes ran 1.15 to 1.3 times as fast, and
+    pre-training on digits 1.4 times. On an idle machine it costs up to 18 %, most in small networks.
 
     Measured by ``python -m benchmarks.processor``; all figures are in ``docs/benchmarks.md``.
     """
@@ -35,11 +36,11 @@ def tune_process() -> None:
 
 
 def _keep_memory() -> None:
-    """Tell glibc in this process, and by the environment in those to come."""
+    """Set both thresholds of glibc in this process, and in the environment for its child processes."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return
     threshold = next((size for size in (_NEVER, _MOST) if mallopt(_M_MMAP_THRESHOLD, size)), None)
-    if threshold is not None:  # else the other option alone would make it worse
+    if threshold is not None:  # setting only the trim threshold would make it slower
         mallopt(_M_TRIM_THRESHOLD, _NEVER)
         os.environ.update({_MMAP: str(threshold), _TRIM: str(_NEVER)})

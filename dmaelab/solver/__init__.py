@@ -1,4 +1,4 @@
-"""Optimizers, parameter groups and schedules."""
+"""Optimizers, parameter groups and learning-rate schedules."""
 
 from dmaelab.solver.lars import LARS, build_lars
 from dmaelab.solver.optimizers import build_adamw

@@ -1,4 +1,4 @@
-"""Optimizers on parameter groups."""
+"""AdamW with parameter groups."""
 
 from collections.abc import Sequence
 
@@ -17,9 +17,10 @@ def build_adamw(
     no_decay: Sequence[str] = (),
     layer_decay: float = 1.0,
 ) -> torch.optim.AdamW:
-    """Return AdamW over :func:`param_groups`; ``lr`` is the peak rate, before schedule and layer decay.
+    """Return AdamW with the groups of :func:`param_groups`.
 
-    Which kernel it runs in is a rule of the device.
+    ``lr`` is the peak learning rate, before schedule and layer-wise decay are applied. The kernel is chosen by
+    :func:`dmaelab.rules.optimizer.fused_rule`.
     """
     groups = param_groups(model, weight_decay, no_decay, layer_decay)
     return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=fused_rule(next(model.parameters()).device.type))

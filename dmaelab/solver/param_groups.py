@@ -1,4 +1,4 @@
-"""Parameter groups: who is decayed, and how much of the learning rate each layer gets."""
+"""Parameter groups for weight decay and layer-wise learning-rate decay."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,16 +12,19 @@ def param_groups(
 ) -> list[dict[str, Any]]:
     """Return optimizer groups of the trainable parameters, each with ``weight_decay`` and ``lr_scale``.
 
-    Vectors (biases, norms) and parameters whose last name is in ``no_decay`` are not decayed. Layer
-    ``i`` of the ``n`` that ``model.layers()`` names gets the learning rate times
-    ``layer_decay ** (n - i)``; final norm and head, which no layer claims, get the full rate (Clark et
-    al., 2020, as in BEiT and MAE). The official DMAE pre-training decays class and mask token; its
-    fine-tuning decays neither ``pos_embed`` nor ``cls_token``.
+    Weight decay is not applied to vectors (biases, norms) and to parameters whose last name is in ``no_decay``. The
+    official DMAE code decays the class and mask tokens in pre-training, but neither ``pos_embed`` nor ``cls_token`` in
+    fine-tuning.
 
-    Groups come layer by layer, in each layer what is not decayed before what is, parameters in the order of the model.
+    Layer ``i`` of the ``n`` layers that ``model.layers()`` returns gets the learning rate times
+    ``layer_decay ** (n - i)``. Parameters in no layer (final norm and head) get the full rate (Clark et al., 2020, as
+    in BEiT and MAE).
+
+    The groups are ordered by ``lr_scale`` in the order in which the scales first occur in the model; for each scale the
+    group without weight decay comes first. Parameters keep the order of the model.
 
     Raises:
-        ConfigError: for a ``layer_decay`` outside (0, 1].
+        ConfigError: ``layer_decay`` is outside (0, 1].
     """
     if not 0 < layer_decay <= 1:
         raise ConfigError(f"optimizer.layer_decay is {layer_decay}: give a number in (0, 1]")

@@ -1,1 +1,1 @@
-"""Statistics on integers: bounds, tests, intervals, and the geometry of radii. No torch here."""
+"""Statistics of vote counts: bounds, tests, confidence intervals and certified radii. It does not import torch."""

@@ -1,8 +1,8 @@
-"""Anytime-valid bounds: an e-value that may be looked at as often as one likes, and the bound that it gives.
+"""Anytime-valid lower bounds of a probability from e-values: they hold however often the samples are looked at.
 
-Of samples that are successes with probability p, independently, S are seen among the first t. The e-value of the
-hypothesis p <= q is the likelihood ratio against q, averaged over a Beta prior truncated to (q, 1]. Under the
-hypothesis it is a supermartingale, so it exceeds 1/alpha at any time with probability at most alpha (Ville).
+Samples are independent and succeed with probability p. Among the first t samples there are S successes. The e-value
+against the hypothesis p <= q is the likelihood ratio of a Beta prior, truncated to (q, 1], to q. Under the hypothesis
+it is a supermartingale, so the probability that it ever exceeds 1/alpha is at most alpha (Ville's inequality).
 """
 
 import math
@@ -14,28 +14,30 @@ from dmaelab.utils.errors import UserError
 
 PRIOR = (0.5, 0.5)
 
-# Taken off the root, which is computed to about 1e-15: a bound may be too low by rounding, never too high.
+# The root is computed to about 1e-15. This is subtracted from it, so that rounding cannot make a bound too high.
 _ROUNDING = 1e-12
 
 
 def log_evalue(count: int, total: int, q: float, prior: tuple[float, float] = PRIOR) -> float:
-    """Return the logarithm of the e-value against ``p <= q``; -inf where it is at most 1 or cannot be computed.
+    """Return the logarithm of the e-value against ``p <= q``; -inf if q >= S/t or if it cannot be computed.
 
-    ``ln B(a+S, b+F) - ln B(a, b) + ln I(a+S, b+F) - ln I(a, b) - S ln q - F ln(1-q)``, with F = t - S failures and I
-    the upper tail of the Beta distribution above q. For every prior it falls in q on (0, S/t), and is at most 0 beyond.
+    It is ``ln B(a+S, b+F) - ln B(a, b) + ln I(a+S, b+F) - ln I(a, b) - S ln q - F ln(1-q)``, where F = t - S is the
+    number of failures and I is the upper tail of the Beta distribution above q. For every prior it decreases in q on
+    (0, S/t) and is at most 0 for larger q.
 
     Args:
-        count: successes S.
-        total: samples t.
-        q: probability of the hypothesis, in (0, 1); beyond 1 no evidence is enough.
+        count: number of successes S.
+        total: number of samples t.
+        q: probability of the hypothesis, in (0, 1). The result is -inf for q >= 1, and inf for q <= 0 if there are
+            successes.
         prior: parameters (a, b) of the Beta distribution, the same for all q and t of one bound.
 
     Raises:
         UserError: a count outside 0..total.
     """
     if not 0 <= count <= total:
-        raise UserError(f"{count} of {total} samples is no count: needs 0 <= count <= total")
-    # There the e-value is at most 1, but the tail underflows: a floor under it would certify falsely.
+        raise UserError(f"invalid count, {count} of {total} samples: needs 0 <= count <= total")
+    # Here the e-value is at most 1, but the tail underflows, and clamping the tail would give false certificates.
     if q >= 1 or count <= q * total:
         return -math.inf
     if q <= 0:
@@ -51,14 +53,15 @@ def log_evalue(count: int, total: int, q: float, prior: tuple[float, float] = PR
 
 @lru_cache(maxsize=2**16)
 def sequence_lower(count: int, total: int, alpha: float, prior: tuple[float, float] = PRIOR) -> float:
-    """Return a lower bound of p of which, at all looks together, one is too high with probability at most alpha.
+    """Return a lower bound of p that holds at all looks at once with probability at least ``1 - alpha``.
 
-    The least q whose e-value is below 1/alpha, less 1e-12; 0 without a success. The maximum over looks is a bound too.
+    It is the smallest q whose e-value is below 1/alpha, minus 1e-12; 0 without a success. The maximum of the bounds at
+    several looks is therefore also a bound.
 
     Args:
-        count: successes among the first ``total`` samples.
-        total: samples so far, at least 1.
-        alpha: probability that any look's bound is too high, in (0, 1).
+        count: number of successes among the first ``total`` samples.
+        total: number of samples so far, at least 1.
+        alpha: allowed probability that the bound of any look is too high, in (0, 1).
         prior: as for :func:`log_evalue`.
 
     Raises:
@@ -71,7 +74,7 @@ def sequence_lower(count: int, total: int, alpha: float, prior: tuple[float, flo
     level = -math.log(alpha)
 
     def excess(q: float) -> float:
-        # Finite at both ends of the bracket, as the search needs; beyond the level nothing but the sign matters.
+        # The root search needs finite values at both ends of the bracket; far from the root only the sign matters.
         return min(max(log_evalue(count, total, q, prior) - level, -1e3), 1e3)
 
     highest = count / total
@@ -80,7 +83,7 @@ def sequence_lower(count: int, total: int, alpha: float, prior: tuple[float, flo
         return 0.0
     root = float(optimize.brentq(excess, lowest, highest, xtol=1e-15, rtol=1e-15))
     step = _ROUNDING
-    while (bound := root - step) > 0 and excess(bound) < 0:  # the search may end a rounding above the root
+    while (bound := root - step) > 0 and excess(bound) < 0:  # the search may end slightly above the root
         step *= 2
     return max(0.0, bound)
 

@@ -19,13 +19,13 @@ def proportion_interval(
         count: successes, integers of any shape.
         n: number of trials, the same for all, at least 1.
         confidence: probability that the interval covers the proportion, in (0, 1).
-        method: ``"clopper-pearson"`` (exact: covers at least that often) or ``"wilson"`` (score
-            interval, shorter: covers that often on average).
+        method: ``"clopper-pearson"`` (exact: its coverage is at least ``confidence``) or ``"wilson"`` (score
+            interval: shorter, its coverage is ``confidence`` on average).
 
     Raises:
         UserError: unknown method, a count outside 0..n, n < 1, or confidence outside (0, 1).
     """
-    # statsmodels takes most of a second to import; a table without intervals starts without it.
+    # Imported here because statsmodels takes most of a second to import, and tables without intervals do not need it.
     from statsmodels.stats.proportion import proportion_confint
 
     count = np.asarray(count)
@@ -40,18 +40,18 @@ def proportion_interval(
 
 
 def population_bound(count: int, n: int, alpha: float, rho: float) -> float:
-    """Return a lower bound of the robust accuracy over the population that the images were drawn from.
+    """Return a lower bound of the robust accuracy over the population from which the images were drawn.
 
-    ``(CP_low(count, n, rho) - alpha) / (1 - alpha)``, at least 0. An image that is not robust is certified with
-    probability at most alpha, so the share q of robust ones obeys P(certified) <= q + alpha (1 - q), and the
-    Clopper-Pearson bound of P(certified) holds with probability 1 - rho. Needs images drawn at random, and noise that
-    is independent from image to image.
+    It is ``(CP_low(count, n, rho) - alpha) / (1 - alpha)``, at least 0, where CP_low is the Clopper-Pearson bound. An
+    image that is not robust is certified with probability at most alpha. Hence the fraction q of robust images
+    satisfies P(certified) <= q + alpha (1 - q), and the Clopper-Pearson bound of P(certified) holds with probability
+    1 - rho. This requires images drawn at random and independent noise for each image.
 
     Args:
-        count: images certified with the right class, at one radius.
-        n: all images, at least 1.
+        count: number of images certified with the right class, at one radius.
+        n: number of all images, at least 1.
         alpha: failure probability of each certificate, in [0, 1).
-        rho: probability that the bound may be too high, in (0, 1).
+        rho: allowed probability that the bound is too high, in (0, 1).
 
     Raises:
         UserError: a value outside its range.

@@ -1,4 +1,4 @@
-"""Bounds that hold at every look at once: what a certifier may claim after some of its n samples, or all of them."""
+"""Bounds of a class probability that hold at several looks at once, for certifiers that may stop before n samples."""
 
 import bisect
 import math
@@ -11,18 +11,18 @@ from dmaelab.stats.evalues import sequence_lower
 
 @dataclass(frozen=True)
 class Looks:
-    """The bounds of one certification, the same for every image.
+    """The bounds that one certification uses, the same for every image.
 
-    A share of alpha pays for an anytime-valid sequence, which bounds at any look; the rest for one
-    Clopper-Pearson bound, which only the n-th sample opens. Both are events of the hypothetical run to n,
-    whenever it is stopped, so together they fail with probability at most alpha. ``share=0`` is the fixed
-    number of samples of Cohen et al. (2019).
+    A fraction ``share`` of alpha is spent on an anytime-valid bound, which can be used at every look. The rest is spent
+    on one Clopper-Pearson bound, which can be used only after all n samples. Both refer to the n samples that would be
+    drawn without early stopping, so by the union bound the probability that any of them fails is at most alpha,
+    whenever sampling stops. With ``share=0`` this is the fixed number of samples of Cohen et al. (2019).
 
     Attributes:
-        n: samples at most, fixed before the first.
-        alpha: probability with which any of the bounds may be wrong.
-        share: part of alpha for the sequence, in [0, 1).
-        weight: part of alpha for the lower bound where it stands beside an upper one, in (0, 1).
+        n: largest number of samples, fixed before sampling starts.
+        alpha: allowed probability that any of the bounds is wrong.
+        share: fraction of alpha for the anytime-valid bound, in [0, 1).
+        weight: fraction of alpha for the lower bound if it is used together with an upper bound, in (0, 1).
     """
 
     n: int
@@ -31,9 +31,10 @@ class Looks:
     weight: float = 0.9
 
     def lower(self, count: int, total: int, part: float = 1.0) -> float:
-        """Return a lower bound of the probability of what happened ``count`` times in the first ``total`` samples.
+        """Return a lower bound of the probability of a class with ``count`` votes among the first ``total`` samples.
 
-        Over all looks it is too high with probability at most ``part * alpha``; 0 where a look shows nothing.
+        The probability that the bound of any look is too high is at most ``part * alpha``. The bound is 0 if neither of
+        the two bounds can be used at this look.
         """
         bounds = [0.0]
         if self.share:
@@ -47,24 +48,24 @@ class Looks:
         return self.lower(count, total, self.weight)
 
     def upper_beside(self, count: int, total: int) -> float:
-        """Return an upper bound at ``(1 - weight) * alpha`` for every class but the selected one.
+        """Return an upper bound, at level ``(1 - weight) * alpha``, of the probability of each class but the top one.
 
-        ``count`` is the largest of their counts at that look: it is at least that of the likeliest of
-        them, which is fixed, so that no sum over classes is needed.
+        ``count`` is the largest vote count of these classes at this look. It is at least the count of the most likely
+        one of them. That class does not depend on the samples, so no union bound over the classes is needed.
         """
         return 1 - self.lower(total - count, total, 1 - self.weight)
 
 
 @lru_cache(maxsize=2**12)
 def least_count(looks: Looks, needed: float) -> int:
-    """Return the least count among all n samples whose lower bound is at least ``needed``; n + 1 where none is."""
+    """Return the smallest count among n samples whose lower bound is at least ``needed``; n + 1 if there is none."""
     return bisect.bisect_left(range(looks.n + 1), True, key=lambda count: looks.lower(count, looks.n) >= needed)
 
 
 def look_totals(n: int, growth: float, first: int = 100) -> list[int]:
-    """Return after how many samples to look: from ``first`` on, ``growth`` times as many each time, and n at last.
+    """Return the numbers of samples after which to look: ``first * growth**k`` for k = 0, 1, ..., and finally n.
 
-    A look shortly before n is left out, which would cost a decision and save nothing.
+    A look shortly before n is left out, because it would save hardly any samples.
     """
     steps = math.log(n / first) / math.log(growth) if n > first else 0.0
     return sorted({math.ceil(first * growth**step) for step in range(math.ceil(steps - 0.5))} | {n})

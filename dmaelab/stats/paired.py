@@ -1,4 +1,4 @@
-"""Two classifiers on the same images: the exact McNemar test, and a bootstrap interval of a mean difference."""
+"""Compare two classifiers on the same images: exact McNemar test, and bootstrap interval of a mean difference."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -6,23 +6,23 @@ from numpy.typing import ArrayLike
 from dmaelab.stats.bounds import predict_pvalue
 from dmaelab.utils.errors import UserError
 
-# Random positions drawn at once, 8 MiB.
+# Number of random positions drawn at once, 8 MiB.
 _BLOCK = 2**20
 
 
 def mcnemar_pvalue(only_first: int, only_second: int) -> float:
-    """Return the p-value of the exact two-sided McNemar test that both are equally often the only one to succeed.
+    """Return the p-value of the exact two-sided McNemar test that two classifiers are equally accurate.
 
-    Images on which both succeed or both fail say nothing about the difference. Of the others, each is the first's with
-    probability 1/2 under the hypothesis (McNemar, 1947): the binomial test that PREDICT makes of its two largest
-    counts.
+    Images on which both succeed or both fail carry no information about the difference. On each of the others the first
+    classifier succeeds with probability 1/2 under the hypothesis (McNemar, 1947). This is the same binomial test that
+    PREDICT applies to its two largest counts.
 
     Args:
-        only_first: images on which the first succeeds and the second fails.
-        only_second: the reverse.
+        only_first: number of images on which the first succeeds and the second fails.
+        only_second: number of images on which the second succeeds and the first fails.
 
     Raises:
-        UserError: for a negative count.
+        UserError: a count is negative.
     """
     return predict_pvalue(int(only_first), int(only_second))
 
@@ -30,15 +30,16 @@ def mcnemar_pvalue(only_first: int, only_second: int) -> float:
 def bootstrap_mean(
     differences: ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean (Efron, 1979), the same for the same seed.
+    """Return the ends of the percentile bootstrap interval of a mean (Efron, 1979).
 
-    Given the differences of pairs, the interval of their mean is the paired bootstrap's: a resample draws images.
+    For differences of two classifiers on each image this is the paired bootstrap: each resample draws images. The same
+    seed gives the same interval.
 
     Args:
-        differences: of any length >= 1, one per image.
-        confidence: share of the resampled means inside the interval, in (0, 1).
+        differences: one value per image, at least one.
+        confidence: fraction of the resampled means inside the interval, in (0, 1).
         resamples: number of resampled means.
-        seed: of the random positions.
+        seed: seed of the random resamples.
 
     Raises:
         UserError: no differences, no resamples, or confidence outside (0, 1).

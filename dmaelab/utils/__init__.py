@@ -1,1 +1,1 @@
-"""Small things that every other room may use: errors, files, random addresses, logging."""
+"""Helpers that every other package may use: errors, files, random numbers, logging."""

@@ -1,4 +1,4 @@
-"""What an object was built with: the arguments of its constructor by name, as plain values that a log can hold."""
+"""Record the constructor arguments of an object by name, as plain values that can be written to a log."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -9,42 +9,42 @@ from dmaelab.utils.errors import UserError
 
 
 class KeepsArguments:
-    """Base of classes whose objects a log tells apart by the arguments of their constructors.
+    """Base class that records the constructor arguments of its objects.
 
-    The arguments are kept before the constructor runs. So none of them is forgotten, whatever the constructor makes of
-    it and under whatever name it stores it, and it does not matter who builds the object.
+    Logs use them to tell objects apart. The arguments are recorded before the constructor runs, so the record is
+    complete whatever the constructor does with them and whoever builds the object.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Make the object, and keep what its constructor is about to get."""
+        """Make the object and record the arguments that its constructor will get."""
         made = super().__new__(cls)
-        # Past any __setattr__ of a subclass, which may need a constructor that has run.
+        # object.__setattr__: the __setattr__ of a subclass, such as nn.Module, may need its constructor to have run.
         object.__setattr__(made, "_arguments", plain(_bound(cls, args, kwargs)))
         return made
 
     def options(self) -> dict[str, Any]:
-        """Return the arguments of the constructor by name, defaults written out, as plain values that JSON can hold.
+        """Return the constructor arguments by name, defaults included, as plain values that JSON can store.
 
-        Keyword arguments that a constructor hands on (``**kwargs``) stand under their own names. A subclass may replace
-        a value by the form that its constructor made of it, so that two ways to write one value are one option.
+        Keyword arguments that a constructor passes on (``**kwargs``) appear under their own names. A subclass may
+        replace a value by its normal form, so that two ways to write the same value give equal options.
 
         Raises:
-            UserError: an argument is no plain value.
+            UserError: an argument is not a plain value.
         """
         arguments: dict[str, Any] = vars(self)["_arguments"]
         for name, value in arguments.items():
             if not is_plain(value):
                 raise UserError(
-                    f"{type(self).__name__} was built with {name} = {value!r}, which no log can hold: give numbers,"
-                    " text, bool, None, and lists or dicts of these"
+                    f"{type(self).__name__} was built with {name} = {value!r}, which cannot be written to a log: use"
+                    " numbers, text, bool, None, and lists or dicts of these"
                 )
         return dict(arguments)
 
 
 def plain(value: Any) -> Any:
-    """Return the value as JSON will give it back: tuples become lists, numbers of numpy those of Python.
+    """Return the value as it would come back from JSON: tuples become lists, numpy numbers become Python numbers.
 
-    What JSON cannot hold stays as it is; :func:`is_plain` tells.
+    A value that JSON cannot store is returned unchanged. Use :func:`is_plain` to test for that.
     """
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -58,7 +58,7 @@ def plain(value: Any) -> Any:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value consists of None, bool, int, float, text, lists and dicts with text as keys alone."""
+    """Return whether a value consists only of None, bool, int, float, text, lists, and dicts with text keys."""
     if isinstance(value, list):
         return all(map(is_plain, value))
     if isinstance(value, dict):
@@ -67,10 +67,10 @@ def is_plain(value: Any) -> bool:
 
 
 def _bound(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return by name what the constructor of a class gets, its defaults included.
+    """Return the arguments of the constructor of ``kind`` by name, defaults included.
 
-    What a constructor takes as ``*args`` and ``**kwargs`` is bound to the constructor of the next class of the MRO as
-    well, to which it is usually handed on. ``*args`` are kept under their own name too, in case they are not.
+    If a constructor takes ``*args`` and ``**kwargs``, they are bound to the constructor of the next class of the MRO,
+    because constructors usually pass them on. ``*args`` are also kept under their own name, in case this one does not.
     """
     constructors = [vars(base)["__init__"] for base in kind.__mro__[:-1] if "__init__" in vars(base)]
     found: dict[str, Any] = {}
@@ -78,7 +78,7 @@ def _bound(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[s
         signature = inspect.signature(constructor)
         try:
             bound = signature.bind_partial(None, *args, **kwargs)
-        except TypeError:  # the constructor will refuse them itself, or one before it has taken some out
+        except TypeError:  # this constructor will refuse them itself, or an earlier one does not pass on all of them
             break
         bound.apply_defaults()
         args, kwargs, open_ended = (), {}, False

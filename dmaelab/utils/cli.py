@@ -1,4 +1,4 @@
-"""What every command-line tool does around its main function."""
+"""The code that every command-line tool runs around its main function."""
 
 import os
 import sys
@@ -15,18 +15,18 @@ PREEMPTED = 75  # EX_TEMPFAIL: try again
 
 
 def run_main(main: Callable[[], None]) -> None:
-    """Call ``main`` and end the process: errors of the user's input are one line, without a traceback.
+    """Call ``main`` and end the process with an exit status.
 
-    Exit status 0; 2 after a ``UserError``, printed as ``error: ...`` on stderr; 75 when a
-    signal stopped a run that can be resumed; 130 after Ctrl-C.
-    Warnings are one line as well. Other exceptions keep their traceback: they are defects.
+    The status is 0 on success; 2 after a ``UserError`` or ``OSError``, which is printed as one line ``error: ...`` on
+    stderr without a traceback; 75 if a signal stopped a run that can be resumed; 130 after Ctrl-C. Warnings are also
+    printed as one line. Other exceptions are bugs and keep their traceback.
     """
     tune_process()
-    sys.path.append(os.getcwd())  # plug-ins and modules of one's own, from the folder where the tool is started
+    sys.path.append(os.getcwd())  # so that plug-ins can be imported from the folder where the tool is started
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # type: ignore[assignment]
     try:
         main()
-    except (UserError, OSError) as error:  # a path, a permission or a full disk is the user's to mend as well
+    except (UserError, OSError) as error:  # a wrong path, a permission or a full disk is for the user to fix, too
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except Preempted as stop:
@@ -40,10 +40,10 @@ def run_main(main: Callable[[], None]) -> None:
 
 @contextmanager
 def preempted_by_signals(message: str) -> Iterator[None]:
-    """Raise ``Preempted(message)`` inside at the first of the signals :data:`~dmaelab.utils.signals.STOP`.
+    """Raise ``Preempted(message)`` in the block at the first of the signals :data:`~dmaelab.utils.signals.STOP`.
 
-    Without this they would end the process without a word. Later signals do nothing, so that they cannot cut short
-    what is done on the way out.
+    Without this the signal would end the process silently. Later signals are ignored, so that they cannot interrupt
+    the clean-up.
     """
     stopped = False
 

@@ -1,4 +1,4 @@
-"""In what two mappings differ, as records: which key, and its value on either side."""
+"""Compare two nested mappings and list the keys whose values differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,10 +8,10 @@ ABSENT = object()
 
 
 class Difference(NamedTuple):
-    """One value that two mappings do not share. ``str`` puts it into words.
+    """One key with different values in two mappings. ``str`` gives a readable sentence.
 
     Attributes:
-        key: where the value lies, such as ``certifier.n`` or ``data.augment.0.size``.
+        key: path of the key, such as ``certifier.n`` or ``data.augment.0.size``.
         there: the value in the first mapping, or :data:`ABSENT`.
         here: the value in the second mapping, or :data:`ABSENT`.
     """
@@ -21,7 +21,7 @@ class Difference(NamedTuple):
     here: Any
 
     def between(self, first: str, second: str) -> str:
-        """Return ``"sigma is 0.25 in A, 0.5 in B"`` for the places ``"in A"`` and ``"in B"``."""
+        """Return a sentence such as ``"sigma is 0.25 in A, 0.5 in B"`` if ``first`` is "in A", ``second`` "in B"."""
         return f"{self.key} is {_shown(self.there)} {first}, {_shown(self.here)} {second}"
 
     def __str__(self) -> str:
@@ -29,9 +29,10 @@ class Difference(NamedTuple):
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[Difference]:
-    """Return the differences of two plain mappings, in ascending order of their keys at each level.
+    """Return the differences of two plain mappings, sorted by key at each level.
 
-    Nested mappings are compared key by key, and so are lists of mappings of one length. Other lists are one value.
+    Nested mappings are compared key by key. Two lists of equal length that contain mappings are compared item by item.
+    Other lists are compared as a whole.
     """
     return list(_compare("", there, here))
 

@@ -1,4 +1,4 @@
-"""Questions about the process group that also have an answer without one."""
+"""Helpers for distributed runs which also work in a single process without a process group."""
 
 import os
 import re
@@ -11,17 +11,17 @@ from dmaelab.utils.errors import UserError
 
 
 def world_size() -> int:
-    """Return the number of processes, 1 without a process group."""
+    """Return the number of processes; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Return the number of this process, 0 without a process group."""
+    """Return the rank of this process; 0 without a process group."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def is_main() -> bool:
-    """Return whether this process writes files and prints."""
+    """Return whether this is the process (rank 0) that writes files and prints."""
     return rank() == 0
 
 
@@ -33,7 +33,7 @@ def all_reduce(tensor: Tensor, op: str) -> Tensor:
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Give every process the first one's buffers (running statistics), which are those that are saved."""
+    """Copy the buffers of ``module`` (running statistics) from rank 0 to all processes: rank 0 saves them."""
     if world_size() > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)
@@ -46,10 +46,14 @@ def barrier() -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of this process: ``"auto"`` is its CUDA device where there is one, else the CPU.
+    """Return the device of this process and make it torch's current CUDA device if it is one.
+
+    Args:
+        name: ``"cpu"``, ``"cuda"`` (the GPU of the local rank), ``"cuda:N"``, or ``"auto"``, which means ``"cuda"`` if
+            torch finds a usable GPU and ``"cpu"`` otherwise.
 
     Raises:
-        UserError: another kind of device, or a CUDA device that is not there.
+        UserError: another name, or a CUDA device that does not exist.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -70,5 +74,5 @@ def pick_device(name: str) -> torch.device:
 
 
 def local_rank() -> int:
-    """Return the number of this process on its machine, as torchrun and submitit's export set it."""
+    """Return the rank of this process on its machine, from ``$LOCAL_RANK`` as set by torchrun; 0 if it is not set."""
     return int(os.environ.get("LOCAL_RANK", "0"))

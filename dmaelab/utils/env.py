@@ -1,4 +1,4 @@
-"""What a run should know of its surroundings: versions, machine, code."""
+"""The software, machine and code version of a run, for its log."""
 
 import platform
 import subprocess
@@ -11,7 +11,7 @@ _PACKAGES = ("dmaelab", "torch", "torchvision", "numpy", "scipy", "statsmodels",
 
 
 def environment() -> dict[str, Any]:
-    """Return command, versions, host, processor and the state of the code, as plain values."""
+    """Return the command, package versions, host, processor and git version of the code, as plain values."""
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "python": platform.python_version(),
@@ -38,7 +38,7 @@ def _cpu() -> str:
 
 
 def _git() -> str | None:
-    """Return commit and whether the tree differs from it, or ``None`` outside a repository."""
+    """Return the commit, with ``-dirty`` if files were changed since; None outside a repository."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -1,4 +1,4 @@
-"""Errors that are part of the product: one clear line that says what, where and what to do."""
+"""Errors for the user. Each message is one line that says what is wrong, where, and what to do."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,13 +9,14 @@ class UserError(ValueError):
 
 
 class ConfigError(UserError):
-    """A config that cannot be run: names the place and, where there is one, the nearest right name."""
+    """An invalid config. The message names the key and, if there is a similar one, the nearest valid name."""
 
 
 class Preempted(BaseException):
     """A run that was asked to stop and has saved its state. The tools print it and exit with status 75 (try again).
 
-    Like ``KeyboardInterrupt`` it may come anywhere, and is not to be taken for the failure of what it interrupts.
+    Like ``KeyboardInterrupt`` it may be raised anywhere. It is no ``Exception``, so that ``except Exception`` does not
+    mistake it for an error of the code that it interrupts.
     """
 
 

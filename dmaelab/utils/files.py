@@ -1,4 +1,4 @@
-"""Files that are whole or absent: every write goes to a temporary name and is renamed at the end."""
+"""Atomic file writes: a file is written under a temporary name and renamed when it is complete."""
 
 import hashlib
 import json
@@ -14,8 +14,7 @@ from dmaelab.utils.errors import UserError
 def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
     """Call ``write(file)`` on a temporary file beside ``path``, sync it, then rename it over ``path``.
 
-    When ``write`` or the disk fails, the file that stood at ``path`` is untouched and the temporary
-    one is removed.
+    If ``write`` or the disk fails, an old file at ``path`` stays unchanged and the temporary file is removed.
 
     Raises:
         UserError: ``path`` is a folder.

@@ -1,4 +1,4 @@
-"""Messages of a run: to the console and, in a run directory, to ``log.txt``."""
+"""Logging of a run: to the console and, if there is a run directory, to ``log.txt`` in it."""
 
 import logging
 import sys
@@ -8,8 +8,9 @@ from dmaelab.utils.distributed import is_main
 
 
 def setup_logging(folder: Path | None = None) -> None:
-    """Send the messages of ``dmaelab`` to stdout, and to ``folder/log.txt``; only the first process speaks below
-    warnings.
+    """Send log messages of ``dmaelab`` to stdout and, if ``folder`` is given, to ``folder/log.txt``.
+
+    Rank 0 logs from level INFO on. The other processes log only warnings and errors, and write no file.
     """
     logger = logging.getLogger("dmaelab")
     logger.setLevel(logging.INFO if is_main() else logging.WARNING)

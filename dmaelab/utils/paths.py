@@ -1,4 +1,4 @@
-"""Where files live: one path manager, and the rule that finds the root of a data set."""
+"""Paths: the path manager for remote files, and the lookup of a data set's root folder."""
 
 import os
 from pathlib import Path
@@ -8,38 +8,38 @@ from iopath.common.file_io import PathManager
 from dmaelab.utils.errors import UserError
 
 PATHS = PathManager()
-"""The path manager of data sets and weight files. A plug-in that stores them elsewhere registers its handler here."""
+"""The path manager of data sets and weight files. A plug-in can register a handler for another storage here."""
 
 
 def local_path(path: str | os.PathLike) -> Path:
-    """Return ``path`` as a path on this machine, fetched by its handler if it has a registered scheme.
+    """Return ``path`` as a local path; if its scheme has a registered handler, the handler fetches it first.
 
     Raises:
-        UserError: for a scheme that nobody registered. iopath would take ``s3://x`` for a local file.
+        UserError: the scheme has no handler. (iopath alone would treat ``s3://x`` as a local file.)
     """
     local = PATHS.get_local_path(os.fspath(path))
     if "://" in local:
         scheme = local.split("://")[0]
         raise UserError(
-            f"{path}: nobody registered {scheme}://; give a local path or register a handler with"
+            f"{path}: no handler is registered for {scheme}://; give a local path or register a handler with"
             " dmaelab.utils.paths.PATHS"
         )
     return Path(local).expanduser()
 
 
 def data_root(name: str, root: str | os.PathLike | None = None, create: bool = False) -> Path:
-    """Return the readable folder that holds the data set ``name``.
+    """Return the folder of the data set ``name``, after checking that it can be read.
 
     Without ``root`` it is ``$DMAELAB_DATA/<name>``. A relative ``root`` is looked up in the working
-    directory, then below ``$DMAELAB_DATA``. With ``create`` a missing folder is made (for a download).
+    directory, then below ``$DMAELAB_DATA``. With ``create`` a missing folder is created (for a download).
 
     Raises:
-        UserError: when no place is given, or the folder is missing or cannot be read.
+        UserError: neither ``root`` nor ``$DMAELAB_DATA`` is set, or the folder is missing or cannot be read.
     """
     base = os.environ.get("DMAELAB_DATA")
     if root is None and not base:
         raise UserError(
-            f"data set '{name}': where is it? Set its root, or $DMAELAB_DATA to the folder that holds '{name}'"
+            f"data set '{name}': no folder is given; set its root, or $DMAELAB_DATA to the folder that holds '{name}'"
         )
     places = [] if root is None else [local_path(root)]
     if base and (root is None or not places[0].is_absolute()):
@@ -50,11 +50,11 @@ def data_root(name: str, root: str | os.PathLike | None = None, create: bool = F
             folder = places[0]
             folder.mkdir(parents=True)
         if folder is not None:
-            os.listdir(folder)  # the question is whether it can be read, not what its mode bits say
+            os.listdir(folder)  # try to read it: mode bits alone do not tell
     except OSError as error:
         raise UserError(f"data set '{name}': cannot read its root {folder} ({error.strerror})") from error
     if folder is None:
-        tried = " nor ".join(map(str, places))
+        tried = " or ".join(map(str, places))
         raise UserError(
             f"data set '{name}': there is no folder {tried}; set its root, or $DMAELAB_DATA to the folder that holds it"
         )

@@ -1,9 +1,9 @@
-"""Random words as a function of a key and a place: Philox4x32-10 (Salmon et al., 2011, "Parallel random numbers: as
-easy as 1, 2, 3").
+"""Philox4x32-10: 64-bit random words as a function of a key and an index (Salmon et al., 2011).
 
-Word j of a key is half of the block that the cipher makes of the counter j // 2. So a word depends on nothing else:
-not on how many are asked for at once, and not on the GPU. (torch's own generators lay a call out over the
-multiprocessors: a GPU with fewer of them would give other numbers.)
+The paper is "Parallel random numbers: as easy as 1, 2, 3". Word j of a key is one half of the block that the cipher
+computes from the counter j // 2. A word therefore depends only on its key and on j, not on how many words are asked
+for at once and not on the GPU. (torch's own generators split a call over the multiprocessors, so that a GPU with fewer
+multiprocessors gives other numbers.)
 """
 
 import warnings
@@ -19,7 +19,7 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 
-# The same for one word, compiled by the driver's compiler at the first use: no other compiler is needed.
+# The cipher for one word in CUDA. The GPU driver compiles it at the first use, so no other compiler is needed.
 KERNEL = """
 template <typename T> T philox_word(T place, T key, T more) {
   unsigned long long block = static_cast<unsigned long long>(place) / 2;
@@ -43,10 +43,14 @@ template <typename T> T philox_word(T place, T key, T more) {
 
 
 def philox_words(keys: Sequence[bytes], count: int, device: torch.device) -> Tensor:
-    """Return the first ``count`` words of each key, int64 ``[len(keys), count]`` on ``device``; the host does not wait.
+    """Return the first ``count`` words of each key, int64 ``[len(keys), count]`` on ``device``.
+
+    The host does not wait for the device.
 
     Args:
-        keys: 16 bytes each: 8 are the key of the cipher, 8 the upper half of its counter.
+        keys: 16 bytes each. The first 8 are the key of the cipher, the others the upper half of its counter.
+        count: number of words of each key.
+        device: where the words are computed.
     """
     halves = torch.from_numpy(np.frombuffer(b"".join(keys), dtype="<i8").astype(np.int64).reshape(len(keys), 2))
     if device.type == "cuda":
@@ -57,9 +61,9 @@ def philox_words(keys: Sequence[bytes], count: int, device: torch.device) -> Ten
 
 
 def plain_words(places: Tensor, key: Tensor, more: Tensor) -> Tensor:
-    """Return the words at ``places`` [N] of keys [K,1], int64 ``[K,N]``, by torch's integer arithmetic on any device.
+    """Return the words with the indices ``places`` [N] of K keys, int64 ``[K,N]``, in torch operations on any device.
 
-    ``key`` and ``more`` are the two halves of each key, int64 [K,1]. Every 32-bit number lies in an int64, so that
+    ``key`` and ``more`` are the two halves of each key, int64 [K,1]. Each 32-bit number is stored in an int64, so that
     products are exact.
     """
     shape = torch.broadcast_shapes(places.shape, key.shape)
@@ -71,7 +75,7 @@ def plain_words(places: Tensor, key: Tensor, more: Tensor) -> Tensor:
 
 
 def cipher(counter: list[Tensor], keys: list[Tensor]) -> list[Tensor]:
-    """Return the four 32-bit numbers of a block, int64, for four of its counter and two of its key."""
+    """Return the block (four 32-bit numbers in int64) for a counter (four such numbers) and a key (two)."""
     for _ in range(_ROUNDS):
         (high0, low0), (high1, low1) = _multiply(counter[0], _MULTIPLIERS[0]), _multiply(counter[2], _MULTIPLIERS[1])
         counter = [high1 ^ counter[1] ^ keys[0], low1, high0 ^ counter[3] ^ keys[1], low0]
@@ -80,8 +84,9 @@ def cipher(counter: list[Tensor], keys: list[Tensor]) -> list[Tensor]:
 
 
 def _multiply(number: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """Return the upper and the lower 32 bits of a product of two 32-bit numbers; int64 wraps around, which keeps all 64
-    bits.
+    """Return the upper and the lower 32 bits of a product of two 32-bit numbers.
+
+    int64 wraps around on overflow, so all 64 bits of the product are kept.
     """
     product = number * factor
     return (product >> 32) & _LOW, product & _LOW
@@ -89,7 +94,7 @@ def _multiply(number: Tensor, factor: int) -> tuple[Tensor, Tensor]:
 
 @lru_cache
 def _function(device: torch.device) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Return the fastest way to compute words on a device: on a GPU one kernel, if its words are right."""
+    """Return the fastest function that computes words on a device: on a GPU the kernel, if a test finds it correct."""
     if device.type != "cuda":
         return plain_words
     try:
@@ -98,10 +103,11 @@ def _function(device: torch.device) -> Callable[[Tensor, Tensor, Tensor], Tensor
         key = torch.tensor([[0x0123456789ABCDEF], [-2]], device=device)
         if torch.equal(kernel(places, key, ~key), plain_words(places, key, ~key)):
             return kernel
-        reason = "it gives other words"
+        reason = "it computes wrong words"
     except (RuntimeError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
     warnings.warn(
-        f"the kernel for random words cannot be used on {device} ({reason}): the plain way is slower", stacklevel=2
+        f"the kernel for random words cannot be used on {device} ({reason}); using slower torch operations instead",
+        stacklevel=2,
     )
     return plain_words

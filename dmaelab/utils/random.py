@@ -1,8 +1,8 @@
-"""Randomness as a function of its address, never of history.
+"""Random numbers as a function of a key, without generator state.
 
-A :class:`Draw` names one array of random numbers by a key such as ``(seed, "train", step, micro)``.
-The same key gives the same numbers in any process, in any order, at any time, so resuming,
-sharding and re-ordering need no generator state. A :class:`DrawStack` makes the arrays of several draws at once.
+A :class:`Draw` stands for one array of random numbers and has a key such as ``(seed, "train", step, micro)``.
+The same key gives the same numbers in every process and in any order of calls. Resuming, sharding and re-ordering
+therefore need no generator state. A :class:`DrawStack` computes the arrays of several draws at once.
 """
 
 import hashlib
@@ -17,29 +17,33 @@ from dmaelab.utils.philox import philox_words
 
 PURPOSES = ("init", "train", "data", "eval", "certify", "call")
 
-# Bits of one 64-bit word that go to the radius of Box-Muller in single precision; the other 24
-# give the angle, which is all that a float32 angle can hold. 40 bits reach 7.5 standard deviations.
+# Of each 64-bit word, Box-Muller in float32 uses 40 bits for the radius and 24 for the angle. A float32 angle has no
+# more than 24 bits. With 40 bits for the radius the largest number is 7.5 standard deviations.
 _RADIUS_BITS = 40
 _ANGLE_BITS = 64 - _RADIUS_BITS
 
 
 def _encode(part: int | str) -> bytes:
-    """Encode one part of a key, typed and length-prefixed, so that no two keys share an encoding."""
+    """Encode one part of a key with its type and length, so that different keys have different encodings."""
     if isinstance(part, bool) or not isinstance(part, (int, str, np.integer)):
-        raise TypeError(f"a key of random numbers is made of integers and text, not {type(part).__name__}")
+        raise TypeError(f"the key of a draw consists of integers and text, not {type(part).__name__}")
     text = part.encode() if isinstance(part, str) else str(int(part)).encode()
     return (b"s" if isinstance(part, str) else b"i") + str(len(text)).encode() + b":" + text
 
 
 class Draw:
-    """One array of random numbers, a function of its address.
+    """One array of random numbers, determined by its key.
+
+    A draw can be used for one array only. A second request raises ``RuntimeError``, because both arrays would be made
+    of the same bits and be correlated. For several arrays take one :meth:`child` each.
 
     Args:
-        key: ``(seed, purpose, ...)`` with the purpose one of :data:`PURPOSES`; integers and text.
-        device: where the numbers are made. Values on the CPU (numpy's Philox4x64) differ from those on CUDA
-            (:mod:`dmaelab.utils.philox`); both take 128 bits of the key's hash.
+        key: ``(seed, purpose, ...)``, integers and text; the purpose is one of :data:`PURPOSES`.
+        device: where the numbers are computed. The CPU (numpy's Philox4x64) and CUDA (:mod:`dmaelab.utils.philox`)
+            give different numbers for the same key. Both use 128 bits of the key's hash.
 
-    Asking for a second array raises ``RuntimeError``: equal bits would correlate. Take children.
+    Raises:
+        ValueError: the key has no purpose of :data:`PURPOSES`.
     """
 
     def __init__(self, *key: int | str, device: torch.device | str = "cpu") -> None:
@@ -53,21 +57,23 @@ class Draw:
         return f"Draw{self.key}"
 
     def child(self, *key: int | str) -> "Draw":
-        """Return the draw at a longer address, for example ``child("mask")`` or ``child("copy", 1)``."""
+        """Return the draw whose key is this key and the given parts, e.g. ``child("mask")`` or ``child("copy", 1)``."""
         return Draw(*self.key, *key, device=self.device)
 
     def _digest(self) -> bytes:
         if self._used:
-            raise RuntimeError(f"{self} has been used: take one child per array, equal bits would correlate")
+            raise RuntimeError(
+                f"{self} has been used already: take one child() per array, the same bits would be correlated"
+            )
         self._used = True
         return hashlib.blake2b(b"".join(map(_encode, self.key)), digest_size=16, person=b"dmaelab-1").digest()
 
     def seed(self) -> int:
-        """Return a 64-bit seed for a generator that is not ours (initialisation, drop path)."""
+        """Return a 64-bit seed for another library's generator (used for initialisation and drop path)."""
         return int.from_bytes(self._digest()[:8], "little")
 
     def host(self) -> np.random.Generator:
-        """Return a numpy generator, for decisions taken on the host without a device sync."""
+        """Return a numpy generator, for random choices on the host that need no synchronisation with the device."""
         return np.random.Generator(self._philox())
 
     def _philox(self) -> np.random.Philox:
@@ -78,20 +84,21 @@ class Draw:
         return self._words(n).view(-1)
 
     def _words(self, n: int) -> Tensor:
-        """Return ``n`` words of each array that this draw stands for, int64 ``[arrays, n]``."""
+        """Return ``n`` words for each of the arrays of this draw (one, or several for a stack), int64 [arrays, n]."""
         if self.device.type == "cpu":
             return torch.from_numpy(self._philox().random_raw(n).view(np.int64)).view(1, n)
         return philox_words([self._digest()], n, self.device)
 
     def _rows(self, shape: Sequence[int]) -> int:
-        """Return how many arrays an answer of ``shape`` is made of, one above the other."""
+        """Return how many arrays are concatenated in a result of ``shape``."""
         return 1
 
     def normal(self, shape: tuple[int, ...] | torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return standard normal numbers of ``shape``, made by Box-Muller from the words.
+        """Return standard normal numbers of ``shape``, computed from the words by Box-Muller.
 
-        Ours rather than a library's, whose streams change between releases. float32 uses one word
-        for two numbers (40 bits of radius, 24 of angle), float64 two words (53 bits each).
+        No library's generator is used, because its numbers may change between releases. In float32, two numbers use one
+        word (40 bits for the radius, 24 for the angle); in float64, two numbers use two words (53 bits each). Other
+        dtypes are converted from float32.
         """
         count = math.prod(shape) // self._rows(shape)
         pairs = (count + 1) // 2
@@ -109,23 +116,24 @@ class Draw:
         return numbers.reshape(shape).to(dtype)
 
     def uniform(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
-        """Return float32 numbers of ``shape``, uniform on the multiples of 2^-24 in [0, 1)."""
+        """Return float32 numbers of ``shape`` from the uniform distribution on the multiples of 2^-24 in [0, 1)."""
         words = (self._words(math.prod(shape) // self._rows(shape)) >> 40) & (2**24 - 1)
         return (words.to(torch.float32) * 2.0**-24).view(shape)
 
 
 class NotStackable(TypeError):
-    """What is asked of a :class:`DrawStack` has no meaning for several arrays at once: ask its draws one by one."""
+    """A :class:`DrawStack` cannot do this for several arrays at once; use its draws one by one instead."""
 
 
 class DrawStack(Draw):
-    """Several draws as one: its arrays are theirs, one above the other, with few kernels for all of them.
+    """Several draws used as one: it returns their arrays concatenated along the first axis.
 
-    Only arrays with a row for each image can be stacked, for only there is it clear which rows belong to which draw.
+    This needs fewer GPU kernels than one call for each draw. Only arrays whose first axis is the images can be stacked,
+    because only then is it clear which rows belong to which draw. Other requests raise :class:`NotStackable`.
 
     Args:
-        draws: of one device, none of them used.
-        shape: ``[N,C,H,W]`` of the images of all draws together, N / len(draws) for each.
+        draws: unused draws on the same device.
+        shape: shape ``[N,C,H,W]`` of the images of all draws together; each draw has N / len(draws) of them.
     """
 
     def __init__(self, draws: Sequence[Draw], shape: Sequence[int]) -> None:
@@ -133,20 +141,24 @@ class DrawStack(Draw):
 
     @property
     def key(self) -> tuple[int | str, ...]:  # type: ignore[override]
-        """A stack has no key."""
-        raise NotStackable("one key for several draws")
+        """Raise ``NotStackable``: a stack has no key."""
+        raise NotStackable("a stack of several draws has no key")
 
     def __repr__(self) -> str:
         return f"DrawStack({self.draws})"
 
     def child(self, *key: int | str) -> "DrawStack":
-        """Return the stack of the draws at longer addresses."""
+        """Return the stack of the children of all draws."""
         return DrawStack([draw.child(*key) for draw in self.draws], self.shape)
 
     def bits(self, n: int) -> Tensor:
-        """Return one word for each number of the images, int64 ``[n]``; ``NotStackable`` for another ``n``."""
+        """Return one word for each pixel value of the images, int64 ``[n]``; ``n`` must be N * C * H * W.
+
+        Raises:
+            NotStackable: ``n`` is another number.
+        """
         if n != math.prod(self.shape):
-            raise NotStackable(f"{n} words for images of {list(self.shape)}")
+            raise NotStackable(f"a stack for images of shape {list(self.shape)} cannot give {n} words")
         return self._words(n // len(self.draws)).view(-1)
 
     def _words(self, n: int) -> Tensor:
@@ -156,15 +168,15 @@ class DrawStack(Draw):
 
     def _rows(self, shape: Sequence[int]) -> int:
         if tuple(shape) != self.shape and tuple(shape) != self.shape[:1]:
-            raise NotStackable(f"numbers of shape {list(shape)} for images of {list(self.shape)}")
+            raise NotStackable(f"a stack for images of shape {list(self.shape)} cannot give numbers of {list(shape)}")
         return len(self.draws)
 
     def _digest(self) -> bytes:
-        raise NotStackable("one seed or host generator for several draws")
+        raise NotStackable("a stack of several draws has no single seed or host generator")
 
 
 def _polar(radius_bits, num_radius_bits, angle_bits, num_angle_bits, dtype):
-    """Turn integer bits into the radius and the angle of Box-Muller; +0.5 keeps log away from 0."""
+    """Turn integer bits into the radius and the angle of Box-Muller; the +0.5 avoids log(0)."""
     fraction = (radius_bits.to(dtype) + 0.5) * 2.0**-num_radius_bits
     radius = torch.sqrt(-2.0 * torch.log(fraction.clamp_(max=1.0)))
     return radius, angle_bits.to(dtype) * (2 * math.pi * 2.0**-num_angle_bits)

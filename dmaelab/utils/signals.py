@@ -1,11 +1,11 @@
-"""The signals that ask a run to stop, and how they are caught and given back."""
+"""Catch the signals that ask a run to stop, and restore their old handlers afterwards."""
 
 import signal
 from collections.abc import Callable
 from types import FrameType
 
 STOP = (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
-"""What schedulers and closing terminals send to a run that is to end."""
+"""The signals that schedulers and closing terminals send to end a run."""
 
 
 class StopSignals:
@@ -14,7 +14,7 @@ class StopSignals:
     A signal that the process ignores (SIGHUP under ``nohup``) stays ignored.
 
     Args:
-        handler: called as a handler of ``signal.signal``, in the main thread.
+        handler: called as ``handler(signal number, stack frame)`` in the main thread, like one of ``signal.signal``.
     """
 
     def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:
@@ -22,7 +22,7 @@ class StopSignals:
         self._before: dict[int, object] = {}
 
     def catch(self) -> None:
-        """Begin to catch the signals; only the main thread may do that."""
+        """Start to catch the signals. This must be called in the main thread."""
         for number in STOP:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handler)

@@ -161,8 +161,8 @@ def test_an_answer_of_predict_needs_its_p_value(certify):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"indices": "0:6"}, "list of images in header.json is not that of its identity"),
-        ({"indices": ""}, "list of images in header.json is not that of its identity"),
+        ({"indices": "0:6"}, "list of images in header.json does not match its identity"),
+        ({"indices": ""}, "list of images in header.json does not match its identity"),
         ({"identity_hash": "0" * 16}, "does not have the hash beside it"),
         ({"identity": {"norm": "linf"}}, "says norm linf, but its geometry certifies l2"),
         ({"identity": {"geometry": None}}, "geometry None is not known here"),

@@ -25,7 +25,7 @@ def test_target_becomes_text():
     [
         (
             lambda: L(lambda x: x),
-            "a lambda cannot be a target, nothing can import it: move it to an importable module and give it a name",
+            "a lambda cannot be a target, it cannot be imported: make it a function in an importable module",
         ),
         (
             lambda: L(toolbox.local_function()),

@@ -59,7 +59,7 @@ CASES = [
     (
         {"m": noise(name="nromal")},
         "m.name: unknown noise 'nromal' (did you mean 'normal'?); registered: normal, salt; "
-        "for one of your own, name its module in plugins=[...]",
+        "to use your own noise, list its module in plugins=[...]",
     ),
     ({"m": noise(sigma=0.1)}, "m.name: build_noise needs the name of a noise as text, one of: normal, salt"),
     ({"m": noise(name="normal", sigma="abc")}, "m.sigma: normal expects float | tuple[float, float], got 'abc' (text)"),
@@ -83,14 +83,14 @@ CASES = [
     ),
     ({"m": {"_target_": "no_such_module.f"}}, "m._target_: no module named 'no_such_module' on the search path"),
     ({"m": {"_target_": "f"}}, "m._target_: 'f' is not a dotted name such as 'torch.optim.AdamW'"),
-    ({"m": {"_target_": 3}}, "m._target_: is the dotted name of a class or function as text, not 3"),
+    ({"m": {"_target_": 3}}, "m._target_: must be the dotted name of a class or function, not 3"),
     (
         {"m": {"_target_": "config_toolbox.NOT_CALLABLE"}},
         "m._target_: 'config_toolbox.NOT_CALLABLE' cannot be called, name a class or a function",
     ),
     (
         {"train": {"max_iter": 1}, "x": "${train.max_itr}"},
-        "x: ${train.max_itr} leads to no key (did you mean 'train.max_iter'?)",
+        "x: ${train.max_itr} refers to no key (did you mean 'train.max_iter'?)",
     ),
     ({"x": "${y}", "y": "${x}"}, "x: Recursive interpolation detected"),
     ({"x": {"weights": "???"}}, "x.weights: is '???', give it a value"),
@@ -131,7 +131,7 @@ def test_sections(cfg, message):
 
 def test_arguments_that_the_program_gives():
     cfg = {"optimizer": L(toolbox.optimizer)(lr=0.1, params=[1])}
-    with pytest.raises(ConfigError, match=r"^optimizer\.params: is given by the program, remove it from the config$"):
+    with pytest.raises(ConfigError, match=r"^optimizer\.params: set by the program, remove it from the config$"):
         check(cfg, extra={"optimizer": ["params"]})
     cfg = {"optimizer": L(toolbox.optimizer)(parms=[1])}
     with pytest.raises(ConfigError, match=r"^optimizer\.parms: optimizer has no argument 'parms'"):

@@ -57,7 +57,7 @@ def test_plain_section_becomes_its_values():
         ),
         (L(toolbox.failing)(x=3), "top.model: config_toolbox.failing failed: RuntimeError: no luck with 3"),
         (L(toolbox.Model)(depht=1), "top.model.depht: Model has no argument 'depht' (did you mean 'depth'?)"),
-        (L(toolbox.Model)(depth="${nowhere}"), "top.model.depth: ${nowhere} leads to no key"),
+        (L(toolbox.Model)(depth="${nowhere}"), "top.model.depth: ${nowhere} refers to no key"),
         (L("config_toolbox.Modl")(), "top.model._target_: 'config_toolbox' has no 'Modl' (did you mean 'Model'?)"),
     ],
 )
@@ -72,7 +72,7 @@ def test_errors_carry_the_full_key_path(node, message):
 def test_extra_needs_a_target_and_a_free_argument():
     with pytest.raises(ConfigError, match=r"^train: has no _target_ that could take params$"):
         instantiate(to_config({"train": {"a": 1}}).train, params=1)
-    with pytest.raises(ConfigError, match=r"^lr: is given by the program, remove it from the config$"):
+    with pytest.raises(ConfigError, match=r"^lr: set by the program, remove it from the config$"):
         instantiate(L(toolbox.optimizer)(lr=0.1, params=[]), lr=1)
 
 

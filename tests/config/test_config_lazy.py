@@ -91,8 +91,8 @@ HEAD = "import config_toolbox as _t, torch\nfrom dmaelab.config import LazyCall 
         ),
         (
             "model = L(lambda: 1)()",
-            "bad.py, line 3: a lambda cannot be a target, nothing can import it: move it to an importable module and"
-            " give it a name",
+            "bad.py, line 3: a lambda cannot be a target, it cannot be imported: make it a function in an importable"
+            " module",
         ),
         (
             "def make(): ...\nmodel = L(make)()",

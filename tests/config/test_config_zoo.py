@@ -30,7 +30,7 @@ def test_own_folder_goes_first(folders, tmp_path, monkeypatch):
     folders("mine/digits/pretrain.py", "train = dict(lr=4)\n")
     assert get_config("digits/pretrain").train.lr == 4
     monkeypatch.setenv("DMAELAB_CONFIGS", "nowhere")
-    with pytest.raises(ConfigError, match=r"^\$DMAELAB_CONFIGS is 'nowhere', which is no folder$"):
+    with pytest.raises(ConfigError, match=r"^\$DMAELAB_CONFIGS is 'nowhere', which is not a folder$"):
         get_config("own")
 
 

@@ -111,7 +111,9 @@ def test_class_without_images(image_root):
 def test_corrupt_image_is_named_in_one_line(image_root, workers):
     bad = image_root / "train" / "cat" / "3.png"
     cut(bad)
-    with pytest.raises(UserError, match=f"^cannot read image {bad}: .*; mend or remove it, or set skip_corrupt=True$"):
+    with pytest.raises(
+        UserError, match=f"^cannot read image {bad}: .*; repair or remove it, or set skip_corrupt=True$"
+    ):
         list(build_test_loader(folder(image_root), list(range(7)), 2, num_workers=workers))
     with pytest.raises(UserError, match=f"{bad}"):
         folder(image_root, in_memory=True)

@@ -77,7 +77,7 @@ def test_a_registered_scheme_is_fetched_by_its_handler(pretrained, finetune_conf
     model, line = started(finetune_config("train.init_from=shelf://official.pth"), caplog)
     assert torch.equal(model.backbone.cls_token, pretrained.encoder.cls_token)
     assert f"{tmp_path / 'official.pth'}: loaded 16 tensors" in line
-    with pytest.raises(UserError, match="nobody registered other://"):
+    with pytest.raises(UserError, match="no handler is registered for other://"):
         DefaultTrainer(finetune_config("train.init_from=other://official.pth"))
 
 

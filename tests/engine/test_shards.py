@@ -90,7 +90,7 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
         ([], "SOURCE is missing"),
         (["somewhere"], "there is no such run directory"),
         (["--merge", "whole"], "--merge needs a new folder"),
-        (["--verify", "nowhere"], "nowhere is no certification log"),
+        (["--verify", "nowhere"], "nowhere is not a certification log"),
         (["--verify", "a", "--merge", "b"], "not allowed with argument"),
         (["run", "--verify", "a"], "take no SOURCE, but there is 'run'"),
     ],

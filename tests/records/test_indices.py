@@ -31,7 +31,7 @@ def test_any_indices_come_back():
 
 @pytest.mark.parametrize("text", ["a", "1:2:3:4", "1::2", "0:9:0"])
 def test_other_text_is_refused(text):
-    with pytest.raises(UserError, match="no list of image indices"):
+    with pytest.raises(UserError, match="not a list of image indices"):
         parse_indices(text)
 
 

@@ -50,7 +50,7 @@ def test_restart_knows_what_is_done_for_any_number_of_shards(open_log, row):
         assert log.done[1]["radius_full"] == 0.1 + 0.2
         log.append(row(3))
         assert log.done[3]["idx"] == 3
-        with pytest.raises(UserError, match="image 2 has a row already"):
+        with pytest.raises(UserError, match="image 2 already has a row"):
             log.append(row(2))
     assert list(read_folders([log.folder]).rows) == [0, 1, 2, 3]
 
@@ -98,7 +98,7 @@ def test_another_identity_is_refused_with_the_differing_keys(open_log, row):
     before = log.path.read_bytes()
     other = IDENTITY | {"sigma": 0.5, "certifier": {"name": "cohen", "seed": 1}}
     keys = "certifier.seed is absent there, 1 here; sigma is 0.25 there, 0.5 here"
-    with pytest.raises(UserError, match=f"holds another certification: {keys}; choose another name") as error:
+    with pytest.raises(UserError, match=f"contains another certification: {keys}; choose another name") as error:
         open_log(identity=other)
     assert "\n" not in str(error.value)
     assert log.path.read_bytes() == before
@@ -110,10 +110,10 @@ def test_a_start_that_failed_before_its_first_row_makes_room(open_log, row):
     with open_log(identity={"sigma": 0.5}) as log:
         assert read_header(log.folder)["identity"] == {"sigma": 0.5}
         assert [path.name for path in log.folder.glob("shard-*")] == ["shard-000-of-001.tsv"]
-        with pytest.raises(UserError, match="holds another certification"):
+        with pytest.raises(UserError, match="contains another certification"):
             open_log()  # no row yet, but a process that is about to write one
         log.append(row(1))
-    with pytest.raises(UserError, match="holds another certification"):
+    with pytest.raises(UserError, match="contains another certification"):
         open_log()
 
 
@@ -204,7 +204,7 @@ def test_headers_that_are_missing_or_damaged(open_log):
     with pytest.raises(UserError, match="damaged: identity and context should be mappings, columns a list"):
         read_folders([log.folder])
     path.unlink()
-    with pytest.raises(UserError, match=r"no certification log: it is no folder with a header\.json"):
+    with pytest.raises(UserError, match=r"not a certification log: it is not a folder with a header\.json"):
         read_folders([log.folder])
 
 
@@ -214,7 +214,7 @@ def test_damaged_rows_are_named(open_log, row):
     line = log.path.read_text().splitlines()[1]
     for damage in ("x" + line, line + "\t1", line):
         log.path.write_text("\t".join(log.columns) + "\n" + line + "\n" + damage + "\n")
-        with pytest.raises(UserError, match=r"shard-000-of-001\.tsv, line 3: damaged, repeated or no row"):
+        with pytest.raises(UserError, match=r"shard-000-of-001\.tsv, line 3: damaged, repeated or not a row"):
             read_folders([log.folder])
     log.path.write_text("idx\tlabel\n")
     with pytest.raises(UserError, match="other columns"):

@@ -50,7 +50,7 @@ def test_columns_that_other_tools_leave_out(write):
 
 
 def test_lines_after_the_rows_are_left_out_with_a_warning(write):
-    with pytest.warns(UserWarning, match="left out what follows line 2"):
+    with pytest.warns(UserWarning, match="ignored the text after line 2"):
         assert len(read_log(write(HEAD + "0\t3\t3\t0.5\t1\t1\ntotal time: 5 s\n"))) == 1
 
 
@@ -63,7 +63,7 @@ def test_blank_lines_at_the_end_are_nothing(write):
     [
         ("", "is empty"),
         (HEAD, "has no rows"),
-        ("0.0\t0.75\n0.25\t0.5\n", "names no column idx, label, predict"),
+        ("0.0\t0.75\n0.25\t0.5\n", "lacks the columns idx, label, predict"),
         (HEAD + "0\t3\t3\t0.5\t1\t1\nrubbish\n1\t3\t3\t0.5\t1\t1\n", "line 3: not a row of 6 cells"),
         (HEAD + "0\tcat\t3\t0.5\t1\t1\n", "column 'label': .*cat"),
         (HEAD + "0\t3\t3\tnan\t1\t1\n", "column 'radius': a radius is not finite, image 0"),
@@ -86,7 +86,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match="no certification log at"):
         read_log(tmp_path / "none.tsv")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xfe")
-    with pytest.raises(UserError, match="not text"):
+    with pytest.raises(UserError, match="not a text file"):
         read_log(tmp_path / "picture.png")
 
 
@@ -184,5 +184,5 @@ def test_the_one_log_of_a_run(open_log, row, tmp_path):
         with open_log(name, identity={}) as log:
             log.append(row(4))
     assert read_one_log(tmp_path / "run" / "certify" / "b").index.tolist() == [4]
-    with pytest.raises(UserError, match=r"run holds 2 logs, name one of them: .*certify/a, .*certify/b"):
+    with pytest.raises(UserError, match=r"run contains 2 logs, name one of them: .*certify/a, .*certify/b"):
         read_one_log(tmp_path / "run")

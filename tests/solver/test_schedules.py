@@ -102,5 +102,5 @@ def test_without_warmup_it_starts_at_the_peak():
 
 @pytest.mark.parametrize("warmup", [-0.1, 1, 5])
 def test_bad_share(warmup):
-    with pytest.raises(ConfigError, match=r"schedule\.warmup is .*: give a share of the training"):
+    with pytest.raises(ConfigError, match=r"schedule\.warmup is .*: give a fraction of the training"):
         warmup_cosine(warmup=warmup)

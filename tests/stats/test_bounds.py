@@ -53,7 +53,7 @@ def test_coverage_of_the_lower_bound_is_exact_for_every_probability():
 )
 @pytest.mark.parametrize("bound", [clopper_pearson_lower, clopper_pearson_upper])
 def test_impossible_counts_and_levels_are_refused(bound, count, n, alpha):
-    with pytest.raises(UserError, match=r"alpha is|is no count"):
+    with pytest.raises(UserError, match=r"alpha is|invalid count"):
         bound(count, n, alpha)
 
 

@@ -283,7 +283,7 @@ def test_unknown_norms(geometry, norm):
     with pytest.raises(UserError, match=r"unknown norm 'lin' \(did you mean 'linf'\?\): one of l2, l1, linf, l0"):
         geometry.converted(1.0, "lin", 0.5, SHAPE)
     other = type("Patches", (Geometry,), {"norm": "patches"})()
-    with pytest.raises(UserError, match=f"no radius in {norm} follows from one in patches"):
+    with pytest.raises(UserError, match=f"a radius in patches cannot be converted to {norm}"):
         other.converted(1.0, norm, 0.5, SHAPE)
     assert other.converted(1.0, "patches", 0.5, SHAPE) == 1
 

@@ -80,7 +80,7 @@ def test_a_list_that_is_changed_later_was_kept_as_it_was():
 
 def test_what_no_log_can_hold_is_told_when_a_log_asks():
     made = Base(3, copies=object())
-    with pytest.raises(UserError, match=r"Base was built with copies = <object .* which no log can hold"):
+    with pytest.raises(UserError, match=r"Base was built with copies = <object .* which cannot be written to a log"):
         made.options()
     assert not is_plain(plain({1: 2}))
     assert not is_plain(plain([{"a": np.zeros(2)}]))

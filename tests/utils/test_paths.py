@@ -18,7 +18,7 @@ def one_line(error):
 
 def test_unknown_scheme_is_refused(tmp_path):
     assert local_path(tmp_path) == tmp_path
-    with pytest.raises(UserError, match="nobody registered s3://") as error:
+    with pytest.raises(UserError, match="no handler is registered for s3://") as error:
         local_path("s3://bucket/data")
     one_line(error)
 

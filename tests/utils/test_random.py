@@ -121,7 +121,7 @@ def test_purposes_are_separate_and_known():
 
 @pytest.mark.parametrize("part", [True, 0.5, None, (1,)])
 def test_other_types_are_refused(part):
-    with pytest.raises(TypeError, match="made of integers and text"):
+    with pytest.raises(TypeError, match="consists of integers and text"):
         draw(part).bits(1)
 
 

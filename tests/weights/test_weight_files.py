@@ -137,4 +137,4 @@ def test_a_registered_scheme_is_read_through_its_handler(saved, monkeypatch):
     monkeypatch.setattr(paths, "PATHS", PathManager())
     paths.PATHS.register_handler(Shelf())
     assert read_file("shelf://model.pth")["step"] == 3
-    assert "nobody registered other://" in refused(read_file, "other://model.pth")
+    assert "no handler is registered for other://" in refused(read_file, "other://model.pth")
