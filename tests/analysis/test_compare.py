@@ -137,7 +137,7 @@ def test_other_norms_are_not_compared(make_log):
 
 def test_logs_of_predict_have_nothing_to_compare(make_log):
     answers = make_log((0, 0, 0.0), header={"identity": {"certifier": {"name": "predict"}}}, path="answers")
-    with pytest.raises(UserError, match="answers is a log of PREDICT: it has classes and no radii"):
+    with pytest.raises(UserError, match="answers is a log of PREDICT: it has classes but no radii"):
         align(make_log((0, 0, 0.5)), answers)
 
 
