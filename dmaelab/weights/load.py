@@ -66,7 +66,7 @@ def load_pretrain(
     _fill(model, {**weights.state, **_new_decoder(model.encoder, decoder)}, mean, std, weights.source)
     model.decoder.is_new = True
     warnings.warn(
-        f"{weights.source}: holds an encoder only; the decoder is new and must be trained before it can reconstruct",
+        f"{weights.source}: holds an encoder only; its decoder is new and must be trained before it can reconstruct",
         stacklevel=2,
     )
     return model

@@ -31,7 +31,8 @@ def test_heads_of_other_sizes(caplog):
             state = rename_to_official(encoder(width, depth, heads, 8, 4))
             assert choose_heads(read_weights(state), "encoder", width, None) == heads
             assert caplog.messages.pop().endswith(
-                f"num_heads is assumed to be {heads} for width {width}: pass it if the model was trained with another number"
+                f"num_heads is assumed to be {heads} for width {width}: pass it if the model was trained with another"
+                " number"
             )
             caplog.clear()
             assert choose_heads(read_weights(state), "encoder", width, 12 if width > 128 else 4) >= 4
