@@ -55,7 +55,7 @@ def consistency_terms(logits: Tensor) -> tuple[Tensor, Tensor]:
     """
     log_p = torch.log_softmax(logits.float(), dim=-1)
     mean_p = log_p.exp().mean(dim=0)
-    # The clamp keeps the gradient finite where every copy gives a class probability zero.
+    # The clamp keeps the gradient finite if all copies give some class the probability zero.
     neg_entropy = torch.xlogy(mean_p, mean_p.clamp_min(1e-20)).sum(dim=-1)
     cross = (mean_p * log_p).sum(dim=-1)
     return (neg_entropy - cross).mean(), -neg_entropy.mean()

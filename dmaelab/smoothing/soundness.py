@@ -157,7 +157,10 @@ def _search_all(
 def _search(
     smoothing: Smoothing, targets: Sequence[_Ball], addresses: Sequence[AttackAddress], attack: PGD
 ) -> tuple[Tensor, Tensor]:
-    """Return what one attempt at each target finds, on the device, all random numbers by the attempts' addresses."""
+    """Make one attempt at each target; return the images found and their distances, on the device.
+
+    All random numbers come from the addresses of the attempts.
+    """
     device, corruption = smoothing.device, smoothing.corruption
     images = torch.stack([target.image for target in targets]).to(device)
     classes = torch.tensor([target.prediction for target in targets], device=device)
