@@ -106,7 +106,7 @@ class ViT(PatchEncoder):
         return self.fc_norm(tokens[:, 1:].mean(dim=1)) if self.pool == "gap" else tokens[:, 0]
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Return the parameters of ``[embedding, block 0, ..., last block]``, as MAE's layer-wise decay numbers them."""
+        """Return the parameters of ``[embedding, block 0, ..., last block]``, for layer-wise learning-rate decay."""
         embedding = [self.cls_token, self.pos_embed, *self.patch_embed.parameters()]
         return [embedding, *(list(block.parameters()) for block in self.blocks)]
 
