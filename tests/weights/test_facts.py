@@ -53,7 +53,7 @@ def test_heads_that_the_file_tells_otherwise_are_refused(tmp_path):
     save_weights(autoencoder(), tmp_path / "x.pth", "official")
     message = refused(load_pretrain, tmp_path / "x.pth", num_heads=4)
     assert message.endswith("x.pth: was trained with num_heads 3, but 4 is given: leave it out")
-    assert "decoder_num_heads 2, and 4 is given" in refused(load_pretrain, tmp_path / "x.pth", decoder_num_heads=4)
+    assert "decoder_num_heads 2, but 4 is given" in refused(load_pretrain, tmp_path / "x.pth", decoder_num_heads=4)
     load_pretrain(tmp_path / "x.pth", num_heads=3, decoder_num_heads=2)
     save_weights(autoencoder(), tmp_path / "encoder.pth", "timm")
     with pytest.warns(UserWarning, match="encoder only"):  # whose new decoder is not the one that was left out
@@ -102,5 +102,5 @@ def test_statistics_that_the_file_stores_otherwise_are_refused(tmp_path):
             " purpose," in message
         )
         wrong = {"pixel_mean": OWN[0], "pixel_std": [0.2, 0.25, 0.3002]}
-        assert "stores pixel_std [0.2, 0.25, 0.3], and" in refused(load_classifier, tmp_path / "x.pth", **wrong)
+        assert "stores pixel_std [0.2, 0.25, 0.3], but" in refused(load_classifier, tmp_path / "x.pth", **wrong)
         load_classifier(tmp_path / "x.pth", pixel_mean=OWN[0], pixel_std=OWN[1])

@@ -140,7 +140,7 @@ def test_other_heads_than_the_file_tells_are_refused(pretrained):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for told, wrong in [
         ({"num_heads": 4}, "num_heads 4, but the model has 3"),
-        ({"decoder_num_heads": 4}, "decoder_num_heads 4, and"),
+        ({"decoder_num_heads": 4}, "decoder_num_heads 4, but"),
     ]:
         assert f"trained with {wrong}" in refused(
             fill_pretrained, model, {"model": pretrained, FACTS: {**facts_of(model), **told}}
