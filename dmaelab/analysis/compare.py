@@ -23,7 +23,7 @@ from dmaelab.utils.differences import differences
 from dmaelab.utils.errors import UserError
 
 SETTINGS = ("n", "alpha", "sigma", "certifier", "corruption", "precision")
-"""What two certifications should share. Otherwise their difference does not come from the models alone."""
+"""Settings that two certifications should share. Otherwise not only the models cause their difference."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,11 @@ class Comparison:
         radii: where certified accuracy was compared, [0,1] pixel units.
         counts: images certified by a and by b, at each radius.
         only: images certified by a alone and by b alone, at each radius.
-        pvalues: of the exact McNemar test at each radius, not corrected for their number.
+        pvalues: p-values of the exact McNemar test at each radius, not corrected for multiple tests.
         acr: average certified radius of a and of b.
-        acr_interval: 95 % paired bootstrap interval of b's less a's.
-        change: certified radius of b less that of a, 0 where wrong or abstained, float64 [images].
+        acr_interval: 95 % paired bootstrap interval of the average of b minus that of a.
+        change: certified radius of b minus that of a, float64 [images]; a wrong answer or an abstention counts as
+            radius 0.
     """
 
     a: Log
@@ -53,21 +54,21 @@ class Comparison:
     change: np.ndarray
 
     def order(self) -> np.ndarray:
-        """Return the positions of the images, the largest gain first and the largest loss last; ties by index."""
+        """Return the positions of the images, from the largest gain of b to its largest loss; ties by index."""
         return np.lexsort((self.a.index, -self.change))
 
 
 def align(a: Log, b: Log, common: bool = False) -> tuple[Log, Log]:
-    """Return both logs in ascending order of the images, each with the images of the other.
+    """Return both logs with the same images, in ascending order of their indices.
 
     Args:
         a: a log.
         b: another one.
-        common: leave out images that only one has.
+        common: leave out images that only one log has.
 
     Raises:
-        UserError: a log of PREDICT, radii in different norms, an image with two labels, or, without ``common``, one
-            that only one log has.
+        UserError: one is a log of PREDICT, the radii are in different norms, an image has different labels, the logs
+            share no image, or, without ``common``, only one log has some image.
     """
     for log in (a, b):
         check_radii(log)
@@ -101,7 +102,8 @@ def compare(a: Log, b: Log, radii: Sequence[float] | None = None) -> Comparison:
     Args:
         a: the first log.
         b: the second one, see :func:`align`.
-        radii: where to compare certified accuracy; ``None`` takes 0 and the default ones as far as any log reaches.
+        radii: radii at which to compare certified accuracy. ``None`` takes 0 and those of the default radii at which
+            any log certifies an image.
 
     Raises:
         UserError: a radius is negative or not finite.
@@ -136,10 +138,10 @@ def comparison_text(comparison: Comparison, images: int = 0) -> str:
 
     Args:
         comparison: of two logs.
-        images: how many of the largest gains, and of the largest losses, to list.
+        images: number of images to list, of the largest gains and likewise of the largest losses.
 
     Raises:
-        UserError: a negative number of images.
+        UserError: the number of images is negative.
     """
     if images < 0:
         raise UserError(f"--images is {images}: give how many to list, such as 10")
@@ -153,7 +155,7 @@ def comparison_text(comparison: Comparison, images: int = 0) -> str:
     if asked:
         loose = [radius_name(radius) for radius in comparison.radii if not all(radius in radii for radii in asked)]
         lines.append(
-            "Not sampled for in A or B, so lower bounds that differ by what was sampled for: "
+            "A or B did not sample for these, so they are lower bounds and not comparable: "
             f"{', '.join([*loose, 'the ACR and the radius of each image'])}."
         )
     if images:
@@ -167,12 +169,12 @@ def comparison_text(comparison: Comparison, images: int = 0) -> str:
 def image_rows(
     comparison: Comparison, rows: np.ndarray | None = None, number: str = ""
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the names of the columns, and the cells of each image; without ``rows`` all, the largest gain first.
+    """Return the names of the columns, and the cells of each image.
 
     Args:
         comparison: of two logs.
-        rows: positions of the images, int64.
-        number: format of radii, such as ``".3f"``; all digits by default.
+        rows: positions of the images, int64; None takes all, the largest gain first.
+        number: format of radii, such as ``".3f"``; empty gives all digits.
     """
     rows = comparison.order() if rows is None else rows
     columns = {"idx": comparison.a.index, "label": comparison.a.label}
@@ -196,7 +198,7 @@ def _name(letter: str, log: Log) -> str:
 
 
 def _radii(comparison: Comparison) -> list[str]:
-    """Return the lines on the average certified radius, and on whose radius is larger how often."""
+    """Return the lines on the average certified radii, and on how many images have a larger radius in which log."""
     digits, change = decimals(comparison.a.norm), comparison.change
     kind = comparison.a.norm + (", two-sided" if comparison.a.radius_column == TWO_SIDED else "")
     (a, b), (low, high) = comparison.acr, comparison.acr_interval

@@ -1,4 +1,4 @@
-"""The two figures made of logs: certified-accuracy curves, and the radii of two logs against each other."""
+"""The two figures of logs: certified-accuracy curves, and a scatter plot of the radii of two logs."""
 
 import os
 import textwrap
@@ -38,11 +38,11 @@ def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.Path
 
     Args:
         logs: (label, log) in the order of the legend, at least one.
-        path: of the picture. The end of its name chooses the format, ``.png`` or ``.svg``.
-        title: over the picture.
+        path: path of the picture; its suffix chooses the format, ``.png`` or ``.svg``.
+        title: title above the picture.
 
     Raises:
-        UserError: the name ends otherwise, a log is of PREDICT and has no radii, or matplotlib is not installed.
+        UserError: the suffix is another one, a log is one of PREDICT and has no radii, or matplotlib is not installed.
     """
     _format_of(path)
     for _, log in logs:
@@ -90,8 +90,8 @@ def _curve(axes: Any, number: int, log: Log, label: str, band: float) -> float:
 def _steps(log: Log) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the curve of a log: radii, shares, lower and upper ends of their 95 % intervals, float64 [steps].
 
-    A share holds between the radius before and its own. The last radius stands twice, so that the curve ends in a
-    vertical line down to 0.
+    Each share holds from the previous radius (excluded) to its own (included). The last radius stands twice, so that
+    the curve ends in a vertical line down to 0.
     """
     steps = np.unique(log.radius[log.correct])
     radii = np.concatenate([[0.0], steps])
@@ -108,10 +108,10 @@ def plot_radii(a: tuple[str, Log], b: tuple[str, Log], path: str | os.PathLike) 
     Args:
         a: (label, log), along the horizontal axis.
         b: (label, log) of the same images in the same order, see :func:`dmaelab.analysis.compare.align`.
-        path: of the picture. The end of its name chooses the format, ``.png`` or ``.svg``.
+        path: path of the picture; its suffix chooses the format, ``.png`` or ``.svg``.
 
     Raises:
-        UserError: the name ends otherwise, or matplotlib is not installed.
+        UserError: the suffix is another one, or matplotlib is not installed.
     """
     _format_of(path)
     x, y = certified_radius(a[1]), certified_radius(b[1])
@@ -170,7 +170,7 @@ def _legend_name(label: str, log: Log, notes: Sequence[str] = ()) -> str:
 
 
 def _format_of(path: str | os.PathLike) -> str:
-    """Return the format that the end of a file name chooses, ``"png"`` or ``"svg"``; ``UserError`` for other ends."""
+    """Return the format that the suffix of a path chooses, ``"png"`` or ``"svg"``; ``UserError`` for other suffixes."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"{path}: a picture's name ends in {' or '.join(SUFFIXES)}")

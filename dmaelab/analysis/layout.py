@@ -1,4 +1,4 @@
-"""A grid of text as a table: plain text, Markdown, LaTeX (booktabs) or CSV."""
+"""Layout of a grid of cells as a table in plain text, Markdown, LaTeX (booktabs) or CSV."""
 
 import csv
 import io
@@ -19,15 +19,19 @@ _MARKDOWN = {"|": r"\|", "*": r"\*", "\n": " "}
 _LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
     "<": "$<$", ">=": r"$\ge$", ">": "$>$", "±": r"$\pm$", "†": r"$\dagger$", "\n": " ",
-    "[": "{[}",  # would be an argument of the command before it
+    "[": "{[}",  # after a command, a bare [ would begin its optional argument
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell with more than its text: its mark (``"best"``, ``"second"``, ``"bold"`` or none) and what follows in
-    brackets.
+    """A cell with a mark or with a text in brackets.
+
+    Attributes:
+        text: the text of the cell.
+        mark: ``"best"``, ``"second"``, ``"bold"``, or empty.
+        gap: text in brackets behind it, or empty.
     """
 
     text: str
@@ -37,15 +41,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Grid:
-    """What is laid out.
+    """A table that can be rendered in any style.
 
     Attributes:
-        heads: of all columns.
-        rows: cells, text or :class:`Entry`.
-        left: how many leading columns are flush left; the others are figures, flush right.
-        blocks: positions of rows before which a line is drawn, where a style has one.
-        caption: above the table.
-        notes: below it.
+        heads: names of the columns.
+        rows: the cells of each row, texts or :class:`Entry`.
+        left: number of leading columns that are flush left; the others hold numbers and are flush right.
+        blocks: positions of rows above which a line is drawn, in text and LaTeX.
+        caption: text above the table.
+        notes: texts below the table.
     """
 
     heads: Sequence[str]
@@ -57,7 +61,7 @@ class Grid:
 
 
 def render(grid: Grid, style: str) -> str:
-    """Return the table in one of :data:`STYLES`, without a line break at its end; CSV has neither caption nor notes."""
+    """Return the table in one of :data:`STYLES`, without a final line break. CSV has neither caption nor notes."""
     rows = [[_cell(cell, style) for cell in row] for row in grid.rows]
     heads = [_escape(head, style) for head in grid.heads]
     if style == "csv":
@@ -77,7 +81,7 @@ def render(grid: Grid, style: str) -> str:
 
 
 def _latex(grid: Grid, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a ``table`` for the package booktabs."""
+    """Return a LaTeX ``table`` that needs the package booktabs."""
     lines = [" & ".join(row) + r" \\" for row in rows]
     for place in sorted(grid.blocks, reverse=True):
         lines.insert(place, r"\midrule")
@@ -105,7 +109,8 @@ def _cell(cell: str | Entry, style: str) -> str:
 
 
 def _escape(text: str, style: str) -> str:
-    """Return the text so that it reads the same in a style; one pass, since what replaces a mark holds others."""
+    """Return the text with the special characters of a style escaped."""
+    # One pass, because the replacement of one character may contain another special character.
     marks = {"markdown": _MARKDOWN, "latex": _LATEX}.get(style, {})
     out, place = [], 0
     while place < len(text):

@@ -1,4 +1,4 @@
-"""The labels that ``--label LOG key=value ...`` gives to logs, in place of those of their headers or beside them."""
+"""The labels that ``--label LOG key=value ...`` gives to logs; they replace or complete those of the headers."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _PAIR = re.compile(r"\[([^\[\],]+),([^\[\],]+)\]")
 def relabel(log: Log, labels: Mapping[str, Any]) -> Log:
     """Return the log with labels added or replaced. The value None removes a label.
 
-    One of :data:`~dmaelab.records.labels.SETTINGS` can be given only where the header does not say it.
+    One of :data:`~dmaelab.records.labels.SETTINGS` can be given only if the header does not hold another value for it.
 
     Raises:
         UserError: an unknown label, a value that does not fit it, or a setting that the header contradicts.
@@ -30,7 +30,7 @@ def relabel(log: Log, labels: Mapping[str, Any]) -> Log:
             raise UserError(f"{log.path}: there is no label '{name}'{hint}: use {', '.join([*LABELS, *SETTINGS])}")
         there = log.identity.get(identity_key(name)) if name in SETTINGS else None
         if there not in (None, value):
-            raise UserError(f"{log.path}: its header says {name} = {there}, a label cannot make {value} of it")
+            raise UserError(f"{log.path}: its header says {name} = {there}, a label cannot change it to {value}")
     settings = {identity_key(name): value for name, value in labels.items() if name in SETTINGS}
     header = log.header or {"identity": {}, "context": {}}
     context = header["context"]
@@ -45,12 +45,12 @@ def label_logs(logs: Sequence[Log], given: Sequence[Sequence[str]]) -> list[Log]
     """Return the logs with the labels that the command line gives them.
 
     Args:
-        logs: to label.
-        given: for each ``--label`` the words after it: a log or a folder of logs, then ``key=value`` words. A folder
-            gives its labels to all logs below it.
+        logs: the logs to label.
+        given: for each ``--label`` the words after it: a log or a folder of logs, then ``key=value`` words. The labels
+            of a folder are for all logs below it.
 
     Raises:
-        UserError: no such log, a word without ``=``, and as in :func:`relabel`.
+        UserError: the log is not among ``logs``, a word has no ``=`` or is given twice, or :func:`relabel` raises it.
     """
     logs = list(logs)
     for name, *words in given:
@@ -58,7 +58,8 @@ def label_logs(logs: Sequence[Log], given: Sequence[Sequence[str]]) -> list[Log]
         places = [place for place, log in enumerate(logs) if path in (log.path.resolve(), *log.path.resolve().parents)]
         if not places:
             raise UserError(
-                f"--label {name}: that is none of the logs given{did_you_mean(name, [str(log.path) for log in logs])}"
+                f"--label {name}: this log is not among those given"
+                f"{did_you_mean(name, [str(log.path) for log in logs])}"
             )
         labels = _parse(name, words)
         for place in places:
@@ -73,14 +74,14 @@ def _parse(name: str, words: Sequence[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not (key.strip() and equals and value.strip()):
             raise UserError(
-                f"--label {name}: '{word}' is no key=value such as method=RS; write the logs of the table before"
-                " --label"
+                f"--label {name}: '{word}' is not of the form key=value, such as method=RS; write the logs of the table"
+                " before --label"
             )
         if key.strip() in labels:
             raise UserError(f"--label {name}: '{key.strip()}' is given twice")
         labels[key.strip()] = _value(value.strip())
     if not labels:
-        raise UserError(f"--label {name}: give it labels such as method=RS")
+        raise UserError(f"--label {name}: no label follows; give one such as method=RS")
     return labels
 
 

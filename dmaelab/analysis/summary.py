@@ -19,17 +19,18 @@ class Summary:
 
     Attributes:
         rows: number of images.
-        radii: where certified accuracy was counted, [0,1] pixel units.
-        counts: images that are certified with the right class, at each radius.
-        clean: images that are answered rightly at all: the count at radius 0.
-        abstain: share of abstentions; None where it is unknown: for a log that skipped images by their label, or that
-            did not sample for radius 0.
-        acr: average certified radius; wrong and abstained images count 0. None for a log of PREDICT, which has no
+        radii: radii at which certified accuracy was counted, in [0,1] pixel units.
+        counts: number of images that are certified with the right class, at each radius.
+        clean: number of images with the right answer, which is the count at radius 0.
+        abstain: share of abstentions, from 0 to 1. It is None if it is unknown, because the log skipped images with a
+            wrong class or did not sample for radius 0.
+        acr: average certified radius; wrong and abstained images count as 0. None for a log of PREDICT, which has no
             radii.
         median: median certified radius, likewise.
-        samples: mean number of noisy samples per image; None where the log does not say.
-        sampled_for: the radii that a sequential certification sampled for; at others, and for ``acr`` and ``median``,
-            the figures are lower bounds of what all samples would give. None where every image got them all.
+        samples: mean number of noisy samples per image; None if the log does not say.
+        sampled_for: the radii that a sequential certification sampled for. At other radii, and for ``acr`` and
+            ``median``, the figures are lower bounds of what all samples would give. None if every image got all
+            samples.
     """
 
     rows: int
@@ -43,37 +44,37 @@ class Summary:
     sampled_for: tuple[float, ...] | None = None
 
     def exact(self, radius: float) -> bool:
-        """Whether the count at a radius is what all samples would give, and no lower bound of it."""
+        """Whether the count at a radius is what all samples would give, and not only a lower bound of it."""
         return self.sampled_for is None or radius in self.sampled_for
 
     def interval(self, count: int, method: str = "clopper-pearson") -> tuple[float, float]:
-        """Return the 95 % confidence interval of ``count / rows``, for images drawn at random."""
+        """Return the 95 % confidence interval of ``count / rows``, if the images are a random sample."""
         low, high = proportion_interval(count, self.rows, method=method)
         return float(low), float(high)
 
     def bound(self, count: int, alpha: float, rho: float) -> float:
-        """Return the lower bound of robust accuracy over the population, see :func:`population_bound`."""
+        """Return the lower bound of the robust accuracy over the population, see :func:`population_bound`."""
         return population_bound(count, self.rows, alpha, rho)
 
 
 def certified_counts(log: Log, radii: ArrayLike) -> np.ndarray:
-    """Return how many images are predicted rightly with a radius >= r, int64, for every r.
+    """Return for each radius r how many images have the right class and a radius >= r, int64 [radii].
 
-    Over all rows; abstention counts as wrong (analysis of Cohen et al., 2019).
+    All rows of the log count, and abstentions count as wrong, as in the analysis of Cohen et al. (2019).
     """
     certified = np.sort(log.radius[log.correct])
     return len(certified) - np.searchsorted(certified, np.asarray(radii), side="left")
 
 
 def certified_radius(log: Log) -> np.ndarray:
-    """Return the radius of each image, 0 where it is wrong or abstained, float64 [rows]."""
+    """Return the radius of each image, float64 [rows]; 0 if the answer is wrong or an abstention."""
     return np.where(log.correct, log.radius, 0.0)
 
 
 def sampled_for(log: Log) -> tuple[float, ...] | None:
-    """Return the radii that a sequential certification sampled for; None where every image got all samples.
+    """Return the radii that a sequential certification sampled for; None if every image got all samples.
 
-    A log whose radii were converted, or are two-sided, was sampled for none of them.
+    It is empty if the radii of the log were converted to another norm or are two-sided.
     """
     radii = log.identity.get("certifier", {}).get("radii")
     if radii is None:
@@ -82,13 +83,13 @@ def sampled_for(log: Log) -> tuple[float, ...] | None:
 
 
 def check_radii(log: Log) -> None:
-    """Refuse a log of PREDICT where radii are to be drawn or compared: ``UserError``."""
+    """Raise a ``UserError`` if the log is one of PREDICT, whose rows have no radii to draw or compare."""
     if not log.claims_radii:
-        raise UserError(f"{log.path} is a log of PREDICT: it has classes and no radii, only a table can show it")
+        raise UserError(f"{log.path} is a log of PREDICT: it has classes but no radii, so only a table can show it")
 
 
 def check_grid(radii: Sequence[float]) -> Sequence[float]:
-    """Return the radii; ``UserError`` where one is negative or not finite."""
+    """Return the radii; ``UserError`` if one is negative or not finite."""
     if not all(0 <= radius < float("inf") for radius in radii):
         raise UserError(f"radii are {list(radii)}: give finite numbers >= 0, in [0,1] pixel units")
     return radii
@@ -117,38 +118,41 @@ def summarize(log: Log, radii: Sequence[float] = RADII) -> Summary:
 
 
 def default_radii(logs: Sequence[Log]) -> tuple[float, ...]:
-    """Return where to state certified accuracy: :data:`RADII` in l2 and l1, round steps as far as the logs reach
-    elsewhere.
+    """Return the radii at which a table gives certified accuracy, unless others are asked for.
+
+    They are :data:`RADII` if any log is in l2 or l1. Otherwise they are at most nine round steps from 0 to the largest
+    certified radius; the steps are at least 1 if any log is in l0.
     """
     if any(log.norm in ("l2", "l1") for log in logs):
         return RADII
     reach = max(float(certified_radius(log).max()) for log in logs)
-    smallest = 0 if any(log.norm == "l0" for log in logs) else -9  # l0 counts values
+    smallest = 0 if any(log.norm == "l0" for log in logs) else -9  # radii in l0 are whole numbers
     steps = (float(f"{factor}e{power}") for power in range(smallest, 9) for factor in (1, 2, 5))
     step = next(step for step in steps if reach <= 8 * step)
     return tuple(float(f"{multiple * step:.12g}") for multiple in range(int(reach / step) + 1))
 
 
 def reached(radii: Sequence[float], logs: Sequence[Log]) -> list[float]:
-    """Return those of the radii > 0 at which any log still certifies an image."""
+    """Return the radii above 0 at which at least one log certifies an image."""
     counts = np.sum([certified_counts(log, radii) for log in logs], axis=0)
     return [radius for radius, count in zip(radii, counts, strict=True) if radius > 0 and count]
 
 
 def radius_name(radius: float) -> str:
-    """Return a grid radius with two decimals, with more where it has more."""
+    """Return a radius as text, with two decimals, or with all of them if it has more."""
     return f"{radius:.2f}" if round(radius, 2) == radius else repr(radius)
 
 
 def decimals(norm: str) -> int:
-    """Return how many decimals a mean radius needs: in linf it is about sqrt(pixels) times smaller than in l2."""
+    """Return the number of decimals of a mean radius: more in linf, where it is about sqrt(pixels) times smaller."""
     return 5 if norm == "linf" else 3
 
 
 def _abstain(log: Log) -> float | None:
-    """Return the share of abstentions; None where it is unknown.
+    """Return the share of abstentions; None if it is unknown.
 
-    It is unknown if images were skipped because their selected class was wrong: they might have abstained.
+    It is unknown if images were skipped because their selected class was wrong, since they might have abstained, and if
+    a sequential certification did not sample for radius 0.
     """
     asked = sampled_for(log)
     unknown = skipped(log).any() or (log.prediction < -1).any() or (asked is not None and 0.0 not in asked)
@@ -156,6 +160,6 @@ def _abstain(log: Log) -> float | None:
 
 
 def _samples(log: Log) -> float | None:
-    """Return the mean number of noisy samples per image; None where the log has no such column."""
+    """Return the mean number of noisy samples per image; None if the log has no such column."""
     column = log.extra.get("samples")
     return None if column is None or not np.issubdtype(column.dtype, np.number) else float(column.mean())

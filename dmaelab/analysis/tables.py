@@ -1,4 +1,4 @@
-"""Tables of many logs, one row each: text, Markdown, LaTeX, CSV or JSON."""
+"""Tables of several logs, one row per log, as text, Markdown, LaTeX, CSV or JSON."""
 
 import json
 import math
@@ -17,8 +17,8 @@ FORMATS = (*STYLES, "json")
 
 
 def default_label(log: Log) -> str:
-    """Return what a table calls a log: the label in its header, else its run and name, else its file name."""
-    # Names such as noise_0.25 have a dot and no suffix.
+    """Return the name of a log in a table: the label in its header, else ``run/name``, else its file name."""
+    # Only .tsv is removed: a name such as noise_0.25 has a dot, but no suffix.
     name = log.path.name.removesuffix(".tsv")
     if log.header is None:
         return name
@@ -29,13 +29,14 @@ def default_label(log: Log) -> str:
 
 
 def labelled_logs(paths: Sequence[str | os.PathLike], labels: Sequence[str] | None = None) -> list[tuple[str, Log]]:
-    """Return (label, log) for every log that is found at ``paths``, in their order; without ``labels`` the default
-    ones.
+    """Return (label, log) for every log found at ``paths``, in their order.
 
-    Logs whose default labels are the same are called by their paths.
+    Args:
+        paths: logs, or folders of logs.
+        labels: one for each log. None takes :func:`default_label`; logs for which it is the same get their paths.
 
     Raises:
-        UserError: there is no log at a path, or another number of labels than of logs.
+        UserError: there is no log at a path, or the number of labels is not that of the logs.
     """
     logs = [read_log(found) for path in paths for found in find_logs(path)]
     if labels is None:
@@ -63,26 +64,27 @@ def make_table(
 ) -> str:
     """Return a table of labelled logs, without a line break at its end.
 
-    All styles but JSON give certified accuracy in percent, the share of abstentions in percent ("-" where unknown), the
-    average certified radius, and, where any log has something to show, the median certified radius, the mean number
-    of samples per image, and the norm of each log; JSON gives shares, and all figures. Figures that a sequential
-    certification did not sample for are lower bounds, marked ">=".
+    All styles but JSON show certified accuracy and the share of abstentions in percent ("-" if unknown) and the average
+    certified radius (ACR). They also show the median certified radius, the mean number of samples per image, and the
+    norm, unless the column would say nothing. JSON gives shares from 0 to 1 and all figures. A sequential certification
+    gives only lower bounds of the figures that it did not sample for; they are marked ">=".
 
     Args:
         logs: (label, log) in the order of the rows, at least one.
         style: one of :data:`FORMATS`.
-        radii: of the columns; ``None`` takes 0, 0.25, ..., 3 (round steps in linf and l0), as far as any log
-            reaches but in JSON.
+        radii: radii of the columns. ``None`` takes 0, 0.25, ..., 3 (round steps in linf and l0); all styles but JSON
+            leave out radii at which no log certifies any image.
         intervals: add 95 % confidence intervals of certified accuracy.
-        method: of these intervals, ``"clopper-pearson"`` or ``"wilson"``.
-        bound: add the lower bound of robust accuracy over the population, too high with this probability.
-        alpha: of the certificates, for the bound; needed for logs without a header.
+        method: method of these intervals, ``"clopper-pearson"`` or ``"wilson"``.
+        bound: if given, add a lower bound of the robust accuracy over the population; it is too high with this
+            probability.
+        alpha: alpha of the certificates, which the bound needs; only used for logs whose header does not tell it.
         norm: convert radii to this norm.
         norms: add the mean certified radius in each of these norms.
         shape: ``[C, H, W]`` of the images, for conversions of logs without a header.
 
     Raises:
-        UserError: unknown style, a radius that is negative or not finite, no alpha for a bound, or a log that cannot be
+        UserError: the style is unknown, a radius is negative or not finite, a bound has no alpha, or a log cannot be
             converted.
     """
     if style not in FORMATS:
@@ -114,7 +116,7 @@ def make_table(
 
 @dataclass(frozen=True)
 class _Line:
-    """One row of a table: a log, its figures, and what to state about each share."""
+    """One row of a table: a log, its figures, and the intervals and bounds to add to each share."""
 
     label: str
     log: Log
@@ -124,7 +126,7 @@ class _Line:
     means: dict[str, float] = field(default_factory=dict)  # norm -> mean certified radius
 
     def record(self) -> dict[str, Any]:
-        """Return what JSON holds of the row."""
+        """Return the row as a dict for JSON."""
         summary = self.summary
 
         def shares(share: Callable[[int], Any]) -> dict[str, Any]:
@@ -158,7 +160,7 @@ class _Line:
         return record
 
     def accuracy(self, radius: float, count: int) -> str:
-        """Return the share at a radius in percent, with its interval and bound where they are asked for."""
+        """Return the share at a radius in percent, with its interval and its bound if they are asked for."""
         if radius > 0 and not self.log.claims_radii:
             return "-"
         text = self._least(self.summary.exact(radius), f"{100 * count / self.summary.rows:.1f}")
@@ -166,12 +168,12 @@ class _Line:
             low, high = self.summary.interval(count, self.method)
             text += f" [{100 * low:.1f}, {100 * high:.1f}]"
         if self.bound:
-            # Rounded down: a bound that is printed too high is none.
+            # Rounded down, since a lower bound must not be printed too high.
             text += f" (>={math.floor(1000 * self.summary.bound(count, *self.bound)) / 10:.1f})"
         return text
 
     def mean(self, radius: float | None, norm: str) -> str:
-        """Return a mean or median certified radius."""
+        """Return the text of a mean or median certified radius."""
         return _or_dash(
             radius, lambda known: self._least(self.summary.sampled_for is None, f"{known:.{decimals(norm)}f}")
         )
@@ -182,7 +184,7 @@ class _Line:
 
 
 def _as_grid(lines: Sequence[_Line], radii: Sequence[float]) -> Grid:
-    """Return the table for all styles but JSON; a column that says nothing in any row is left out."""
+    """Return the table for all styles but JSON, without optional columns that would say nothing."""
     columns: dict[str, list[str]] = {
         "log (two-sided)" if any(line.log.radius_column == TWO_SIDED for line in lines) else "log": [
             line.label for line in lines
@@ -209,12 +211,12 @@ def _as_grid(lines: Sequence[_Line], radii: Sequence[float]) -> Grid:
 
 
 def _alpha(log: Log, given: float | None) -> float:
-    """Return the level of a log's certificates: the header's, else the one that was given."""
+    """Return the alpha of a log's certificates: the header's, else the one that was given."""
     alpha = log.identity.get("alpha")
     alpha = given if alpha is None else alpha
     if alpha is None:
         raise UserError(
-            f"{log.path} does not say at which alpha it was certified: give --alpha, 0.001 in the literature"
+            f"{log.path} does not say at which alpha it was certified: give --alpha (0.001 is usual in the literature)"
         )
     return float(alpha)
 

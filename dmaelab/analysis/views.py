@@ -1,4 +1,4 @@
-"""One log with other radii, again as a log: the two-sided radii, or the radii in another norm."""
+"""A log with its radii replaced: by the two-sided radii, or by the radii converted to another norm."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def parse_shape(text: str | None) -> tuple[int, int, int] | None:
     """Return ``(C, H, W)`` from text such as ``3x32x32``, None from None.
 
     Raises:
-        UserError: the text is no such shape.
+        UserError: the text is not of this form.
     """
     if text is None:
         return None
@@ -29,13 +29,14 @@ def parse_shape(text: str | None) -> tuple[int, int, int] | None:
 
 
 def two_sided(log: Log) -> Log:
-    """Return the log with its two-sided radii: the selected class where such a radius is positive, else abstention.
+    """Return the log with its two-sided radii (column ``radius_two_sided``; Eq. 2 of the DMAE paper).
 
-    Another certificate from the same counts, at the same alpha (column ``radius_two_sided``; eq. 2 of the DMAE paper
-    with a bound of the runner-up). Images that were skipped because their class is wrong stay wrong.
+    They are another certificate from the same counts, at the same alpha. An image gets its selected class if its
+    two-sided radius is positive, and abstains otherwise. Images that were skipped because their class is wrong stay
+    wrong.
 
     Raises:
-        UserError: the log has no such radius, or not in every row.
+        UserError: the log has no such column, or no value in some row.
     """
     if TWO_SIDED not in log.extra or "top" not in log.extra:
         raise UserError(f"{log.path} has no two-sided radii: it lacks the columns top and {TWO_SIDED}")
@@ -43,8 +44,8 @@ def two_sided(log: Log) -> Log:
     missing = np.isnan(radius) & ~skipped(log)
     if missing.any():
         raise UserError(
-            f"{log.path} has no two-sided radius in {missing.sum()} of its {len(log)} rows, where sampling stopped"
-            " for the one-sided one:"
+            f"{log.path} has no two-sided radius in {missing.sum()} of its {len(log)} rows, because sampling stopped"
+            " when the one-sided one was decided:"
             " certify with cohen for two-sided tables"
         )
     positive = radius > 0
@@ -61,18 +62,20 @@ def skipped(log: Log) -> np.ndarray:
 
 
 def in_norm(log: Log, norm: str, shape: Sequence[int] | None = None) -> Log:
-    """Return the log with its radii converted to another norm; [0,1] pixel units, l0 counts values that change.
+    """Return the log with its radii converted to another norm.
 
-    The geometry of the header's noise converts (:meth:`dmaelab.stats.geometry.Geometry.converted`). A log without a
-    header is taken for Gaussian noise in l2, as all public ones are.
+    Radii are in [0,1] pixel units, those in l0 numbers of values that change. The geometry of the noise, from the
+    header, determines the conversion (:meth:`dmaelab.stats.geometry.Geometry.converted`). A log without a header is
+    assumed to be of Gaussian noise in l2, as all public logs are.
 
     Args:
-        log: as it was read: conversions are not chained.
+        log: a log that has not been converted before.
         norm: one of :data:`dmaelab.stats.geometry.NORMS`.
-        shape: ``[C, H, W]`` of the images, for logs without a header; the header's has precedence.
+        shape: ``[C, H, W]`` of the images, used only if the header does not tell it.
 
     Raises:
         UserError: the shape is not known, the header names no geometry, or the noise certifies nothing in that norm.
+        ValueError: the log has been converted already.
     """
     if norm == log.norm:
         return log
@@ -83,7 +86,7 @@ def in_norm(log: Log, norm: str, shape: Sequence[int] | None = None) -> Log:
         "l2",
         "l1",
     ):  # the l1 ball of a radius lies in the l2 ball, whatever the shape
-        raise UserError(f"{log.path} does not say of what shape its images are: give --shape, such as 3x32x32")
+        raise UserError(f"{log.path} does not say what shape its images have: give --shape, such as 3x32x32")
     geometry, sigma = geometry_of(log), float(log.identity.get("sigma", np.nan))
     distinct, where = np.unique(log.radius, return_inverse=True)
     converted = np.array(
@@ -95,25 +98,29 @@ def in_norm(log: Log, norm: str, shape: Sequence[int] | None = None) -> Log:
 def geometry_of(log: Log) -> Geometry:
     """Return the geometry of the noise that a log was certified with.
 
+    A log that names none and is in l2 has the geometry of Gaussian noise.
+
     Raises:
-        UserError: the header names none and its norm does not tell, or one that no imported module defines.
+        UserError: the header names no geometry and its norm is not l2, or no imported module defines the geometry.
     """
     if name := log.identity.get("geometry"):
         try:
             return geometry_named(name)
         except UserError as error:
-            raise UserError(f"{log.path}: {error}; if you trust its module, give it with --plugin") from error
+            raise UserError(
+                f"{log.path}: {error}; load the module that defines it with --plugin, if you trust it"
+            ) from error
     if native_norm(log) != "l2":
         raise UserError(f"the header of {log.path} names no geometry: its {log.norm} radii cannot be converted")
     return GaussianL2()
 
 
 def native_norm(log: Log) -> str:
-    """Return the norm in which the noise of a log certifies."""
+    """Return the norm in which the noise of a log certifies radii."""
     return log.identity.get("norm", "l2")
 
 
 def norm_name(log: Log) -> str:
-    """Return the norm of a log's radii, and that of its noise where it is another: ``l2``, ``linf from l2``."""
+    """Return the norm of a log's radii, and the norm of its noise if it differs: ``l2``, ``linf from l2``."""
     native = native_norm(log)
     return native if log.norm == native else f"{log.norm} from {native}"

@@ -1,7 +1,8 @@
-"""Attacks: images in a ball at which a classifier under noise is least sure of a class.
+"""Attacks: search a ball for an image at which a classifier under noise is least sure of a class.
 
-The search knows neither noise nor precision: who attacks gives it a function that returns logits of noisy copies. So
-the check of certificates (:mod:`dmaelab.smoothing.soundness`) and losses that train against an attack share one search.
+The search itself does not know the noise or the precision. The caller gives it a function that returns the logits of
+noisy copies. So the test of certificates (:mod:`dmaelab.smoothing.soundness`) and losses for adversarial training use
+the same search.
 """
 
 from dmaelab.attacks.balls import NORMS, Balls

@@ -1,4 +1,4 @@
-"""The open balls that an attack searches: how it climbs in them, and how it stays inside."""
+"""The open balls that an attack searches: steps of ascent, and projections back into the balls."""
 
 import torch
 from torch import Tensor, nn
@@ -8,48 +8,49 @@ from dmaelab.utils.errors import UserError
 NORMS = ("l2", "l1")
 """The norms of balls that can be searched."""
 
-_MARGIN = 1e-6  # part of a radius that is left out: certified balls are open
+_MARGIN = 1e-6  # share of the radius that is left out, because certified balls are open
 
 
 class Balls:
-    """The images in B open balls, as offsets float64 [B,D] from their centres, D = C H W.
+    """B open balls of images. A point in a ball is given as its offset from the centre, float64 [B,D], D = C H W.
 
     Args:
-        images: float32 [B,C,H,W] in [0,1], the centres.
-        radii: float64 [B] > 0, [0,1] pixel units.
-        norm: of the balls, one of :data:`NORMS`.
-        steps: if given, only images that are whole multiples of 1/steps are of interest, 255 for 8-bit images; then the
-            centres are such images, too. None takes any image.
+        images: the centres, float32 [B,C,H,W] in [0,1].
+        radii: float64 [B] > 0, in [0,1] pixel units.
+        norm: norm of the balls, one of :data:`NORMS`.
+        steps: if given, only images whose values are whole multiples of 1/steps are searched (255 for 8-bit images);
+            the centres must be such images too. None searches all images.
 
     Attributes:
         centres: float64 [B,D].
 
     Raises:
-        UserError: another norm.
+        UserError: the norm is not one of :data:`NORMS`.
     """
 
     def __init__(self, images: Tensor, radii: Tensor, norm: str, steps: int | None = None) -> None:
         if norm not in NORMS:
-            raise UserError(f"there is no search in balls in {norm}: the attack knows {' and '.join(NORMS)}")
+            raise UserError(f"the attack cannot search balls in {norm}: it knows {' and '.join(NORMS)}")
         self.norm, self.radii = norm, radii.view(-1, 1)
         self._steps = steps
         self._shape, self.centres = images.shape, self._exact(images)
 
     def at(self, shares: Tensor) -> Tensor:
-        """Return offsets of ``shares`` float64 [B,D] times the radii, cut as :meth:`cut` does; 0 is the centre."""
+        """Return ``shares`` [B,D] times the radii as offsets float64 [B,D], cut by :meth:`cut`; 0 is the centre."""
         return self.cut(self.radii * shares)
 
     def cut(self, offsets: Tensor) -> Tensor:
-        """Return the offsets projected onto the balls less a margin, then cut where a value would leave [0,1]."""
+        """Return the offsets projected into the balls, less a small margin, then clamped to images in [0,1]."""
         limits = self.radii * (1 - _MARGIN)
         projected = project_l1(offsets, limits) if self.norm == "l1" else project_l2(offsets, limits)
         return (self.centres + projected).clamp(0, 1) - self.centres
 
     def climb(self, offsets: Tensor, gradients: Tensor, share: float) -> Tensor:
-        """Return the offsets after a step of ``share`` radii in the direction that is steepest in the norm.
+        """Return the offsets [B,D] after a step of length ``share`` times the radius, cut by :meth:`cut`.
 
-        Values that are 0 or 1 already and would leave [0,1] have no part in it. In l1 the steepest direction
-        is the one value with the largest derivative. Without a gradient an offset stays.
+        The step goes in the direction of steepest ascent in the norm: in l2 along the gradient, in l1 along the single
+        value with the largest derivative. Values that are already 0 or 1 and would leave [0,1] do not take part. An
+        offset with gradient 0 does not move.
         """
         values = self.centres + offsets
         free = torch.where(gradients > 0, values < 1, values > 0)
@@ -62,7 +63,10 @@ class Balls:
         return self.cut(offsets + share * self.radii * direction)
 
     def images(self, offsets: Tensor) -> Tensor:
-        """Return images float32 [B,C,H,W], rounded towards the centres: no value is farther away than its offset."""
+        """Return the images float32 [B,C,H,W] at the offsets, rounded towards the centres.
+
+        So the rounding never moves a value farther from the centre than its offset says.
+        """
         if self._steps:
             steps = self._steps * self.centres
             values = (steps + torch.trunc(self._steps * offsets)).round() / self._steps
@@ -76,11 +80,11 @@ class Balls:
         return self.length(self._exact(images) - self.centres)
 
     def length(self, offsets: Tensor) -> Tensor:
-        """Return the length of offsets [...,D] in the norm of the balls, [...]."""
+        """Return the lengths [...] of offsets [...,D] in the norm of the balls."""
         return torch.linalg.vector_norm(offsets, ord=1 if self.norm == "l1" else 2, dim=-1)
 
     def _exact(self, images: Tensor) -> Tensor:
-        """Return images as float64 [B,D]; float32 holds k/255 to about 3e-8 only."""
+        """Return images as float64 [B,D], exact multiples of 1/steps; in float32 k/255 has an error of about 3e-8."""
         values = images.detach().double().flatten(1)
         return (self._steps * values).round() / self._steps if self._steps else values
 
@@ -93,7 +97,8 @@ def project_l2(offsets: Tensor, limits: Tensor) -> Tensor:
 def project_l1(offsets: Tensor, limits: Tensor) -> Tensor:
     """Return the nearest points [B,D] to ``offsets`` [B,D] with an l1 norm of at most ``limits`` [B,1] > 0.
 
-    All sizes shrink by the same amount, down to 0; sorting gives the amount (Duchi et al., 2008, Figure 1).
+    All absolute values shrink by the same amount, down to 0. The amount follows from the sorted values (Duchi et al.,
+    2008, Figure 1).
     """
     sizes = offsets.abs()
     ordered = sizes.sort(dim=1, descending=True).values

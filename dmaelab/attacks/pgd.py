@@ -1,4 +1,4 @@
-"""Projected gradient ascent on a classifier under noise: images in a ball at which a class is least likely."""
+"""Projected gradient ascent: search a ball for the image at which a class is least likely under noise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from dmaelab.attacks.balls import Balls
 from dmaelab.utils.errors import UserError
 
 NoisyLogits = Callable[[Tensor, int], Tensor]
-"""Candidates float32 [B,C,H,W] and the number of the step -> logits [B*m,K] of m noisy copies of each candidate.
+"""Function from candidates float32 [B,C,H,W] and the step's number to logits [B*m,K] of m noisy copies of each.
 
-Differentiable in the candidates, and image-major: row ``i*m + j`` is copy j of candidate i. Which noise a step gets,
-and in which precision the classifier runs, is the function's own business.
+The logits must be differentiable in the candidates. They are image-major: row ``i*m + j`` is copy j of candidate i.
+The function chooses the noise of each step and the precision of the classifier.
 """
 
 Directions = Callable[[list[int], int], Tensor]
-"""Rows of the batch and the number of the step -> a random direction for each of these rows, [len(rows),D]."""
+"""Function from rows of the batch and the step's number to a random direction for each of them, [len(rows),D]."""
 
-_TRAVEL = 2.5  # radii that all steps of an attempt would go together, straight on
+_TRAVEL = 2.5  # total length of all steps of an attempt, in radii
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class PGD:
     """SmoothAdv (Salman et al., 2019): PGD on ``J(d) = -log(1/m sum_i softmax(f(x + d + eta_i))_y)``.
 
     Attributes:
-        steps: gradient steps, each of 2.5 radius / steps in the norm of the balls.
+        steps: number of gradient steps; each has the length 2.5 radius / steps in the norm of the balls.
         restarts: attempts at each image. :meth:`search` makes one; its caller chooses where each begins.
-        samples: noisy samples m of a gradient.
+        samples: number m of noisy samples for each gradient.
 
     Raises:
-        UserError: a number below 1.
+        UserError: one of them is below 1.
     """
 
     steps: int = 20
@@ -54,22 +54,23 @@ class PGD:
     ) -> tuple[Tensor, Tensor]:
         """Make one attempt at each of B images; every step calls ``noisy_logits`` once, for all of them.
 
-        Parameters get no gradient: only the candidates are differentiated. Whoever freezes the parameters meanwhile
-        spares the memory of what their gradients would need.
+        Gradients are computed for the candidates only, and parameters get none. Freeze the parameters during the search
+        to save memory.
 
         Args:
-            noisy_logits: logits [B*samples,K] of noisy copies.
+            noisy_logits: returns logits [B*samples,K] of noisy copies.
             balls: B balls to search, on the device of the classifier.
-            classes: int64 [B] in 0..K-1, what the attempts are to lead away from.
+            classes: int64 [B] in 0..K-1, the classes that the search makes less likely.
             start: offsets float64 [B,D] from the centres at which to begin, inside the balls; None means the centres.
-            directions: where a row goes when its gradient is 0. None lets it stay where it is, and then the host
-                never waits for the device.
+            directions: gives the direction of the step for rows with gradient 0. With None such rows do not move, and
+                the CPU never has to wait for the device.
 
         Returns:
-            Images float32 [B,C,H,W] in [0,1], of the steps of the balls, and their distances float64 [B].
+            The images found, float32 [B,C,H,W] in [0,1] (multiples of 1/steps if the balls have ``steps``), and their
+            distances from the centres, float64 [B].
 
         Raises:
-            UserError: logits of another shape.
+            UserError: the logits have another shape.
         """
         offsets = torch.zeros_like(balls.centres) if start is None else start
         with torch.enable_grad():
@@ -90,7 +91,7 @@ class PGD:
 
 
 def _gradients(logits: Tensor, classes: Tensor, candidates: Tensor) -> Tensor:
-    """Return the gradients of J at B candidates but for a factor each, float64 [B,D]; 0 where there is none.
+    """Return the gradients of J at B candidates, float64 [B,D], each up to a positive factor; 0 if there is none.
 
     Args:
         logits: [B*m,K] at the noisy candidates.
@@ -99,8 +100,8 @@ def _gradients(logits: Tensor, classes: Tensor, candidates: Tensor) -> Tensor:
     """
     if not logits.requires_grad:
         return torch.zeros_like(candidates).double().flatten(1)
-    # In float64 a probability of almost 1 has a gradient still, and with a largest entry of 1 float16 can carry it
-    # back.
+    # In float64 the gradient does not vanish at a probability of almost 1. Scaled so that its largest entry is 1, it
+    # can be passed back through a float16 network.
     leaf = logits.detach().double().requires_grad_()
     log_p = leaf.log_softmax(1).unflatten(0, (len(candidates), -1))
     loss = -log_p[torch.arange(len(candidates), device=logits.device), :, classes].logsumexp(1).sum()

@@ -1,4 +1,4 @@
-"""Certifiers by name: what follows from the votes of a smoothed classifier. Statistics on integers, no torch here."""
+"""Certifiers by name: they turn the votes of a smoothed classifier into a prediction and a radius, without torch."""
 
 from dmaelab.certifiers.build import (
     ABSTAIN,

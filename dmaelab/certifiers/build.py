@@ -1,4 +1,8 @@
-"""The interface of certifiers: coroutines over vote counts. Statistics on integers, no images."""
+"""The interface of certifiers.
+
+A certifier is a coroutine: it asks for vote counts of noisy samples and finally returns a certificate. It sees counts
+only, never images or the network.
+"""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,10 +26,10 @@ ABSTAIN = -1
 
 
 class Votes(NamedTuple):
-    """A request: the class counts of the first ``total`` noisy samples of a stream.
+    """A certifier's request for the class counts of the first ``total`` noisy samples of a stream.
 
-    It is answered with int64 ``[num_classes + 1]``, cumulative from the first sample of the stream;
-    the last entry counts outputs that are not finite. Streams of different names are independent.
+    The answer is int64 ``[num_classes + 1]``. It counts from the first sample of the stream on, and its last entry
+    counts outputs that are not finite. Streams with different names are independent.
     """
 
     stream: str
@@ -34,16 +38,28 @@ class Votes(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What a certifier found out about one image; ``prediction, radius = certificate`` unpacks it.
+    """The result of a certifier for one image; ``prediction, radius = certificate`` unpacks it.
 
     Attributes:
         prediction: the class, or ``ABSTAIN`` (-1).
-        radius: certified radius in the norm of the noise, [0,1] pixel units, of the open ball around
-            the image; 0 on abstention.
+        radius: certified radius of the open ball around the image, in the norm of the noise and in [0,1] pixel units;
+            0 on abstention.
+        top: the selected class, also if the certifier abstains.
+        n: number of estimation samples that were drawn.
+        n0: number of selection samples that were drawn.
+        p_lower: lower bound of the probability of class ``top``.
+        count_a: votes of class ``top`` among the n samples.
+        count_b: votes of the class with the most votes among the others.
+        runner_up: that class; ``num_classes`` means outputs that are not finite.
+        p_upper: upper bound of the probability of every other class.
+        radius_two_sided: radius that uses both bounds.
+        look_a: ``"count/total"`` of the votes that gave ``p_lower``.
+        look_b: ``"count/total"`` of the votes that gave ``p_upper``.
+        stop_reason: why no more samples were drawn.
+        p_value: p-value of PREDICT's test.
         extra: values of columns that only this certifier has, by column.
 
-    The others are columns of the log (nan where one does not apply); ``n`` counts the estimation
-    samples that were drawn.
+    Each attribute but ``extra`` is a column of the log; nan means that it does not apply.
     """
 
     prediction: int
@@ -65,7 +81,7 @@ class Certificate:
 
     @property
     def radius_full(self) -> float:
-        """The radius at full precision, as the log's column of that name has it."""
+        """The radius at full precision; the log's column ``radius`` is rounded."""
         return self.radius
 
     @property
@@ -82,16 +98,16 @@ class Certificate:
 
 
 class Case:
-    """One image as a certifier sees it: no pixels, no sigma.
+    """One image as a certifier sees it: number of classes, label, and radii from probabilities, but no pixels.
 
     Args:
         num_classes: number of classes of the classifier.
         geometry: turns probabilities into radii.
         sigma: level of the noise, in [0,1] pixel units.
-        tau: total variation between the noise as sampled and as its certificate assumes it; taken
-            off every bound here, so that no certifier has to.
-        label: the true class where it is known.
-        random: name -> numpy generator, the same for the same image and name.
+        tau: total variation distance between the noise as it is sampled and the noise that the certificate assumes.
+            This class allows for it in every bound, so certifiers need not.
+        label: the true class, None if it is not known.
+        random: function from a name to a numpy generator; the same image and name always give the same numbers.
     """
 
     def __init__(
@@ -110,14 +126,16 @@ class Case:
         self._random = random
 
     def radius(self, p_lower: float, p_upper: float | None = None) -> float:
-        """Return the radius from a lower bound of the top class and an upper bound of every other class.
+        """Return the certified radius, in [0,1] pixel units; negative if nothing is certified.
 
-        ``p_upper=None`` means ``1 - p_lower``. Negative where nothing is certified.
+        Args:
+            p_lower: lower bound of the probability of the top class.
+            p_upper: upper bound of the probability of every other class; None means ``1 - p_lower``.
         """
         return self._geometry.radius_as_sampled(self._sigma, self._tau, p_lower, p_upper)
 
     def needed(self, radius: float) -> float:
-        """Return the lower bound of the top class from which ``radius`` is certified, one-sided."""
+        """Return the smallest lower bound of the top class's probability that certifies ``radius``, one-sided."""
         return self._geometry.needed(self._sigma, radius) + self._tau
 
     def random(self, name: str) -> np.random.Generator:
@@ -128,23 +146,23 @@ class Case:
 
 
 class Certifier(KeepsArguments):
-    """Base of certifiers. A plug-in subclasses it and writes :meth:`certify`; and :meth:`verify`, if its logs are to be
-    verified.
+    """Base class of certifiers.
 
+    A plug-in subclasses it and defines :meth:`certify`. It also defines :meth:`verify` if its logs shall be verifiable.
     The arguments of the constructor are the options of a certifier: they go into the header of the log
     (:meth:`options`), so they must be numbers, text, bool, None, or lists and dicts of these.
 
     Args:
-        n: samples that estimate a probability, at most.
+        n: number of samples that estimate a probability, at most.
         alpha: probability with which a certificate may be wrong.
 
     Raises:
-        UserError: n < 1, alpha outside (0, 1), or n too small ever to certify at alpha; names the smallest n that
-            could.
+        UserError: n < 1, alpha is outside (0, 1), or so few samples can never certify at alpha. The message names the
+            smallest n that can.
     """
 
     columns: tuple[str, ...] = CERTIFY_COLUMNS
-    """Columns of the log after the six that all logs share."""
+    """Columns of the log, after the six that all logs have."""
 
     def __init__(self, n: int = 100_000, alpha: float = 0.001) -> None:
         self.n = sample_count("n", n)
@@ -158,57 +176,62 @@ class Certifier(KeepsArguments):
             )
 
     def smallest_n(self) -> int:
-        """Return the least n with which this certifier could answer at all at its alpha."""
+        """Return the smallest n with which this certifier can give an answer at its alpha."""
         return smallest_n(self.alpha)
 
     def options(self) -> dict[str, Any]:
-        """Return the arguments of the constructor, n and alpha among them, as the header of a log holds them."""
+        """Return the arguments of the constructor, including n and alpha, as they are written to the log's header."""
         return super().options() | {"n": self.n, "alpha": self.alpha}
 
     def check(self, case: Case) -> None:
-        """Refuse what no image could get, before the first is begun: a ``UserError`` in one line.
+        """Check the options before the first image is certified, such as radii that no image can reach.
 
         Args:
-            case: the first image; the others differ in their label alone.
+            case: the first image; the others differ in their label only.
+
+        Raises:
+            UserError: the options do not fit the images or the noise.
         """
 
     def certify(self, case: Case) -> Generator[Votes, np.ndarray, Certificate]:
         """Ask for votes with ``counts = yield Votes(stream, total)`` and return a :class:`Certificate`.
 
-        Totals of one stream may only grow. Nothing but the answers and ``case`` may be used: then a
-        killed image replays to the same certificate.
+        The totals of one stream must not decrease. The result may depend only on the answers and on ``case``, so that
+        an image that is interrupted gets the same certificate when it is certified again.
         """
         raise NotImplementedError(f"{type(self).__name__} must define certify(case)")
 
     def verify(self, row: Mapping[str, Any], case: Case) -> list[str]:
-        """Return what one row of a log claims beyond what follows from its counts; an empty list if nothing.
+        """Check that one row of a log claims no more than what follows from its counts.
 
-        Every bound is computed again from counts in the row and the options of this certifier, every radius from the
-        bounds and ``case``. Columns that no count supports must be nan. The first six columns of a log, and that an
-        answer is the class ``top``, are checked by :mod:`dmaelab.certifiers.verification` already.
-        :mod:`dmaelab.certifiers.claims` helps.
+        Compute every bound again from the counts in the row and the options of this certifier, and every radius from
+        the bounds and ``case``. Columns that do not follow from counts must be nan. The first six columns, and that an
+        answer is the class ``top``, need no check here: :mod:`dmaelab.certifiers.verification` checks them. There are
+        helper functions in :mod:`dmaelab.certifiers.claims`.
 
         Args:
-            row: values by column, as :func:`dmaelab.records.row.parse_row` returns them; text or nan may stand where
-                a number should. A TypeError, ValueError or ArithmeticError says that the row is damaged.
+            row: values by column, as :func:`dmaelab.records.row.parse_row` returns them. A damaged row may hold text or
+                nan instead of a number. This method may then raise a TypeError, ValueError, AttributeError or
+                ArithmeticError, and the caller reports the row as damaged.
             case: any image of the log, without its label.
 
         Returns:
-            A line for each problem, such as ``"p_lower is too large, from the counts follows 0.98"``.
+            A line for each problem, such as ``"p_lower is too large, from the counts follows 0.98"``; empty if the row
+            is fine.
 
         Raises:
             UserError: the certifier does not define this method.
         """
-        raise UserError(f"the certifier {type(self).__name__} does not say how its rows are verified")
+        raise UserError(f"the certifier {type(self).__name__} cannot verify rows: it does not define verify(row, case)")
 
 
 def identity_of(certifier: Certifier) -> dict[str, Any]:
-    """Return what the identity of a log says of its certifier: ``alpha``, ``n0``, ``n`` and ``certifier``.
+    """Return the entries ``alpha``, ``n0``, ``n`` and ``certifier`` of a log's identity.
 
-    The last is a dict of its name and its other options; n0 is None where it selects nothing.
+    ``certifier`` is a dict with the name and the other options. ``n0`` is None if the certifier has no such option.
 
     Raises:
-        UserError: an option is no plain value.
+        UserError: an option is not a plain value.
     """
     options = certifier.options()
     apart = {name: options.pop(name, None) for name in ("alpha", "n0", "n")}
@@ -216,22 +239,22 @@ def identity_of(certifier: Certifier) -> dict[str, Any]:
 
 
 def sample_count(name: str, value: int) -> int:
-    """Return the number of samples that an option of a certifier gives; ``UserError`` unless it is whole and >= 1."""
+    """Return ``value`` as an int; ``UserError`` if it is not a whole number >= 1. ``name`` names the option."""
     if isinstance(value, bool) or int(value) != value or value < 1:
         raise UserError(f"certifier.{name} is {value}: give a whole number of samples, at least 1")
     return int(value)
 
 
 def select(counts: np.ndarray) -> int:
-    """Return the class with the most votes, the lowest on ties, never the non-finite outputs' entry."""
+    """Return the class with the most votes, the lowest one on ties; non-finite outputs are never selected."""
     return int(counts[:-1].argmax())
 
 
 def runner_up(counts: np.ndarray, top: int) -> tuple[int, int]:
-    """Return the entry with the most votes beside ``top``, and its votes.
+    """Return the class with the most votes apart from ``top``, and its votes.
 
-    Non-finite outputs compete as the class ``num_classes``: votes that ``top`` did not get must not
-    vanish from the bound.
+    Non-finite outputs count as the class ``num_classes``. If they were dropped, the bound of the other classes would
+    be too low.
     """
     others = counts.copy()
     others[top] = -1

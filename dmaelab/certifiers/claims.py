@@ -1,22 +1,23 @@
-"""What certifiers share when they verify a row: is a claim more than what follows from the counts?"""
+"""Helpers for certifiers that verify a row: is a claim larger than what follows from the counts?"""
 
 from collections.abc import Mapping
 from typing import Any
 
 TOLERANCE = 1e-8
-"""By how much a claim may exceed what is computed again, in probabilities and in [0,1] pixel units.
+"""Largest allowed rounding difference between a claim and its recomputed value, for probabilities and for radii.
 
-Bounds are computed to about 1e-12 on any machine; a radius grows at most some thousand times as fast.
+Bounds are computed to about 1e-12 on any machine. An error in a bound grows by a factor of at most some thousand in the
+radius.
 """
 
 
 def too_large(name: str, claim: float, most: float) -> list[str]:
-    """Return the problem that the column ``name`` claims more than ``most``, nan included; nothing if it does not."""
+    """Return a list with one problem if the column ``name`` claims more than ``most`` or is nan, else an empty list."""
     return [] if claim <= most + TOLERANCE else [f"{name} is too large, from the counts follows {most:.9g}"]
 
 
 def too_small(name: str, claim: float, least: float) -> list[str]:
-    """Return the problem that the column ``name`` claims less than ``least``, nan included; nothing if it does not."""
+    """Return a list with one problem if the column ``name`` claims less than ``least`` or is nan, else an empty one."""
     return [] if claim >= least - TOLERANCE else [f"{name} is too small, from the counts follows {least:.9g}"]
 
 
@@ -31,9 +32,10 @@ def look_of(cell: str) -> tuple[int, int]:
 
 
 def votes_add_up(row: Mapping[str, Any], num_classes: int) -> bool:
-    """Whether ``n`` votes can be ``count_a`` for one class and at most ``count_b`` for every other.
+    """Whether ``n`` votes can consist of ``count_a`` for one class, ``count_b`` for a second and no more for others.
 
-    The largest of the other counts (``num_classes`` of them, with the non-finite outputs) is at least their mean.
+    Beside the first class there are ``num_classes`` counts, since non-finite outputs count as a class. Each is at most
+    ``count_b``.
     """
     n, count_a, count_b = row["n"], row["count_a"], row["count_b"]
     return bool(count_a + count_b <= n <= count_a + num_classes * count_b)

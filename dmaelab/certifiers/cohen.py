@@ -10,14 +10,14 @@ from dmaelab.certifiers.two_stage import TwoStage
 
 @CERTIFIERS.register("cohen")
 class Cohen(TwoStage):
-    """CERTIFY (Cohen et al., 2019): with probability 1 - alpha the radius is right, or it abstains.
+    """CERTIFY (Cohen et al., 2019): abstains, or gives a radius that is wrong with probability at most alpha.
 
-    The class is the most frequent of n0 samples; n fresh samples give the lower Clopper-Pearson bound
-    of its probability at level alpha, and the geometry of the noise the radius. The two-sided radius
-    beside it, and the options, are those of :class:`~dmaelab.certifiers.two_stage.TwoStage`.
+    The class is the most frequent one among n0 samples. From n fresh samples follows the lower Clopper-Pearson bound of
+    its probability at level alpha, and from this bound the radius. The options and the two-sided radius are those of
+    :class:`~dmaelab.certifiers.two_stage.TwoStage`.
     """
 
     def estimate(self, case: Case, top: int) -> Generator[Votes, np.ndarray, Certificate]:
-        """Look once, at all n samples."""
+        """Ask for all n samples at once and return the certificate."""
         counts = yield Votes("estimation", self.n)
         return self.conclude(case, top, counts, (int(counts[top]), self.n), "n")

@@ -13,9 +13,9 @@ from dmaelab.stats.bounds import predict_pvalue, smallest_n_predict
 
 @CERTIFIERS.register("predict")
 class Predict(Certifier):
-    """PREDICT (Cohen et al., 2019): the most likely class under noise, wrong with probability <= alpha.
+    """PREDICT (Cohen et al., 2019): the most likely class under noise, wrong with probability at most alpha.
 
-    Exact two-sided binomial test of the two largest counts (Hung and Fithian, 2019) among n samples;
+    It is the exact two-sided binomial test of the two largest counts among n samples (Hung and Fithian, 2019). There is
     no radius. Non-finite outputs count as one more class, which is never returned.
 
     Args:
@@ -29,7 +29,7 @@ class Predict(Certifier):
         super().__init__(n, alpha)
 
     def smallest_n(self) -> int:
-        """Return the least n whose unanimous vote passes the test at alpha."""
+        """Return the smallest n for which unanimous votes pass the test at alpha."""
         return smallest_n_predict(self.alpha)
 
     def certify(self, case: Case) -> Generator[Votes, np.ndarray, Certificate]:
@@ -50,7 +50,7 @@ class Predict(Certifier):
         )
 
     def verify(self, row: Mapping[str, Any], case: Case) -> list[str]:
-        """Return what a row claims beyond its counts: an answer has a p-value of at most alpha, and no radius."""
+        """Check that a row has the right p-value and no radius, and answers only if the p-value is <= alpha."""
         count_a, count_b = row["count_a"], row["count_b"]
         if row["radius"] != 0 or not count_a + count_b <= row["n"] == self.n:
             return ["claims a radius, or its counts contradict the header"]
@@ -63,8 +63,8 @@ class Predict(Certifier):
 
 
 def _p_value(count_a: int, count_b: int) -> float:
-    """Return the p-value of the top class against the strongest other entry.
+    """Return the p-value of the top class against the second largest count.
 
-    More non-finite outputs than votes for the top class are a significant difference of the wrong sign: 1.
+    It is 1 if there are more non-finite outputs (``count_b``) than votes for the top class.
     """
     return predict_pvalue(count_a, count_b) if count_a >= count_b else 1.0

@@ -1,4 +1,4 @@
-"""CERTIFY that looks while it samples and stops when nothing that is asked for can still change."""
+"""CERTIFY with early stopping: it looks at the votes while it samples, and stops when all radii are decided."""
 
 import math
 from collections.abc import Generator, Sequence
@@ -19,12 +19,12 @@ MODES = ("target", "grid", "radius")
 
 @dataclass(frozen=True)
 class Standing:
-    """What the looks so far have shown about ascending probabilities ``needed``.
+    """What the looks so far have shown about a list of needed probabilities, in ascending order.
 
     Attributes:
-        reached: how many of them, the lowest ones, p is shown to exceed.
-        open: how many, again from the lowest, are not given up as too high.
-        look: ``(count, total)`` of the look that last showed something, where p_lower may come from.
+        reached: number of them, from the lowest on, that p is shown to exceed.
+        open: number of them, from the lowest on, that are not given up as too high.
+        look: ``(count, total)`` of the last look at which ``reached`` grew; it is a candidate for p_lower.
     """
 
     reached: int
@@ -33,42 +33,42 @@ class Standing:
 
     @property
     def decided(self) -> bool:
-        """Whether each of them is reached or given up."""
+        """Whether each needed probability is reached or given up."""
         return self.reached >= self.open
 
 
 @CERTIFIERS.register("sequential")
 class Sequential(TwoStage):
-    """Adaptive CERTIFY: as sound as a fixed n at every look, at a fraction of the samples.
+    """CERTIFY with early stopping: the same guarantee as with a fixed n, for a fraction of the samples.
 
-    With probability 1 - alpha the radius is right, or it abstains, whatever made it stop: a share of alpha
-    pays for an anytime-valid sequence (:mod:`dmaelab.stats.evalues`), the rest for one Clopper-Pearson
-    bound that only all n samples open (:class:`~dmaelab.stats.looks.Looks`). A radius that the samples so
-    far make hopeless is given up, which can cost power, never soundness.
+    It abstains, or gives a radius that is wrong with probability at most alpha, for whatever reason it stopped. A share
+    of alpha is used by a test that is valid at every look (:mod:`dmaelab.stats.evalues`). The rest is used by one
+    Clopper-Pearson bound, which is computed only from all n samples (:class:`~dmaelab.stats.looks.Looks`). A radius is
+    given up if it seems out of reach. This may make the result smaller, but never wrong.
 
-    Modes, by what they sample for:
+    The mode says what it samples for:
 
-    * ``"grid"``: until each of ``radii`` is certified or given up. Certified accuracy at these radii is that
-      of a fixed n, to within .2 points in simulation; between them it may be less.
+    * ``"grid"``: until each of ``radii`` is certified or given up. The certified accuracy at these radii is that of a
+      fixed n, up to 0.2 points in simulation. Between them it may be smaller.
     * ``"target"``: the same for one radius.
-    * ``"radius"``: all n samples, for the largest radius; stops only where no one-sided radius can be certified.
+    * ``"radius"``: all n samples, for the largest radius. It stops early only if no one-sided radius can be certified.
 
-    What stops it is the one-sided radius. The two-sided one beside it is as sound, smaller than that of a fixed n,
-    and nan in rows that were given up without one: take ``"cohen"`` for two-sided tables.
+    The one-sided radius decides when it stops. The two-sided radius has the same guarantee, but is smaller than with a
+    fixed n, and nan in rows that were given up before it was known. Use ``"cohen"`` for two-sided tables.
 
     Args:
-        n0, n, alpha, weight, skip_wrong: as for :class:`~dmaelab.certifiers.two_stage.TwoStage`; n is the most
-            that any image gets.
+        n0, n, alpha, weight, skip_wrong: as for :class:`~dmaelab.certifiers.two_stage.TwoStage`; no image gets more
+            than n estimation samples.
         mode: ``"grid"``, ``"target"`` or ``"radius"``.
-        radii: one or more, in [0,1] pixel units and the norm of the noise; None means 0, 0.25, ..., 3 for
-            ``"grid"``. Those of a grid that n samples cannot certify are left out.
+        radii: one or more radii, in [0,1] pixel units and the norm of the noise. None means 0, 0.25, ..., 3 for
+            ``"grid"``. Radii of a grid that n samples cannot certify are left out.
         share: part of alpha for the early looks, in (0, 1).
-        futility: probability of giving up a radius that is within reach; None gives up only what no further
-            votes could certify, at several times the samples.
-        growth: each look has so many times the samples of the one before.
+        futility: probability of giving up a radius that could be certified. None gives up a radius only if no further
+            votes can certify it, which takes several times the samples.
+        growth: number of samples at a look divided by that at the look before, > 1.
 
     Raises:
-        UserError: an argument out of its range; in ``check``, radii that n samples cannot certify.
+        UserError: an argument is out of its range; in ``check``, n samples cannot certify any of the radii.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Sequential(TwoStage):
             raise UserError(f"certifier.futility is {futility}: give a probability in (0, 1), such as 0.001, or None")
         if not growth > 1:
             raise UserError(
-                f"certifier.growth is {growth}: the samples of the next look as a multiple, above 1, such as 1.25"
+                f"certifier.growth is {growth}: give the factor between the samples of two looks, above 1, such as 1.25"
             )
         self.share, self.growth = float(share), float(growth)
         self.futility = None if futility is None else float(futility)
@@ -100,12 +100,12 @@ class Sequential(TwoStage):
         super().__init__(n0, n, alpha, weight, skip_wrong)
 
     def options(self) -> dict[str, Any]:
-        """Return the arguments of the constructor as the header of a log holds them: radii as an ascending list."""
+        """Return the arguments of the constructor, as written to the log's header; radii are a sorted list."""
         names = ("radii", "share", "futility", "growth")
         return super().options() | {name: getattr(self, name) for name in names}
 
     def check(self, case: Case) -> None:
-        """Refuse radii that even n votes out of n could not certify."""
+        """Raise a ``UserError`` if n unanimous votes cannot even certify the smallest radius."""
         super().check(case)
         best = self._looks.lower(self.n, self.n)
         if self.radii and case.needed(self.radii[0]) > best:
@@ -116,7 +116,7 @@ class Sequential(TwoStage):
             )
 
     def estimate(self, case: Case, top: int) -> Generator[Votes, np.ndarray, Certificate]:
-        """Look after a hundred samples, then at growing totals, until all is decided."""
+        """Look at the votes after 100 samples and then at growing totals, until all radii are decided."""
         needed = self.thresholds(case)
         standing = Standing(0, len(needed), (0, 1))
         for total in look_totals(self.n, self.growth):
@@ -129,13 +129,15 @@ class Sequential(TwoStage):
         return self.conclude(case, top, counts, look, self._reason(standing, len(needed), total))
 
     def thresholds(self, case: Case) -> list[float]:
-        """Return the probabilities that the radii of the mode need, ascending, without those out of reach."""
+        """Return the probabilities that the radii need, ascending, without those that n samples cannot reach."""
         best = self._looks.lower(self.n, self.n)
         return [needed for needed in map(case.needed, self.radii or [0.0]) if needed <= best]
 
     def look(self, standing: Standing, needed: Sequence[float], count: int, total: int) -> Standing:
-        """Return what stands after a look at ``count`` votes of ``total``: evidence for the next, and against the
-        highest open.
+        """Return the standing after a look with ``count`` votes of ``total`` for the selected class.
+
+        The lowest needed probabilities that are not reached yet are tested for being reached, the highest open ones for
+        being out of reach.
         """
         reached, still = standing.reached, standing.open
         while reached < still and self._reaches(needed[reached], count, total):
@@ -145,7 +147,7 @@ class Sequential(TwoStage):
         return Standing(reached, still, (count, total) if reached > standing.reached else standing.look)
 
     def stops(self, standing: Standing) -> bool:
-        """Whether no further sample is wanted: all is decided, or in the mode ``"radius"`` all is given up."""
+        """Whether to stop: all radii are decided or, in the mode ``"radius"``, all are given up."""
         return standing.open == 0 if self.mode == "radius" else standing.decided
 
     def _reaches(self, needed: float, count: int, total: int) -> bool:
@@ -154,23 +156,25 @@ class Sequential(TwoStage):
         return log_evalue(count, total, needed) >= -math.log(self.share * self.alpha)
 
     def _hopeless(self, needed: float, count: int, total: int) -> bool:
-        """Whether even unanimous votes from here on would not do, or the same test on the failures says so.
+        """Whether to give up a needed probability.
 
-        The level of that test is free: giving up is always sound.
+        It is given up if even unanimous further votes would not reach it, or if the same test, applied to the other
+        votes, shows at level ``futility`` that p is smaller. Giving up never makes a certificate wrong, so this level
+        takes nothing from alpha.
         """
         if total - count > self.n - least_count(self._looks, needed):
             return True
         return self.futility is not None and log_evalue(total - count, total, 1 - needed) >= -math.log(self.futility)
 
     def _reason(self, standing: Standing, radii: int, total: int) -> str:
-        """Of several radii some may be reached and the rest given up: then all is decided."""
+        """Return the stop reason; ``"decided"`` means that some radii were reached and the others given up."""
         if total == self.n:
             return "n"
         return CERTIFIED if standing.reached == radii else "decided" if standing.reached else "futile"
 
 
 def _radii(mode: str, radii: float | Sequence[float] | None) -> list[float] | None:
-    """Return the radii of a mode in ascending order."""
+    """Return the radii of a mode in ascending order, None for the mode ``"radius"``; ``UserError`` if they are bad."""
     radii = [radii] if isinstance(radii, (int, float)) else radii
     if mode not in MODES:
         raise UserError(f"certifier.mode is '{mode}': choose one of {', '.join(MODES)}")

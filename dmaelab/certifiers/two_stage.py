@@ -1,4 +1,4 @@
-"""What two-stage certifiers share: select a class, then estimate its probability on fresh samples."""
+"""The base of two-stage certifiers: select a class, then estimate its probability on fresh samples."""
 
 import math
 from collections.abc import Generator, Mapping
@@ -14,25 +14,29 @@ from dmaelab.stats.looks import Looks
 from dmaelab.utils.errors import UserError
 
 CERTIFIED = "certified"
-"""``stop_reason`` of a row that has all that was asked for before the last look."""
+"""``stop_reason`` of a row for which all radii that were asked for were certified before the last look."""
 
 
 class TwoStage(Certifier):
-    """Base of certifiers that select a class on n0 samples and bound its probability on up to n others.
+    """Base class of certifiers that select a class on n0 samples and bound its probability on up to n others.
 
-    The class is fixed before the first estimation sample, so the choice costs no part of alpha. Two radii
-    follow from the same counts: the one-sided ``radius`` of Cohen et al. (2019), and ``radius_two_sided``
-    from a bound of the other classes as well (DMAE paper, Eq. 2), 0 where that certifies nothing, nan where
-    sampling was given up for the one-sided radius before that is known. Each alone is wrong with probability
-    at most alpha; quoting both for one image, at most (2 - weight) alpha.
+    The class is fixed before the first estimation sample, so the selection uses no part of alpha. Two radii follow from
+    the same counts:
+
+    * ``radius`` is the one-sided radius of Cohen et al. (2019).
+    * ``radius_two_sided`` also uses an upper bound of the other classes (DMAE paper, Eq. 2). It is 0 if nothing is
+      certified, and nan if sampling stopped early because of the one-sided radius, before the two-sided one was known.
+
+    Each of them is wrong with probability at most alpha. If both are reported for one image, at least one of them is
+    wrong with probability at most (2 - weight) alpha.
 
     Args:
-        n0: samples that select the class.
-        n: samples that estimate its probability, at most.
+        n0: number of samples that select the class.
+        n: number of samples that estimate its probability, at most.
         alpha: probability with which a certificate may be wrong.
-        weight: part of alpha for the lower bound of the two-sided radius, the rest for its upper bound.
-        skip_wrong: draw no estimation samples where the selected class is not the label. Certified accuracy
-            stays what it is; abstention is then unknown, and the log is for evaluation alone.
+        weight: part of alpha for the lower bound of the two-sided radius; the rest is for its upper bound.
+        skip_wrong: draw no estimation samples if the selected class is not the label. Certified accuracy does not
+            change, but the share of abstentions is then unknown, and the log can only be used for evaluation.
     """
 
     share = 0.0
@@ -53,35 +57,35 @@ class TwoStage(Certifier):
         self._looks = Looks(self.n, self.alpha, self.share, self.weight)
 
     def smallest_n(self) -> int:
-        """Return the least n with which the last look could certify at all."""
+        """Return the smallest n with which the last look can certify anything."""
         return smallest_n((1 - self.share) * self.alpha)
 
     def options(self) -> dict[str, Any]:
-        """Return the arguments of the constructor as the header of a log holds them."""
+        """Return the arguments of the constructor, as they are written to the log's header."""
         return super().options() | {"n0": self.n0, "weight": self.weight}
 
     def check(self, case: Case) -> None:
-        """Refuse to skip by labels that are not known."""
+        """Raise a ``UserError`` if ``skip_wrong`` is set and the labels are not known."""
         if self.skip_wrong and case.label is None:
             raise UserError(
                 "certifier.skip_wrong needs the label of the image: it is for evaluation on a labelled data set"
             )
 
     def certify(self, case: Case) -> Generator[Votes, np.ndarray, Certificate]:
-        """Certify one image: select, perhaps skip, estimate (Cohen et al., 2019, Algorithm CERTIFY)."""
+        """Certify one image: select a class, perhaps skip, estimate (Cohen et al., 2019, Algorithm CERTIFY)."""
         top = select((yield Votes("selection", self.n0)))
         if self.skip_wrong and case.label not in (None, top):
             return Certificate(prediction=top, top=top, n=0, n0=self.n0, stop_reason=WRONG_CLASS)
         return (yield from self.estimate(case, top))
 
     def estimate(self, case: Case, top: int) -> Generator[Votes, np.ndarray, Certificate]:
-        """Ask for votes of the stream ``"estimation"`` and return :meth:`conclude` of them."""
+        """Ask for votes of the stream ``"estimation"`` and return the certificate that :meth:`conclude` makes."""
         raise NotImplementedError(f"{type(self).__name__} must define estimate(case, top)")
 
     def conclude(
         self, case: Case, top: int, counts: np.ndarray, look: tuple[int, int], stop_reason: str
     ) -> Certificate:
-        """Return the certificate that follows from the counts of the last look, and the look with the best lower bound.
+        """Return the certificate that follows from the last look and from the look with the best lower bound.
 
         Args:
             case: the image.
@@ -105,7 +109,8 @@ class TwoStage(Certifier):
             count_b=count_b,
             runner_up=second,
             p_upper=p_upper,
-            # What made it give up looked at one side alone: then 0 would be no abstention of the other.
+            # Giving up looks at the one-sided radius only. More samples might have given a two-sided one, so this is
+            # nan and not 0, which would mean abstention.
             radius_two_sided=two_sided if two_sided > 0 else math.nan if given_up else 0.0,
             look_a="{}/{}".format(*look),
             look_b=f"{count_b}/{n}",
@@ -113,7 +118,7 @@ class TwoStage(Certifier):
         )
 
     def verify(self, row: Mapping[str, Any], case: Case) -> list[str]:
-        """Return what a row claims beyond its counts: bounds follow from its two looks, radii from the bounds."""
+        """Check a row: its bounds must follow from its two looks, and its radii from the bounds."""
         if row["stop_reason"] == WRONG_CLASS:
             return self._verify_skipped(row)
         look_a, look_b = look_of(row["look_a"]), look_of(row["look_b"])
@@ -135,16 +140,16 @@ class TwoStage(Certifier):
     def _follow(
         self, case: Case, look_a: tuple[int, int], look_b: tuple[int, int]
     ) -> tuple[float, float, float, float]:
-        """Return what follows from two looks ``(count, total)``: p_lower, p_upper, and the one- and two-sided radius.
+        """Return ``(p_lower, p_upper, radius, radius_two_sided)`` from two looks ``(count, total)``.
 
-        ``look_a`` counts the selected class, ``look_b`` the strongest other one. Radii are below 0 where nothing is
+        ``look_a`` counts the selected class, ``look_b`` the strongest other one. A radius is negative if nothing is
         certified.
         """
         p_lower, p_upper = self._looks.lower(*look_a), self._looks.upper_beside(*look_b)
         return p_lower, p_upper, case.radius(p_lower), case.radius(self._looks.lower_beside(*look_a), p_upper)
 
     def _verify_skipped(self, row: Mapping[str, Any]) -> list[str]:
-        """Check a row whose class is not the label, where this certifier draws no estimation samples."""
+        """Check a row that was skipped because its class is not the label: it must not claim anything."""
         nothing = all(math.isnan(row[name]) for name in ("p_lower", "p_upper", "radius_two_sided"))
         honest = row["predict"] == row["top"] != row["label"] and row["radius"] == row["radius_full"] == 0
         if self.skip_wrong and nothing and honest:
@@ -154,9 +159,10 @@ class TwoStage(Certifier):
     def _consistent(
         self, row: Mapping[str, Any], num_classes: int, look_a: tuple[int, int], look_b: tuple[int, int]
     ) -> bool:
-        """Whether the looks lie within the samples that were drawn, and these within what was planned.
+        """Whether the counts of the two looks, of the row and of the options fit together.
 
-        What a look counted can neither shrink later nor grow by more than the samples after it.
+        Neither look may have more samples than were drawn, and no more may be drawn than the options allow. From a look
+        to the end, a count cannot decrease, nor grow by more than the number of samples after the look.
         """
         n = row["n"]
         within = all(

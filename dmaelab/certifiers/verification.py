@@ -1,7 +1,7 @@
-"""Re-derive every claim of a log from its counts: what a reader of a log can check without the model.
+"""Verification of a log without the model: every bound and radius is recomputed from the counts.
 
-The header says which certifier wrote the log, and with which options. The certifier is built again from these and
-verifies each row itself. Nothing that a log names is imported: a plug-in must have been loaded before.
+The header says which certifier wrote the log, and with which options. The certifier is built again from these, and it
+verifies each row. No module that a log names is ever imported: load plug-ins before.
 """
 
 import inspect
@@ -24,15 +24,17 @@ _NEEDED = (*_STATISTICS, "classes", "geometry", "norm", "sigma", "tau", "shape")
 
 
 def verify_log(folder: str | os.PathLike[str]) -> tuple[int, list[str]]:
-    """Recompute the claims of every row of a log; return the number of rows and a line for each claim that is too
-    large.
+    """Recompute the claims of every row of a log.
 
-    Bounds are recomputed from the counts of the row and the levels of the header, radii from the bounds and the
-    geometry of the noise. Rows that claim less than they could are fine.
+    Bounds are recomputed from the counts of the row and the options in the header, radii from the bounds and the
+    geometry of the noise. A row may claim less than its counts allow.
+
+    Returns:
+        The number of rows, and a line for each claim that is too large.
 
     Raises:
-        UserError: no log, missing or foreign images, a header that contradicts itself, or a certifier or a geometry
-            that is not known here or cannot be verified.
+        UserError: there is no log, it lacks images or holds images that do not belong to it, its header contradicts
+            itself, or its certifier or geometry is not registered or cannot be verified.
     """
     header = read_header(Path(folder))
     table = read_folders([folder])
@@ -52,29 +54,30 @@ def verify_log(folder: str | os.PathLike[str]) -> tuple[int, list[str]]:
 
 
 def is_verifiable(certifier: Certifier) -> bool:
-    """Whether a certifier says how its rows are verified."""
+    """Whether a certifier defines ``verify``."""
     return type(certifier).verify is not Certifier.verify
 
 
 def problems_of(certifier: Certifier, row: Mapping[str, Any], case: Case) -> list[str]:
-    """Return what one row claims beyond what follows from its counts, a line for each problem.
+    """Return a line for each problem of one row, such as a claim that is larger than its counts allow.
 
     Args:
-        certifier: that wrote the row, one that :func:`is_verifiable`.
+        certifier: the certifier that wrote the row; :func:`is_verifiable` must be true for it.
         row: values by column, as :func:`dmaelab.records.row.parse_row` returns them.
-        case: any image of the log; the row has the label.
+        case: any image of the log; the label is taken from the row.
     """
     try:
         return [*_shared_problems(row), *certifier.verify(row, case)]
-    except (TypeError, ValueError, AttributeError, ArithmeticError):  # text or nan where there should be a number
+    except (TypeError, ValueError, AttributeError, ArithmeticError):  # text or nan instead of a number
         return ["is damaged, its cells are not what they should be"]
 
 
 def certifier_of(identity: Mapping[str, Any]) -> Certifier:
-    """Return the certifier that an identity describes, built from the registry with the same options.
+    """Return the certifier that the identity of a log describes, built with the options in it.
 
     Raises:
-        UserError: it is not registered, cannot be built, comes out with other options, or cannot be verified.
+        UserError: the certifier is not registered, cannot be built from the options, then has other options, or does
+            not define ``verify``.
     """
     if not isinstance(identity["certifier"], dict):
         raise UserError(f"the header is damaged: its certifier is {identity['certifier']!r}")
@@ -87,7 +90,7 @@ def certifier_of(identity: Mapping[str, Any]) -> Certifier:
         certifier: Certifier = kind(**_arguments(kind, recorded))
     except UserError:
         raise
-    except Exception as error:  # whatever a constructor may raise when its options are of the wrong type
+    except Exception as error:  # a constructor may raise anything if its options are of the wrong type
         raise UserError(f"the certifier {name!r} cannot be built from the options in the header: {error}") from error
     if different := differences(recorded, identity_of(certifier)):
         raise UserError(
@@ -95,26 +98,26 @@ def certifier_of(identity: Mapping[str, Any]) -> Certifier:
             f" {'; '.join(map(str, different))}"
         )
     if not is_verifiable(certifier):
-        raise UserError(f"the certifier {name!r} does not say how its rows are verified: this log cannot be verified")
+        raise UserError(f"the certifier {name!r} does not define verify(row, case): this log cannot be verified")
     return certifier
 
 
 def case_of(identity: Mapping[str, Any]) -> Case:
-    """Return what the certifier saw of every image of a log, apart from its label.
+    """Return the :class:`Case` that the certifier got for every image of a log, without the label.
 
-    The noise's total variation tau is the larger of what the header says and what its geometry gives.
+    Its tau is the larger one of the header's value and the value that the geometry gives.
 
     Raises:
-        UserError: the geometry is not known here, or contradicts the header; sigma is not above 0.
+        UserError: the geometry is not registered or contradicts the header, or sigma is not above 0.
     """
     geometry, sigma = _geometry_of(identity), identity["sigma"]
     if identity["norm"] != geometry.norm:
         raise UserError(f"the header says norm {identity['norm']}, but its geometry certifies {geometry.norm}")
     try:
         if not sigma > 0:
-            raise UserError(f"the header says sigma {sigma}, which is no level of noise")
+            raise UserError(f"the header says sigma {sigma}, but the level of noise must be above 0")
         tau = max(identity["tau"], geometry.tau(sigma, math.prod(identity["shape"])))
-    except TypeError as error:  # text or None where there should be a number
+    except TypeError as error:  # text or None instead of a number
         raise UserError(f"the header is damaged: its sigma, tau or shape is no number ({error})") from error
     return Case(identity["classes"], geometry, sigma, tau=tau)
 
@@ -127,10 +130,10 @@ def _geometry_of(identity: Mapping[str, Any]) -> Geometry:
 
 
 def _arguments(kind: Any, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recorded options that a constructor takes.
+    """Return the recorded options that the constructor of a certifier accepts.
 
-    It may set alpha, n0 or n itself, which the header has all the same. What is left out here is compared with the
-    certifier that comes out.
+    A constructor may set alpha, n0 or n itself and not accept them, but the header always has them. The options that
+    are left out here are checked later: they must be those of the certifier that was built.
     """
     apart = {key: value for key, value in recorded.items() if key != "certifier" and value is not None}
     options = {key: value for key, value in (recorded["certifier"] | apart).items() if key != "name"}
@@ -141,7 +144,7 @@ def _arguments(kind: Any, recorded: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plug_ins(identity: Mapping[str, Any]) -> str:
-    """Return what to do about something that the header names and nobody has registered."""
+    """Return the advice for a certifier or geometry that is not registered: which plug-ins to load."""
     if plugins := identity.get("plugins"):
         return f"the header names the plug-ins {plugins!r}: give --plugin MODULE for those that you trust"
     return "the header names no plug-in: give --plugin MODULE for the module that defines it, if you trust it"
@@ -151,11 +154,11 @@ def _check_columns(columns: list[Any], certifier: Certifier) -> None:
     if missing := [name for name in (*BASE_COLUMNS, *certifier.columns) if name not in columns]:
         raise UserError(f"the log lacks the columns {', '.join(missing)}: it cannot be verified")
     if twice := sorted({str(name) for name in columns if columns.count(name) > 1}):
-        raise UserError(f"the log has the columns {', '.join(twice)} twice: nobody knows which of them counts")
+        raise UserError(f"the log has the columns {', '.join(twice)} twice: it cannot be verified")
 
 
 def _shared_problems(row: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the columns that logs of all certifiers have."""
+    """Return the problems of the columns that all logs have, whatever their certifier."""
     found = []
     if row["correct"] != int(row["predict"] >= 0 and row["predict"] == row["label"]):
         found.append(f"correct is {row['correct']} for class {row['predict']} and label {row['label']}")

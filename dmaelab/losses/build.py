@@ -1,4 +1,4 @@
-"""The interfaces of losses: for reconstructions, for classifiers under noise, and what the latter get to see."""
+"""The interfaces of losses: of reconstructions and of classifiers under noise, and the context that the latter get."""
 
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -15,10 +15,16 @@ build_loss.__module__ = __name__
 
 
 class ReconstructionLoss(nn.Module):
-    """A loss of predicted against clean patches."""
+    """Base class of losses that compare predicted patches with clean ones."""
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        """Return a scalar from ``pred`` and ``target`` [N,L,P] and ``mask`` [N,L] (1 where a patch was hidden)."""
+        """Return the loss as a scalar.
+
+        Args:
+            pred: predicted patches [N,L,P].
+            target: clean patches [N,L,P].
+            mask: [N,L], 1 where a patch was hidden, else 0.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define forward(pred, target, mask)")
 
 
@@ -26,11 +32,11 @@ class LossContext(Protocol):
     """All that a loss may know of one micro-batch: the classifier, its images and targets, and their noise.
 
     Attributes:
-        classifier: [0,1] images -> logits.
+        classifier: maps [0,1] images [N,C,H,W] to logits [N,K].
         images: clean images [N,C,H,W] in [0,1].
-        targets: classes [N], int64; where the batch is mixed, probabilities [N,K], float32.
+        targets: classes [N], int64; if the batch is mixed (mixup, CutMix), probabilities [N,K], float32.
         progress: share of the training that is done, in [0, 1).
-        draw: parent of any random numbers of the loss's own; take children.
+        draw: parent of the loss's own random numbers; take a child for each use.
     """
 
     classifier: nn.Module
@@ -40,26 +46,29 @@ class LossContext(Protocol):
     draw: Draw
 
     def noisy(self, images: Tensor | None = None, copies: int | None = None, tag: str = "train") -> Corrupted:
-        """Return noisy copies of ``images`` [N,C,H,W], of the batch's own by default, as [copies*N,C,H,W], copy-major.
+        """Return noisy copies [copies*N,C,H,W], copy-major: row ``c*N + i`` is copy c of image i.
 
-        ``copies`` is the loss's own number by default. One ``tag`` always gives the same noise, another gives other.
+        Args:
+            images: [N,C,H,W] in [0,1]; None takes the images of the batch.
+            copies: number of copies of each image; None takes the ``copies`` of the loss.
+            tag: the same tag always gives the same noise, another tag gives independent noise.
         """
 
     def frozen(self) -> AbstractContextManager[nn.Module]:
-        """Return a context with the classifier in evaluation mode, whose parameters take no gradient.
+        """Return a context that yields the classifier in evaluation mode, with parameters that get no gradient.
 
-        Modes and gradients are put back at its end.
+        Modes and ``requires_grad`` are restored at its end.
         """
 
 
 class ClassificationLoss(nn.Module):
-    """A loss of a classifier under noise.
+    """Base class of losses of a classifier under noise.
 
     Attributes:
-        copies: noisy copies of each image that the loss compares.
+        copies: number of noisy copies of each image that the loss compares.
         label_smoothing: share of the target that the loss spreads over all classes, in [0, 1).
-        needs_hard_labels: whether its targets must be classes, as an attack's are; mixing and label smoothing, which
-            make probabilities of them, are then refused.
+        needs_hard_labels: whether the targets must be classes, as for an attack on a class. Mixing and label smoothing,
+            which turn targets into probabilities, are then an error.
     """
 
     copies: int = 1

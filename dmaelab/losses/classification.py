@@ -29,7 +29,8 @@ class RS(ClassificationLoss):
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, copies: int, label_smoothing: float) -> Tensor:
-    """Return the mean cross-entropy of ``logits`` [copies*N, K], copy-major, against classes [N] or probabilities
-    [N,K].
+    """Return the mean cross-entropy of copy-major logits [copies*N, K].
+
+    ``targets`` are classes [N], int64, or probabilities [N,K].
     """
     return F.cross_entropy(logits, torch.cat([targets] * copies), label_smoothing=label_smoothing)

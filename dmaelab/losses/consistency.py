@@ -15,9 +15,9 @@ class CR(RS):
     """Cross-entropy plus consistency between noisy copies (Jeong & Shin, 2020; Eq. 8 of the paper).
 
     Args:
-        lam: weight of the KL divergence from the mean prediction to each copy's, lambda of Eq. 8.
-        mu: weight of the entropy of the mean prediction (eta in the paper's Table 8).
-        copies: noisy copies m of each image, at least 2.
+        lam: weight of KL(mean prediction || prediction of a copy), averaged over the copies; lambda in Eq. 8.
+        mu: weight of the entropy of the mean prediction, mu in Eq. 8 (called eta in the paper's Table 8).
+        copies: number m of noisy copies of each image, at least 2.
         label_smoothing: share of the target spread over all classes, in [0, 1).
     """
 
@@ -39,9 +39,9 @@ class CR(RS):
 
 
 def paper_mu(sigma: float | tuple[float, float]) -> float:
-    """Return the weight mu of Eq. 8 that Table 8 of the paper gives: 0.1 for sigma = 1, 0.5 for 0.25 and 0.5.
+    """Return the weight mu of Eq. 8 from Table 8 of the paper: 0.1 if sigma >= 1, else 0.5.
 
-    A range of levels has the weight of its highest one.
+    The table has sigma 0.25, 0.5 and 1 only. For a range of sigmas the largest one decides.
     """
     return 0.1 if max(sigma if isinstance(sigma, Sequence) else (sigma,)) >= 1 else 0.5
 
@@ -50,12 +50,12 @@ def consistency_terms(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``(mean KL(pbar || p_c), mean H(pbar))`` of ``logits`` [m, N, K], in nats.
 
     ``p_c`` is the softmax of copy c and ``pbar`` the mean over the copies; gradients flow through both. The first term
-    is averaged over copies and images, the second over images. Both are finite also where a probability is exactly
-    zero, since x log x is taken to be 0 there.
+    is averaged over copies and images, the second over images. Both are finite even if a probability is exactly zero,
+    because x log x is then taken to be 0.
     """
     log_p = torch.log_softmax(logits.float(), dim=-1)
     mean_p = log_p.exp().mean(dim=0)
-    # The clamp keeps the gradient finite where every copy gives a class probability zero.
+    # The clamp keeps the gradient finite if all copies give some class the probability zero.
     neg_entropy = torch.xlogy(mean_p, mean_p.clamp_min(1e-20)).sum(dim=-1)
     cross = (mean_p * log_p).sum(dim=-1)
     return (neg_entropy - cross).mean(), -neg_entropy.mean()

@@ -1,4 +1,4 @@
-"""Mean squared errors of reconstructed patches: DMAE counts all of them, MAE the hidden ones."""
+"""Mean squared errors of reconstructed patches: over all patches (DMAE), or over the hidden ones only (MAE)."""
 
 from torch import Tensor
 
@@ -10,7 +10,7 @@ class MSEAllPatches(ReconstructionLoss):
     """Squared error averaged over all patches, visible ones included (DMAE, Section 3.2)."""
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        """Return the mean over images, patches and entries, in float32; ``mask`` plays no part."""
+        """Return the mean over images, patches and entries, in float32; ``mask`` is not used."""
         return (pred.float() - target).square().mean()
 
 

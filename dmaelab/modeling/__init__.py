@@ -1,4 +1,4 @@
-"""Models: backbones by name, the denoising autoencoder, the classifier and its noisy trainer."""
+"""Models: backbones by name, the denoising autoencoder, the classifier, and the classifier trained under noise."""
 
 from dmaelab.modeling.backbones import CifarResNet, ViT
 from dmaelab.modeling.build import BACKBONES, Backbone, PatchDecoder, PatchEncoder, build_backbone

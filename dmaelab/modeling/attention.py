@@ -16,11 +16,12 @@ class Attention(nn.Module):
     Args:
         width: token width D, divisible by ``num_heads``.
         num_heads: number of heads.
-        attention: kernel: ``"sdpa"`` (``scaled_dot_product_attention``), ``"matmul"`` (plain products), or ``"auto"``,
-            which in each forward asks the rule of the tokens' device, as in training if gradients are recorded.
+        attention: the kernel: ``"sdpa"`` (``scaled_dot_product_attention``), ``"matmul"`` (plain matrix products), or
+            ``"auto"``. Then :func:`dmaelab.rules.attention.attention_rule` chooses in each forward, by the device and
+            by whether gradients are recorded.
 
     Raises:
-        ConfigError: ``width`` is not divisible by ``num_heads``, or there is no such kernel.
+        ConfigError: ``width`` is not divisible by ``num_heads``, or the kernel is unknown.
     """
 
     def __init__(self, width: int, num_heads: int, attention: str = "auto") -> None:

@@ -10,11 +10,11 @@ build_backbone.__module__ = __name__
 
 
 class Backbone(nn.Module):
-    """A network from normalised images to one vector of features each.
+    """Base class of networks that map each normalised image to one vector of features.
 
     Attributes:
-        num_features: width D of the features.
-        input_size: side in pixels that the images must have; ``None`` takes any.
+        num_features: number D of features.
+        input_size: side in pixels that the images must have; ``None`` accepts any size.
     """
 
     num_features: int
@@ -25,27 +25,27 @@ class Backbone(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define forward(images)")
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Return the parameters in groups from the input on, for layer-wise learning-rate decay.
+        """Return the parameters in groups, from input to output, for layer-wise learning-rate decay.
 
-        A final norm is in no group: like the head, it learns at the full rate.
+        A final norm belongs to no group: like the head, it is trained with the full learning rate.
         """
         raise NotImplementedError(f"{type(self).__name__} must define layers()")
 
 
 class PatchEncoder(Backbone):
-    """A backbone that works on patch tokens, so that it can also be the encoder of a masked autoencoder.
+    """Base class of backbones that work on patch tokens, so that they can be the encoder of a masked autoencoder.
 
-    A classifier calls ``forward``, which pools. An autoencoder calls :meth:`embed`, drops the hidden tokens, and calls
-    :meth:`encode` with the rest. This class is all that the autoencoder and its decoder know of the encoder.
+    A classifier calls ``forward``, which pools the tokens. An autoencoder calls :meth:`embed`, drops the hidden tokens,
+    and calls :meth:`encode` with the rest. The autoencoder and its decoder use only this interface.
 
     Attributes:
         grid: patches along a side of the image; an image has L = grid**2 patches, row by row.
         patch_size: side of a patch in pixels.
         in_channels: channels C of the images.
         num_prefix_tokens: tokens that :meth:`encode` puts before those of the patches, such as the class token.
-        pool: how ``forward`` makes features of the tokens; ``None`` for an encoder, whose ``forward`` is not called.
-        mlp_ratio: hidden width of its MLPs over their width; the decoder takes the same.
-        attention: kernel of its attention, as in :class:`dmaelab.modeling.attention.Attention`; the decoder takes the
+        pool: how ``forward`` turns tokens into features; ``None`` for an encoder, whose ``forward`` is not called.
+        mlp_ratio: hidden width of its MLPs divided by the token width; the decoder has the same ratio.
+        attention: kernel of its attention, as in :class:`dmaelab.modeling.attention.Attention`; the decoder uses the
             same.
     """
 
@@ -58,23 +58,23 @@ class PatchEncoder(Backbone):
     attention: str
 
     def embed(self, images: Tensor) -> Tensor:
-        """Return patch tokens with their positions [N,L,D] of normalised images [N,C,H,W]."""
+        """Return the patch tokens [N,L,D], positions added, of normalised images [N,C,H,W]."""
         raise NotImplementedError(f"{type(self).__name__} must define embed(images)")
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Return encoded tokens [N,P+K,D], the P prefix tokens first, of K patch tokens [N,K,D].
 
-        With pool ``None`` the final norm has been applied.
+        If ``pool`` is ``None``, the final norm has been applied to them.
         """
         raise NotImplementedError(f"{type(self).__name__} must define encode(tokens)")
 
 
 class PatchDecoder(nn.Module):
-    """The decoder of a masked autoencoder: from the tokens of visible patches to the pixels of all.
+    """Base class of decoders of a masked autoencoder: they map the tokens of visible patches to the pixels of all.
 
     Attributes:
-        is_new: whether it stands, with random weights, behind an encoder that was trained: what it predicts means
-            nothing yet.
+        is_new: whether the decoder still has random weights although its encoder was trained. Its predictions are then
+            meaningless.
     """
 
     is_new: bool = False
@@ -83,7 +83,7 @@ class PatchDecoder(nn.Module):
         """Return predicted patches [N,L,p*p*C].
 
         Args:
-            latent: what :meth:`PatchEncoder.encode` returned of the visible patches, in shuffled order.
-            ids_restore: [N,L] int64, undoes the shuffle.
+            latent: output [N,P+K,D] of :meth:`PatchEncoder.encode` for the visible patches, in shuffled order.
+            ids_restore: [N,L] int64, the indices that undo the shuffle.
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward(latent, ids_restore)")

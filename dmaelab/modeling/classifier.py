@@ -11,15 +11,17 @@ from dmaelab.utils.errors import ConfigError
 
 
 class Classifier(nn.Module):
-    """Logits of [0,1] images, noisy and unclamped, at native size; it adds no noise itself.
+    """Preprocessing, backbone and linear head: maps [0,1] images to logits.
+
+    The images may be noisy and unclamped, and have their native size. The classifier adds no noise itself.
 
     Args:
-        backbone: normalised images -> features.
+        backbone: maps normalised images to features.
         num_classes: number of classes K.
-        pixel_mean, pixel_std: per channel, in [0,1] pixel units; buffers, saved with the weights.
-        input_size: side to resize to before the backbone; ``None`` keeps the native size.
-        head: ``"linear"``, or ``"bn_linear"`` with batch normalisation without affine parameters before it, for linear
-            probing (paper, Section 4.4).
+        pixel_mean, pixel_std: one number per channel, in [0,1] pixel units; they are saved with the weights.
+        input_size: side in pixels to which images are resized before the backbone; ``None`` keeps the native size.
+        head: ``"linear"``, or ``"bn_linear"``: a linear layer after batch normalisation without affine parameters, for
+            linear probing (paper, Section 4.4).
 
     Raises:
         ConfigError: there are fewer than 2 classes.
@@ -41,7 +43,8 @@ class Classifier(nn.Module):
         self.preprocess = Preprocess(pixel_mean, pixel_std, input_size)
         self.backbone = backbone
         linear = nn.Linear(backbone.num_features, num_classes)
-        # As the reference: nearly zero in fine-tuning, so that no class is preferred; MAE's 0.01 in probing.
+        # As in the official code: nearly zero for fine-tuning, so that no class is preferred; 0.01 for linear probing,
+        # as in MAE.
         nn.init.trunc_normal_(linear.weight, std=2e-5 if head == "linear" else 0.01)
         nn.init.zeros_(linear.bias)
         self.head = (
@@ -51,9 +54,9 @@ class Classifier(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N,K] of images [N,C,H,W]."""
+        """Return logits [N,K] of images [N,C,H,W] in [0,1] pixel units."""
         return self.head(self.backbone(self.preprocess(images)))
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Return the layers of the backbone. The head is in none of them: it learns at the full rate."""
+        """Return the layers of the backbone; the head is in none of them and has the full learning rate."""
         return self.backbone.layers()

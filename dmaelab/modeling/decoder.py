@@ -15,13 +15,15 @@ class MAEDecoder(PatchDecoder):
     """Asymmetric decoder of MAE and DMAE (He et al., 2022; paper, Section 3.2).
 
     Args:
-        encoder: whose latents it reads; gives their width, prefix tokens, grid, patch size and channels.
+        encoder: the encoder whose output it decodes; its width, number of prefix tokens, grid, patch size and channels
+            are taken from it.
         width: token width of the decoder.
         depth: number of blocks.
         num_heads: attention heads.
 
     Attributes:
-        is_new: see :class:`PatchDecoder`; a forward in training mode, or loading all of its weights, sets it to False.
+        is_new: see :class:`PatchDecoder`. It becomes False with a forward in training mode, or when all weights of the
+            decoder are loaded.
     """
 
     def __init__(self, encoder: PatchEncoder, width: int = 512, depth: int = 8, num_heads: int = 16) -> None:
@@ -41,8 +43,11 @@ class MAEDecoder(PatchDecoder):
         self.register_load_state_dict_post_hook(_loaded)
 
     def forward(self, latent: Tensor, ids_restore: Tensor) -> Tensor:
-        """Return predicted patches [N,L,p*p*C] of latents [N,P+K,D], P prefix tokens first, and ``ids_restore``
-        [N,L].
+        """Return predicted patches [N,L,p*p*C].
+
+        Args:
+            latent: output [N,P+K,D] of the encoder: P prefix tokens, then the K visible patches in shuffled order.
+            ids_restore: [N,L] int64, the indices that undo the shuffle.
         """
         self.is_new = self.is_new and not self.training
         first = self.num_prefix_tokens

@@ -1,4 +1,4 @@
-"""The denoising masked autoencoder, read top to bottom like Section 3.2 of the paper."""
+"""The denoising masked autoencoder (paper, Section 3.2)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class Reconstruction:
 
     Attributes:
         latent: encoder output [N,1+K,D], class token first, after the final norm.
-        pred: predicted patches [N,L,P], in normalised units.
-        mask: [N,L], 1 where a patch was hidden.
-        ids_restore: [N,L], undoes the shuffle.
-        target: clean patches [N,L,P], in normalised units.
-        noisy: what the encoder's patches were cut from, [0,1] units, unclamped, at the model's size.
+        pred: predicted patches [N,L,P], in the units of normalised images; with ``norm_pix`` also normalised per patch.
+        mask: [N,L] float32, 1 where a patch was hidden.
+        ids_restore: [N,L] int64, the indices that undo the shuffle.
+        target: clean patches [N,L,P], in the units of normalised images.
+        noisy: the noisy images [N,C,S,S] that the encoder saw, in [0,1] pixel units, unclamped, at the model's size.
     """
 
     latent: Tensor
@@ -38,26 +38,31 @@ class Reconstruction:
     noisy: Tensor
 
     def loss(self, name: str = "mse_all_patches", norm_pix: bool = True) -> Tensor:
-        """Return a registered reconstruction loss, a scalar; ``norm_pix`` normalises each target patch."""
+        """Return the value of a registered reconstruction loss; ``norm_pix`` normalises each target patch."""
         target = normalise_patches(self.target) if norm_pix else self.target
         return LOSSES.build(name)(self.pred, target, self.mask)
 
 
 class DenoisingMAE(Trainable):
-    """Corrupt, mask, encode what is visible, decode everything, compare with the clean image.
+    """The denoising masked autoencoder (paper, Section 3.2).
+
+    It adds noise to an image, hides some patches, encodes the visible ones, decodes all patches, and compares them with
+    the clean image.
 
     Args:
         encoder: a :class:`PatchEncoder` with pool ``None``, such as a ViT.
-        decoder: called with the encoder, returns the decoder, such as :class:`MAEDecoder`.
-        corruption: noise in [0,1] pixel space, before resizing and normalisation; ``None`` for MAE.
+        decoder: function that returns the decoder for an encoder, such as :class:`MAEDecoder`.
+        corruption: noise in [0,1] pixel space, added before resizing and normalisation; ``None`` for MAE.
         loss: a reconstruction loss.
-        pixel_mean, pixel_std: per channel, in [0,1] pixel units.
+        pixel_mean, pixel_std: one number per channel, in [0,1] pixel units.
         mask_ratio: share of the patches that are hidden, in [0, 1).
         norm_pix: whether the targets are normalised per patch.
-        input_size: side to resize to inside the model, after the noise; ``None`` keeps the native size.
+        input_size: side in pixels to which images are resized inside the model, after the noise; ``None`` keeps the
+            native size.
 
     Raises:
-        ConfigError: the backbone is no such encoder, or the mask ratio is outside [0, 1) or leaves no patch visible.
+        ConfigError: the encoder is not a :class:`PatchEncoder` with pool ``None``, or the mask ratio is outside [0, 1)
+            or leaves no patch visible.
     """
 
     def __init__(
@@ -91,7 +96,7 @@ class DenoisingMAE(Trainable):
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        """Return batch means: ``{"loss"}`` and, where predictions are pixels, ``{"pixel_mse"}`` in [0,1] units."""
+        """Return batch means: ``{"loss"}``, and without ``norm_pix`` also ``{"pixel_mse"}`` in [0,1] pixel units."""
         result = self._reconstruct(batch)
         metrics = {"loss": self._loss(result)}
         if not self.norm_pix:
@@ -111,20 +116,21 @@ class DenoisingMAE(Trainable):
         """Reconstruct clean images [N,C,H,W] in [0,1] from their noisy, masked versions.
 
         Args:
-            noise: what is added to the images, [N,C,H,W] in [0,1] pixel units (already times sigma).
-            mask_noise: scores [N,L]; the patches with the smallest stay visible.
-            mask_ratio: hidden share; the model's own by default.
+            images: clean images [N,C,H,W] in [0,1].
+            noise: the noise that is added, [N,C,H,W] in [0,1] pixel units, already scaled by sigma; None draws it.
+            mask_noise: scores [N,L]; the patches with the smallest scores stay visible. None draws them.
+            mask_ratio: share of the patches that are hidden; None takes the model's.
 
-        What is not given is drawn from one fixed address, so that the same call gives the same result.
+        Noise and scores are drawn from one fixed address, so the same call always gives the same result.
 
         Raises:
-            UserError: the decoder is new, because the weights were those of an encoder alone; or the mask ratio is
-                outside [0, 1) or leaves no patch visible.
+            UserError: the decoder is not trained, because the loaded weights were those of an encoder alone.
+            ConfigError: the mask ratio is outside [0, 1) or leaves no patch visible.
         """
         if self.decoder.is_new:
             raise UserError(
-                "the decoder is new: the weights held an encoder only, and nothing can be reconstructed before it is"
-                " trained"
+                "the decoder is new: the weights held an encoder only, so train the decoder before you reconstruct"
+                " images"
             )
         mask_ratio = self.mask_ratio if mask_ratio is None else mask_ratio
         self._check_ratio(mask_ratio)
@@ -134,10 +140,10 @@ class DenoisingMAE(Trainable):
         return self._run(images, corrupted, scores, mask_ratio)
 
     def pixels(self, result: Reconstruction) -> Tensor:
-        """Return reconstructed images in [0,1] units, unclamped.
+        """Return the reconstructed images [N,C,S,S] in [0,1] pixel units, unclamped.
 
-        With ``norm_pix`` the predictions are normalised patches, and the mean and variance of each clean patch are put
-        back. That shows what was learned, but it needs the clean image.
+        With ``norm_pix`` the predictions are normalised patches. They get the mean and variance of the clean patches
+        back, which shows what was learned, but needs the clean image.
         """
         pred = result.pred.float()
         if self.norm_pix:
@@ -150,7 +156,7 @@ class DenoisingMAE(Trainable):
         return self
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Return the parameters as one layer: pre-training has no layer-wise decay."""
+        """Return all parameters as one layer, because pre-training has no layer-wise decay."""
         return [list(self.parameters())]
 
     def _check_ratio(self, mask_ratio: float) -> None:

@@ -82,7 +82,7 @@ class Block(nn.Module):
 def add_positions(tokens: Tensor, positions: Tensor) -> Tensor:
     """Return ``tokens + positions`` [N,L,D].
 
-    The sum has the type that :func:`residual_dtype` chooses, and all tokens of the blocks that follow keep it.
+    The sum has the dtype that :func:`residual_dtype` chooses. The tokens keep this dtype in all following blocks.
     """
     return tokens + positions.to(residual_dtype(tokens.dtype, positions.dtype))
 

@@ -1,4 +1,4 @@
-"""A classifier in training under noise: m noisy copies, and a loss that compares them."""
+"""A classifier that is trained under noise, with a loss on m noisy copies of each image."""
 
 from typing import Self
 
@@ -15,16 +15,16 @@ from dmaelab.utils.errors import ConfigError
 
 
 class NoisyClassifier(Trainable):
-    """Trains a classifier on noisy images (paper, Eqs. 6-8); what is exported is the plain classifier.
+    """A classifier that is trained on noisy images (paper, Eqs. 6-8). The exported model is the plain classifier.
 
     Args:
-        classifier: what is trained, certified and deployed.
+        classifier: the classifier that is trained, and later certified and deployed.
         corruption: noise in [0,1] pixel space, at the images' native size.
-        loss: a classification loss; ``loss.copies`` noisy copies are drawn.
+        loss: a classification loss, on ``loss.copies`` noisy copies of each image.
         mixing: mixup and CutMix of training batches; ``None`` mixes nothing.
-        train_backbone: ``False`` is linear probing: the head alone is trained, on a backbone in evaluation mode.
-        votes: noisy copies of each image that vote in :meth:`evaluate`, for an accuracy without any bound; 0 leaves the
-            vote out.
+        train_backbone: ``False`` is linear probing: only the head is trained, and the backbone is in evaluation mode.
+        votes: number of noisy copies of each image whose majority vote :meth:`evaluate` reports. It estimates the
+            smoothed classifier's accuracy without any guarantee. 0 leaves it out.
 
     Raises:
         ConfigError: mixing or label smoothing with a loss that needs hard labels.
@@ -43,7 +43,7 @@ class NoisyClassifier(Trainable):
         if loss.needs_hard_labels and (mixing is not None or loss.label_smoothing):
             soft = "mixing" if mixing is not None else f"label_smoothing={loss.label_smoothing}"
             raise ConfigError(
-                f"{type(loss).__name__} needs hard labels and {soft} makes soft ones: leave it out, or choose another"
+                f"{type(loss).__name__} needs hard labels, but {soft} makes soft ones: leave it out, or choose another"
                 " loss"
             )
         self.classifier, self.corruption, self.loss, self.mixing = classifier, corruption, loss, mixing
@@ -52,7 +52,7 @@ class NoisyClassifier(Trainable):
             classifier.backbone.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training or evaluation; a backbone that is not trained stays in evaluation."""
+        """Switch to training or evaluation mode; a backbone that is not trained stays in evaluation mode."""
         super().train(mode)
         if not self.train_backbone:
             self.classifier.backbone.eval()
@@ -64,9 +64,9 @@ class NoisyClassifier(Trainable):
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
-        """Return batch means: ``{"noisy_accuracy", "clean_accuracy", "noisy_loss"}``, one noisy copy per image.
+        """Return batch means: ``{"noisy_accuracy", "clean_accuracy", "noisy_loss"}``, with one noisy copy per image.
 
-        With ``votes`` also ``"smoothed_accuracy"``, the accuracy of the class that most of the votes name.
+        If ``votes`` > 0, also ``"smoothed_accuracy"``, the accuracy of the majority vote of so many noisy copies.
         """
         noisy = self.classifier(self.corruption(batch.images, batch.draw.child("corruption")).images).float()
         clean = self.classifier(batch.images).float()

@@ -1,4 +1,4 @@
-"""What a classification loss gets to see of one batch: clean and noisy images, targets, and the classifier."""
+"""The context that a classification loss gets for one batch: clean and noisy images, targets, and the classifier."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +17,10 @@ class NoisyContext(LossContext):
     """The :class:`LossContext` of a batch; its attributes are described there.
 
     Args:
-        classifier: [0,1] images -> logits; a :class:`Classifier` where the batch is mixed.
+        classifier: maps [0,1] images to logits; it must be a :class:`Classifier` if the batch is mixed.
         corruption: noise in [0,1] pixel space.
         batch: clean images, classes and the address of all random numbers.
-        copies: noisy copies of each image that :meth:`noisy` makes by default.
+        copies: number of noisy copies of each image that :meth:`noisy` makes by default.
         mixing: how the batch is mixed, see :mod:`dmaelab.modeling.mixing`; ``None`` mixes nothing.
     """
 
@@ -42,14 +42,14 @@ class NoisyContext(LossContext):
                 self.images = mix.images(batch.images)
 
     def noisy(self, images: Tensor | None = None, copies: int | None = None, tag: str = "train") -> Corrupted:
-        """Return noisy copies [copies*N,C,H,W] of images [N,C,H,W], copy-major; one ``tag`` gives one noise."""
+        """Return noisy copies [copies*N,C,H,W] of images [N,C,H,W], see :meth:`LossContext.noisy`."""
         images = self.images if images is None else images
         noisy = self._corruption(images, self._noise.child(tag), self._copies if copies is None else copies)
         return noisy if self._mix_noisy is None else noisy._replace(images=self._mix_noisy.images(noisy.images))
 
     @contextmanager
     def frozen(self) -> Iterator[nn.Module]:
-        """Yield the classifier in evaluation mode with parameters that take no gradient; put both back after."""
+        """Yield the classifier in evaluation mode, with parameters that get no gradient; restore both at the end."""
         modules = {module: module.training for module in self.classifier.modules()}
         parameters = {parameter: parameter.requires_grad for parameter in self.classifier.parameters()}
         try:

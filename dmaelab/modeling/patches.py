@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
-    """Return [N,L,p*p*C] of images [N,C,H,W]: patches row by row, each (row, column, channel), channel fastest."""
+    """Return the patches [N,L,p*p*C] of images [N,C,H,W], row by row; inside a patch the channel varies fastest."""
     count, channels, height, width = images.shape
     rows, cols = height // patch_size, width // patch_size
     patches = images.view(count, channels, rows, patch_size, cols, patch_size)
@@ -36,7 +36,7 @@ class Masking(NamedTuple):
     """A random choice of visible patches per image."""
 
     kept: Tensor  # [N,K] int64, visible patches in shuffled order
-    ids_restore: Tensor  # [N,L] int64, undoes the shuffle
+    ids_restore: Tensor  # [N,L] int64, indices that undo the shuffle
     mask: Tensor  # [N,L] float32, 1 where a patch is hidden
 
 
@@ -51,5 +51,5 @@ def random_masking(scores: Tensor, mask_ratio: float) -> Masking:
 
 
 def take(tokens: Tensor, ids: Tensor) -> Tensor:
-    """Return the tokens [N,K,D] that ``ids`` [N,K] names in ``tokens`` [N,L,D]."""
+    """Return the tokens [N,K,D] at the positions ``ids`` [N,K] of ``tokens`` [N,L,D]."""
     return torch.gather(tokens, 1, ids.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))

@@ -11,8 +11,8 @@ def sincos_2d(width: int, grid: int, num_prefix_tokens: int = 1) -> Tensor:
     """Return the table ``[1, num_prefix_tokens + grid*grid, width]``, float32.
 
     The first rows, those of the prefix tokens (the class token), are zero. Patch (row, col) gets
-    ``[sin(col w), cos(col w), sin(row w), cos(row w)]`` with the frequencies ``w_k = 10000^(-k / (width/4))``: the
-    column fills the first half, as in the MAE and DMAE weights. Computed in float64, then rounded.
+    ``[sin(col w), cos(col w), sin(row w), cos(row w)]`` with the frequencies ``w_k = 10000^(-k / (width/4))``. The
+    column fills the first half, as in the MAE and DMAE weights. The table is computed in float64 and then rounded.
 
     Raises:
         ConfigError: the width is not divisible by 4.
@@ -31,10 +31,10 @@ def sincos_2d(width: int, grid: int, num_prefix_tokens: int = 1) -> Tensor:
 
 
 def resize_table(table: Tensor, grid: int) -> Tensor:
-    """Return a table [1, 1 + g*g, D] of positions, learned or fixed, for ``grid`` x ``grid`` patches.
+    """Return a position table [1, 1 + g*g, D], learned or fixed, resized to [1, 1 + grid*grid, D].
 
-    Bicubic, ``align_corners=False``, over the patches alone: row 0, the class token's, stays as it is. MAE does the
-    same to fine-tune at another resolution.
+    The rows of the patches are interpolated (bicubic, ``align_corners=False``). Row 0, the class token's, does not
+    change. MAE does the same for fine-tuning at another resolution.
     """
     old = round((table.shape[1] - 1) ** 0.5)
     patches = table[:, 1:].float().transpose(1, 2).unflatten(2, (old, old))  # [1,D,g,g]

@@ -1,4 +1,4 @@
-"""From [0,1] pixels to what a backbone takes: resize, then normalise."""
+"""Preprocessing inside a model: resize [0,1] images, then normalise them for the backbone."""
 
 from collections.abc import Sequence
 
@@ -17,10 +17,10 @@ class Preprocess(nn.Module):
         pixel_std: one number per channel, > 0.
         input_size: side in pixels to resize to; ``None`` keeps the native size.
 
-    The statistics are buffers, so they are saved with the weights, and a file cannot be used with the wrong ones.
+    The statistics are buffers. So they are saved with the weights, and a file cannot be used with the wrong ones.
 
     Raises:
-        ConfigError: mean and deviation are not of one length, or a deviation is not positive.
+        ConfigError: mean and standard deviation have different lengths, or a standard deviation is not positive.
     """
 
     pixel_mean: Tensor
@@ -53,7 +53,8 @@ class Preprocess(nn.Module):
     def resize(self, images: Tensor) -> Tensor:
         """Return images [N,C,input_size,input_size] of images [N,C,H,W], in the same units.
 
-        Bicubic with a = -0.75 and without antialias, as the reference resized CIFAR (tensors, torchvision < 0.17).
+        The interpolation is bicubic with a = -0.75 and without antialiasing, as the official code resized CIFAR images
+        (tensors, torchvision < 0.17).
         """
         if self.input_size is None or tuple(images.shape[-2:]) == (self.input_size, self.input_size):
             return images

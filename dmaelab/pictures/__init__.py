@@ -1,1 +1,1 @@
-"""What a pre-training run reconstructs: pictures, and mean squared errors."""
+"""Reconstructions of a pre-training run: pictures, and mean squared errors."""

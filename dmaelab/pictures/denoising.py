@@ -1,4 +1,4 @@
-"""How well an autoencoder denoises: its error beside the errors of trivial answers."""
+"""How well an autoencoder denoises: its mean squared error and those of trivial predictions."""
 
 import torch
 from torch import Tensor
@@ -19,14 +19,14 @@ def denoising_report(
     The model sees noisy images in which patches are hidden at its own mask ratio.
 
     Returns:
-        ``reconstruction``: of the model, over all pixels.
-        ``noisy``: of the noisy image, not clipped.
-        ``mean_image``: of the mean image of ``train_set``.
-        ``visible``: of the model, over the pixels of visible patches.
-        ``visible_noisy_clipped``: of the noisy image, clipped to [0,1], over the same pixels.
+        ``reconstruction``: error of the model, over all pixels.
+        ``noisy``: error of the noisy image, not clipped.
+        ``mean_image``: error of the mean image of ``train_set``.
+        ``visible``: error of the model, over the pixels of visible patches.
+        ``visible_noisy_clipped``: error of the noisy image, clipped to [0,1], over the same pixels.
 
     Raises:
-        UserError: the model predicts normalised patches, from which no pixels can be made, or has no corruption.
+        UserError: the model predicts normalised patches, which have no pixel values, or it has no corruption.
     """
     if model.norm_pix:
         raise UserError("the run was trained with model.norm_pix=True: its predictions have no pixel values to compare")
@@ -45,7 +45,7 @@ def denoising_report(
 
 
 def hidden_pixels(mask: Tensor, encoder: PatchEncoder) -> Tensor:
-    """Return a mask of patches [N,L] as one of pixels [N,1,S,S], both float: 1 where hidden, 0 where visible."""
+    """Return a mask of patches [N,L] as a mask of pixels [N,1,S,S]; both are float, 1 if hidden and 0 if visible."""
     grid, size = encoder.grid, encoder.patch_size
     return mask.view(-1, 1, grid, grid).repeat_interleave(size, 2).repeat_interleave(size, 3)
 

@@ -1,4 +1,4 @@
-"""What a pre-training run reconstructs: the paper's Figure 2 as one PNG, and the errors in numbers."""
+"""Reconstructions of a pre-training run as one PNG, like the paper's Figure 2, and their errors."""
 
 import os
 from pathlib import Path
@@ -22,10 +22,10 @@ _HEADER = 22  # pixels above the first row, for the names of the columns
 
 
 def draw_reconstructions(run: Path, picture: Path, weights: str = "final") -> list[str]:
-    """Draw reconstructions of a pre-training run; return the lines to print: the picture's path and the errors.
+    """Draw reconstructions of a pre-training run, and return lines with the path of the picture and the errors.
 
-    The errors are also written to a JSON file beside the picture. There are none for a model without noise, and none
-    for one that predicts normalised patches.
+    The errors are also written to a JSON file beside the picture. A model without noise has no errors, and neither has
+    one that predicts normalised patches.
 
     Args:
         run: run directory of the pre-training.
@@ -33,14 +33,14 @@ def draw_reconstructions(run: Path, picture: Path, weights: str = "final") -> li
         weights: ``"final"``, ``"best"``, or a checkpoint file.
 
     Raises:
-        UserError: the picture's name does not end in .png, or the run is no pre-training.
+        UserError: the picture's name does not end in .png, or the run is not a pre-training run.
     """
     if picture.suffix.lower() != ".png":
-        raise UserError(f"{picture}: a picture of reconstructions is a PNG, let its name end in .png")
+        raise UserError(f"{picture}: reconstructions are drawn as PNG: give a name that ends in .png")
     directory, device = RunDirectory(run), pick_device("auto")
     cfg, model = directory.config, directory.model(weights, device)
     if not isinstance(model, DenoisingMAE):
-        raise UserError(f"{run} trained a {type(model).__name__}, which reconstructs nothing: name a pre-training run")
+        raise UserError(f"{run} trained a {type(model).__name__}, which cannot reconstruct: name a pre-training run")
     test_set = instantiate(cfg.data.test)
     reconstruction_grid(model, test_set, picture)
     lines = [f"reconstructions: {picture}"]
@@ -66,17 +66,18 @@ def _error_lines(errors: dict[str, float]) -> list[str]:
 def reconstruction_grid(
     model: DenoisingMAE, dataset: Dataset, path: str | os.PathLike, count: int = 8, seed: int = 0
 ) -> None:
-    """Write a grid of ``count`` evenly spaced images of ``dataset``, two groups of the four columns beside each other.
+    """Write a PNG with ``count`` evenly spaced images of ``dataset``.
 
-    Hidden patches are grey. Small images are enlarged without smoothing, to at least 96 pixels. With
-    ``norm_pix`` each predicted patch is shown with the clean patch's mean and variance put back.
+    Each image has four pictures side by side (:data:`COLUMNS`), and each row shows two images. Hidden patches are grey.
+    Small images are enlarged to at least 96 pixels, without smoothing. With ``norm_pix`` each predicted patch is shown
+    with the mean and variance of the clean patch.
 
     Args:
-        model: in evaluation mode.
-        dataset: whose images to show.
-        path: of the PNG.
-        count: how many images.
-        seed: of noise and masks.
+        model: the autoencoder, in evaluation mode.
+        dataset: the data set.
+        path: path of the PNG.
+        count: number of images.
+        seed: seed of noise and masks.
     """
     device = next(model.parameters()).device
     indices = select_indices(len(dataset), {"count": min(count, len(dataset))})

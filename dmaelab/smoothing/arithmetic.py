@@ -1,6 +1,7 @@
-"""The arithmetic of a forward: what, besides the weights of a classifier, decides the last bits of its logits.
+"""The arithmetic of a forward pass: precision, memory format, compilation and CUDA graphs.
 
-A certificate is for the network as it is evaluated, so all of this is part of a log's identity.
+These settings change the last bits of the logits, even with the same weights. A certificate is for the network as it is
+evaluated, so they are part of a log's identity.
 """
 
 from collections.abc import Iterator
@@ -21,20 +22,22 @@ from dmaelab.utils.precision import PRECISIONS, autocast
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """The arithmetic of the forward.
+    """How the forward pass of a classifier is computed.
+
+    None means that the rule of the device decides (:mod:`dmaelab.rules`); :meth:`resolved` applies these rules.
 
     Attributes:
-        precision: ``"fp32"`` (without TF32), ``"bf16"`` or ``"fp16"`` by autocast, or ``"auto"``: bf16 where the device
-            has it, else fp32.
-        channels_last: memory format of convolution weights and images; None takes the rule of the device.
-        compile: ``True`` runs the module through ``torch.compile``, ``"blocks"`` each of its repeated blocks, which
-            starts faster; None takes the rule of the device.
-        cuda_graph: record the kernels of one forward and replay them for every batch, which spares the host; None takes
-            the rule of the device.
+        precision: ``"fp32"`` (without TF32), ``"bf16"`` or ``"fp16"`` by autocast, or ``"auto"``: bf16 if the device
+            supports it, else fp32.
+        channels_last: whether convolution weights and images are in the channels-last memory format.
+        compile: ``True`` compiles the whole module with ``torch.compile``; ``"blocks"`` compiles each of its repeated
+            blocks, which starts faster; ``False`` compiles nothing.
+        cuda_graph: whether the kernels of one forward are recorded and replayed for every batch. This saves the time
+            that the CPU needs to launch them.
 
     Raises:
         UserError: an unknown precision or way to compile; in :meth:`resolved`, a CUDA graph on another device than
-            CUDA; in :meth:`prepare`, blocks of a module that repeats none.
+            CUDA; in :meth:`prepare`, ``"blocks"`` for a module without repeated blocks.
     """
 
     precision: str = "fp32"
@@ -52,11 +55,11 @@ class Arithmetic:
             raise UserError(f"compile is {self.compile!r}: choose True, False or 'blocks'")
 
     def resolved(self, device: torch.device) -> "Arithmetic":
-        """Return it with the rules of the device written in."""
+        """Return a copy in which the rules of ``device`` have replaced ``"auto"`` and None."""
         if self.cuda_graph and device.type != "cuda":
             raise UserError(
-                f"cuda_graph is True and the device is '{device}': a CUDA graph needs a CUDA device, leave cuda_graph"
-                " open"
+                f"cuda_graph is True and the device is '{device}': a CUDA graph needs a CUDA device, set cuda_graph to"
+                " False or None"
             )
         rules = {"channels_last": channels_last_rule, "compile": compile_rule, "cuda_graph": cuda_graph_rule}
         open_fields: dict[str, Any] = {
@@ -66,17 +69,20 @@ class Arithmetic:
         return replace(self, precision=precision, **open_fields)
 
     def identity(self) -> dict[str, Any]:
-        """Return what of it determines a log: all of it, but a CUDA graph only where there is one.
+        """Return the settings as they stand in the identity of a log; ``cuda_graph`` is left out unless it is True.
 
-        A graph replays the kernels that would be launched, but it has been recorded in another stream, where a
-        library may choose others.
+        A CUDA graph counts because it is recorded in another stream, in which a library may choose other kernels.
         """
         return {name: value for name, value in asdict(self).items() if name != "cuda_graph" or value}
 
     def prepare(self, classifier: nn.Module) -> nn.Module:
-        """Return the module to call, in eval mode; ``channels_last`` changes the strides of its weights in place.
+        """Return the module to call, in eval mode, converted and compiled as the settings say.
 
-        Blocks are compiled in place, too. What has been prepared stays as it is.
+        The memory format is changed in place, and so are compiled blocks; ``compile=True`` returns a wrapper. A module
+        that is compiled already is not compiled again.
+
+        Raises:
+            UserError: ``compile="blocks"``, and the module has no repeated blocks.
         """
         classifier.eval()
         if self.channels_last:
@@ -92,26 +98,28 @@ class Arithmetic:
         )
 
     def images(self, count: int, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
-        """Return a buffer for ``count`` images of ``shape`` [C,H,W], zeros, in the memory format."""
+        """Return zeros [count,C,H,W], float32, for ``count`` images of ``shape`` (C, H, W), in the memory format."""
         images = torch.zeros(count, *shape, device=device)
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        """Return the context for one forward."""
+        """Return the autocast context for one forward."""
         return autocast(self.precision, device.type)
 
 
 FP32 = Arithmetic()
-"""Full precision, the rest by the rules of the device."""
+"""Full precision; the rules of the device decide the rest."""
 
 
 @contextmanager
 def fixed_kernels(device: torch.device) -> Iterator[None]:
-    """Switch off TF32, cuDNN's timing of kernels (which may choose others in the next process) and any surrounding
-    autocast, for a whole run; put everything back after.
+    """Keep the choice of kernels fixed inside this context, and restore all settings at its end.
 
-    The autocast that is open but disabled lets those of the single forwards inside keep their copies of
-    the weights, which are freed only when the outermost one ends.
+    TF32, cuDNN's benchmark mode and any surrounding autocast are switched off. Benchmark mode times several kernels and
+    takes the fastest, so another process might take another one.
+
+    The disabled autocast context stays open for the whole run, because autocast frees its copies of the weights when
+    the outermost context ends. So the contexts of the single forwards inside share one copy.
     """
     matmul, conv, timing = (
         torch.get_float32_matmul_precision(),

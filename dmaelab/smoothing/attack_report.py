@@ -1,4 +1,4 @@
-"""What an attack on certificates came to: attempts, images, and how many changes sound certificates allow."""
+"""The result of an attack on certificates: attempts, images, and how many changes sound certificates allow."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,29 +9,30 @@ from torch import Tensor
 from dmaelab.certifiers.build import ABSTAIN
 
 OUTCOMES = ("held", "abstained", "changed")
-"""What can become of an image, from good to bad: see :attr:`AttackedImage.outcome`."""
+"""The possible outcomes for an image, from good to bad: see :attr:`AttackedImage.outcome`."""
 
-_CHANCE = 1e-3  # that sound certificates are called unsound
+_CHANCE = 1e-3  # probability that sound certificates are called unsound
 
 
 class Attempt(NamedTuple):
-    """What one attempt at an image came to."""
+    """The result of one attempt at an image."""
 
     candidate: Tensor  # float32 [C,H,W] in [0,1], inside the ball, on the CPU
     distance: float  # of the candidate from the image, in the norm of the noise
     answer: int  # of PREDICT at the candidate; -1 abstains
-    lead: int  # votes of the certified class above the strongest other one; below 0, those of the two largest classes
+    # Votes of the largest class minus votes of the second; negative if the largest is not the certified class.
+    lead: int
 
 
 @dataclass(frozen=True)
 class AttackedImage:
-    """What became of one certificate.
+    """The outcome for one certificate.
 
     Attributes:
-        index: of the image.
+        index: index of the image.
         prediction: the certified class.
-        radius: of the ball that was searched, [0,1] pixel units.
-        attempts: one for each restart.
+        radius: radius of the ball that was searched, in [0,1] pixel units.
+        attempts: the results, one for each restart.
     """
 
     index: int
@@ -41,12 +42,12 @@ class AttackedImage:
 
     @property
     def worst(self) -> Attempt:
-        """The attempt with the worst answer, and among these the smallest lead of the certified class."""
+        """The attempt with the worst answer; among several, the one with the smallest lead."""
         return max(self.attempts, key=lambda attempt: (self._severity(attempt), -attempt.lead))
 
     @property
     def outcome(self) -> str:
-        """``"changed"`` if some answer is another class, else ``"abstained"`` if some is none, else ``"held"``."""
+        """``"changed"`` if any answer is another class, else ``"abstained"`` if any abstains, else ``"held"``."""
         return OUTCOMES[self._severity(self.worst)]
 
     def _severity(self, attempt: Attempt) -> int:
@@ -55,14 +56,14 @@ class AttackedImage:
 
 @dataclass(frozen=True)
 class AttackReport:
-    """What became of all certificates.
+    """The outcomes for all certificates.
 
     Attributes:
-        images: those that were attacked, in the order given.
-        tried: images whose certification led to these certificates, those that abstained among them.
-        restarts: answers of PREDICT for each image.
-        alpha: probability with which one certificate may be wrong, and one answer of PREDICT.
-        scale: of the balls to the certified ones.
+        images: the attacked images, in the order given.
+        tried: number of images that were certified, including those that abstained and so were not attacked.
+        restarts: attempts at each image; PREDICT answers once for each.
+        alpha: probability with which a single certificate, or a single answer of PREDICT, may be wrong.
+        scale: radius of the searched balls divided by the certified radius.
     """
 
     images: tuple[AttackedImage, ...]
@@ -72,21 +73,22 @@ class AttackReport:
     scale: float = 1.0
 
     def count(self, outcome: str) -> int:
-        """Return the number of images with one of :data:`OUTCOMES`."""
+        """Return the number of images with this outcome, one of :data:`OUTCOMES`."""
         return sum(image.outcome == outcome for image in self.images)
 
     @property
     def allowed(self) -> int:
-        """Changed images that sound certificates exceed with probability 1e-3 at most.
+        """The number of changed images that sound certificates exceed with probability at most 1e-3.
 
-        An image changes only if its certificate is wrong or one of the answers is: the binomial quantile of
-        ``tried`` images at ``min(1, (1 + restarts) alpha)``. Images that abstained count: alpha is the share of
-        wrong certificates among all images that were tried, not among those that got one.
+        If the certificates are sound, an image changes only if its certificate or one of the ``restarts`` answers is
+        wrong. This has probability at most ``p = min(1, (1 + restarts) alpha)``, so the result is a quantile of the
+        binomial distribution with ``tried`` trials and probability p. Abstentions count as trials, because alpha
+        bounds the share of wrong certificates among all images that were tried.
         """
         chance = min(1.0, (1 + self.restarts) * self.alpha)
         return next(most for most in range(self.tried + 1) if special.bdtr(most, self.tried, chance) >= 1 - _CHANCE)
 
     @property
     def sound(self) -> bool:
-        """Whether no more images changed than alpha allows; true at a scale above 1, where nothing is promised."""
+        """Whether at most :attr:`allowed` images changed; always true if scale > 1, where nothing is certified."""
         return self.scale > 1 or self.count("changed") <= self.allowed

@@ -1,4 +1,4 @@
-"""One forward of fixed shape, again and again: launched by the host each time, or recorded once as a CUDA graph."""
+"""Repeated forwards of one fixed shape, run the usual way or recorded once as a CUDA graph and replayed."""
 
 from typing import Any
 
@@ -8,20 +8,20 @@ from torch import Tensor, nn
 from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.utils.errors import UserError
 
-# Forwards before the recording: libraries choose their kernels in the first, compilers compile in the first two.
+# Forwards before the recording: libraries choose their kernels in the first one, compilers compile in the first two.
 _WARM_UP = 3
 
 
 class Forward:
-    """The classifier on one buffer of images, which its owner fills anew before every call.
+    """The classifier applied to one buffer of images; the caller writes new images into it before every call.
 
     Make it and call it inside ``torch.no_grad()`` and :func:`~dmaelab.smoothing.arithmetic.fixed_kernels`. A graph
-    reads the copies of the weights that autocast has made, and these live as long as that context.
+    reads the copies of the weights that autocast has made, and these are freed when that context ends.
 
     Args:
-        classifier: as :meth:`Arithmetic.prepare` returned it.
-        images: the buffer [N,C,H,W]; a graph is recorded at the first call, so it must hold images by then.
-        arithmetic: the arithmetic, resolved for the device.
+        classifier: the module that :meth:`Arithmetic.prepare` returned.
+        images: the buffer [N,C,H,W]. A graph is recorded at the first call, so it must hold images by then.
+        arithmetic: the settings, resolved for the device.
     """
 
     def __init__(self, classifier: nn.Module, images: Tensor, arithmetic: Arithmetic) -> None:
@@ -30,10 +30,10 @@ class Forward:
         self._output: Any = None
 
     def __call__(self) -> Any:
-        """Return what the classifier returns; of a graph, a tensor that the next call overwrites.
+        """Return the output of the classifier. With a CUDA graph the next call overwrites it.
 
         Raises:
-            UserError: the classifier does what a graph cannot record, such as waiting for the device.
+            UserError: a graph cannot record the classifier, for example because it waits for the device.
         """
         if not self.arithmetic.cuda_graph:
             return self._run()
@@ -56,7 +56,7 @@ class Forward:
                 self._run()
         torch.cuda.current_stream(device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.stream(torch.cuda.current_stream(device)):  # a recording that fails would stay in its own
+        with torch.cuda.stream(torch.cuda.current_stream(device)):  # restores the stream if the recording fails
             try:
                 with torch.cuda.graph(graph, stream=side):
                     self._output = self._run()

@@ -1,4 +1,7 @@
-"""What determines a certification log: the identity in its header, whose hash decides merging and resume."""
+"""The identity of a certification log: all settings that determine its rows.
+
+It stands in the header of the log. Logs are merged, and a run is resumed, only if the hashes of the identities agree.
+"""
 
 import hashlib
 import math
@@ -22,9 +25,9 @@ from dmaelab.utils.env import environment
 
 
 def weights_hash(module: nn.Module) -> str:
-    """Return the blake2b hash (32 hex digits) of names, types, shapes and bytes of a module's state.
+    """Return the blake2b hash (32 hex digits) of the names, dtypes, shapes and bytes of a module's state dict.
 
-    The module inside is hashed where ``torch.compile`` has wrapped one. The same on every device.
+    It is the same on every device, and the same for a module and its wrapper by ``torch.compile``.
     """
     module = getattr(module, "_orig_mod", module)
     digest = hashlib.blake2b(digest_size=16)
@@ -36,16 +39,18 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def image_hash(image: torch.Tensor, label: int) -> str:
-    """Return the hash of an image [C,H,W] in [0,1], rounded to 8 bits, and its label."""
+    """Return the blake2b hash (16 hex digits) of an image [C,H,W] in [0,1], rounded to 8 bits, and its label."""
     pixels = (255 * image).round().to(torch.uint8).contiguous().numpy().tobytes()
     return hashlib.blake2b(pixels + str(label).encode(), digest_size=8).hexdigest()
 
 
 def name_and_options(registry: Registry, entry: KeepsArguments) -> dict[str, Any]:
-    """Return the registered name of an object's class, else ``module.Class``, and the options that it was built with.
+    """Return ``{"name": ..., **options}`` of an object: its registered name and its constructor's arguments.
+
+    A class that is not registered has the name ``module.Class``.
 
     Raises:
-        UserError: an option is no plain value.
+        UserError: an option is not a plain value (number, text, bool, None, or lists and dicts of these).
     """
     return {"name": registry.name_of(entry), **entry.options()}
 
@@ -58,17 +63,16 @@ def make_identity(
     first: tuple[torch.Tensor, int],
     batch_size: int,
 ) -> dict[str, Any]:
-    """Return the identity of a certification, of plain types.
+    """Return the identity of a certification as a dict of plain values.
 
-    The type of the device stands beside the version of the noise: one address gives other numbers on
-    a CPU than on a GPU.
+    It holds the type of the device, because a random address gives other numbers on a CPU than on a GPU.
 
     Args:
-        smoothing: what is certified: its weights, noise, arithmetic and seed determine the rows.
-        certifier: its options, too.
-        indices: of the images, in the data set.
-        first: the image [C,H,W] of the lowest index, on the host, and its label: a folder must not take another data
-            set for its own.
+        smoothing: the smoothed classifier, whose weights, noise, arithmetic and seed determine the rows.
+        certifier: the certifier, whose options determine the rows too.
+        indices: indices of the images in the data set.
+        first: the image [C,H,W] with the lowest index, on the CPU, and its label. Its hash shows if another data set is
+            certified into the same folder.
         batch_size: rows of every batch.
     """
     noise = name_and_options(CORRUPTIONS, smoothing.corruption)
@@ -100,6 +104,6 @@ def make_identity(
 
 
 def make_context(device: torch.device) -> dict[str, Any]:
-    """Return what is recorded but does not decide: the command, versions, device and host."""
+    """Return facts that are recorded but never compared: the command, versions, device and host."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {**environment(), "device": name}

@@ -1,4 +1,7 @@
-"""Noisy samples of one image by address: the same sample for any batch, order, shard or restart."""
+"""Noisy samples of one image, each with an address for its random numbers.
+
+A sample depends on its address only: not on batches, the order of images, shards or restarts.
+"""
 
 from dataclasses import dataclass
 
@@ -13,17 +16,19 @@ from dmaelab.utils.random import Draw, DrawStack, NotStackable
 
 CHUNK_NUMBERS = 2**20
 CHUNK_SAMPLES = 256
-# Numbers of one call on a GPU. Fewer calls mean fewer kernels to launch; what lies between takes some 30 bytes a
-# number.
+# Random numbers made by one call on a GPU. Larger calls launch fewer kernels, but need about 30 bytes of memory for
+# each number.
 _CALL_NUMBERS = 2**24
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the noise of one image lives.
+    """The address of the random numbers of one image: the same address always gives the same numbers.
 
-    ``purpose`` is ``"certify"`` with the index of the image in its data set, or ``"call"`` with the
-    number of the call, for images that have no index.
+    Attributes:
+        seed: seed of the smoothed classifier.
+        purpose: ``"certify"`` for an image of a data set, ``"call"`` for an image that has no index.
+        index: index of the image in its data set, or the number of the call.
     """
 
     seed: int
@@ -32,7 +37,7 @@ class Address:
 
     @property
     def name(self) -> str:
-        """What messages call the image."""
+        """The name of the image in messages."""
         return f"image {self.index}" if self.purpose == "certify" else "the image"
 
     def draw(self, stream: str, chunk: int, device: torch.device) -> Draw:
@@ -40,50 +45,59 @@ class Address:
         return Draw(self.seed, self.purpose, stream, self.index, chunk, device=device)
 
     def random(self, name: str) -> np.random.Generator:
-        """Return a certifier's own random numbers; the text at the end keeps them apart from chunks."""
+        """Return a generator for a certifier's own random numbers, independent of the noise."""
+        # A chunk's address ends with a number, this one with a text, so the two never coincide.
         return Draw(self.seed, self.purpose, "random", self.index, name).host()
 
 
 @dataclass(frozen=True)
 class AttackAddress(Address):
-    """Where the random numbers of one attempt live; its purpose is ``"eval"``, which no certification has."""
+    """The address of the random numbers of one attempt of an attack.
+
+    Its purpose is ``"eval"``. No certification has this purpose, so an attack never sees the noise of a certificate.
+    """
 
     restart: int
 
     @property
     def name(self) -> str:
-        """What messages call the attempt."""
+        """The name of the attempt in messages."""
         return f"image {self.index}, attack {self.restart}"
 
     def draw(self, stream: str, chunk: int, device: torch.device) -> Draw:
-        """Return the draw of one chunk of a stream, or of one step."""
+        """Return the draw of one chunk of a stream, or of one step of the search."""
         return Draw(self.seed, self.purpose, "attack", stream, self.index, self.restart, chunk, device=device)
 
 
 def chunk_size(numel: int) -> int:
-    """Return the samples of one chunk for images of ``numel`` numbers.
+    """Return the number of samples in one chunk, for images of ``numel`` values.
 
-    The largest power of two between 1 and 256 whose samples have at most 2^20 numbers together. A
-    function of the image's shape alone, because the noise of a sample depends on it.
+    It is the largest power of two, from 1 to 256, whose samples have at most 2^20 values together (1 for larger
+    images). The noise of a sample depends on the chunk size, so only the shape of the image may determine it.
     """
     return min(CHUNK_SAMPLES, 1 << max(0, (CHUNK_NUMBERS // numel).bit_length() - 1))
 
 
 def noise_version(device_type: str) -> str:
-    """Return which noise an address gives on a device, such as ``"1-cpu"``: logs of two versions are not to be mixed.
+    """Return the version of the noise on a type of device, such as ``"1-cpu"``.
 
-    The number goes up when the noise of that kind of device changes.
+    The same address gives other noise in another version, so logs of two versions must not be merged. The number is
+    raised whenever the noise on that type of device changes.
     """
     return f"{1 if device_type == 'cpu' else 2}-{device_type}"
 
 
 def smoothing_noise(corruption: Corruption) -> tuple[Geometry, float]:
-    """Return the geometry and the one sigma of a corruption; ``UserError`` if it certifies nothing."""
+    """Return the geometry and the sigma of a corruption.
+
+    Raises:
+        UserError: the corruption has no geometry, a range of sigmas, or sigma 0, so that no radius follows from it.
+    """
     geometry, sigma = corruption.geometry, corruption.sigma
     if geometry is None:
         name = type(corruption).__name__
         raise UserError(
-            f"corruption {name} has no geometry: it can be trained with, but no radius follows from it; certify with"
+            f"corruption {name} has no geometry: it is for training only, no radius follows from it; certify with"
             " another"
         )
     if isinstance(sigma, tuple):
@@ -101,8 +115,8 @@ class NoisyImage:
     Args:
         image: float32 [C,H,W] in [0,1].
         corruption: the noise, with one sigma.
-        address: of its random numbers.
-        device: where the samples are made.
+        address: address of its random numbers.
+        device: device on which the samples are made.
     """
 
     def __init__(self, image: Tensor, corruption: Corruption, address: Address, device: torch.device) -> None:
@@ -120,10 +134,10 @@ class NoisyImage:
         self._samples = torch.empty(0)
 
     def samples(self, stream: str, start: int, limit: int) -> Tensor:
-        """Return samples ``start, start + 1, ...`` of ``stream``: up to the end of a chunk, at most ``limit``.
+        """Return samples ``start, start + 1, ...`` of ``stream``: at most ``limit``, fewer if a chunk ends earlier.
 
-        Float tensor [M,C,H,W], 1 <= M <= limit, not clamped. Chunks are made whole, on a GPU several at once, and
-        kept until others are asked for, so batches that end inside them cost nothing twice.
+        The result is a float tensor [M,C,H,W], 1 <= M <= limit, not clamped. Chunks are always made whole, several at
+        once on a GPU, and the last ones are kept. So a batch that ends inside a chunk causes no work to be repeated.
         """
         if stream != self._stream or not self._first <= start < self._first + len(self._samples):
             chunk = start // self._chunk
@@ -133,13 +147,13 @@ class NoisyImage:
         return self._samples[offset : offset + limit]
 
     def _make(self, stream: str, chunk: int, count: int) -> Tensor:
-        """Return the samples of ``count`` chunks from ``chunk`` on."""
+        """Return the samples of ``count`` chunks, the first of them ``chunk``."""
         draws = [self._address.draw(stream, chunk + place, self._device) for place in range(count)]
         if count == 1:
             return self._apply(draws[0], self._chunk)
         try:
             return self._apply(DrawStack(draws, (count * self._chunk, *self.shape)), count * self._chunk)
-        except NotStackable:  # a corruption that asks its draw for something else than a number for each pixel or image
+        except NotStackable:  # the corruption draws something else than one number per pixel or per image
             self._most = 1
             return self._make(stream, chunk, 1)
 

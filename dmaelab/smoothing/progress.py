@@ -17,21 +17,22 @@ _PERIOD = 60.0
 
 
 class _Bar(tqdm):
-    """A bar whose lock is this process's own: tqdm's is shared with forks, and one that is killed keeps it for ever."""
+    """A bar with a lock of this process alone: a forked process that is killed would keep tqdm's shared lock."""
 
 
 _Bar.set_lock(threading.RLock())
 
 
 class Progress:
-    """Counts rows of a log as they come: a bar on a terminal, else a line in the log of the run once a minute.
+    """Shows the progress of a certification: a bar on a terminal, otherwise one logged line per minute.
 
-    Certified accuracy is at radius 0, with its exact 95 % interval as if the images so far were drawn at random.
+    The certified accuracy is that at radius 0. Its 95 % interval is exact (Clopper-Pearson) if the images so far are a
+    random sample.
 
     Args:
-        total: images in all.
+        total: number of all images.
         done: rows of earlier runs.
-        hide: draw nothing.
+        hide: show nothing.
     """
 
     def __init__(self, total: int, done: Sequence[Mapping[str, Any]], hide: bool = False) -> None:
@@ -41,7 +42,7 @@ class Progress:
         for row in done:
             self._take(row)
         self._earlier = self._count
-        # disable=None: no bar where there is no terminal
+        # disable=None: no bar if there is no terminal
         self._bar = _Bar(
             total=total, initial=len(done), unit="image", disable=True if hide else None, dynamic_ncols=True
         )
@@ -66,7 +67,7 @@ class Progress:
             )
 
     def text(self) -> str:
-        """Return what stands beside the bar."""
+        """Return the text beside the bar: certified accuracy, mean radius, samples per second."""
         low, high = (
             bound(self._correct, self._count, 0.025) for bound in (clopper_pearson_lower, clopper_pearson_upper)
         )

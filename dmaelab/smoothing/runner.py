@@ -36,34 +36,35 @@ def certify_images(
     context: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> list[Row]:
-    """Certify (or predict) images and append one row each to a log; what the log has already is skipped.
+    """Certify (or predict) images and append one row per image to a log. Images that have a row are skipped.
 
-    The rows depend on the identity alone: not on the order of ``indices``, the number of shards,
-    which images share a batch, or kills in between.
+    The rows depend on the identity alone. They do not depend on the order of ``indices``, on the number of shards, on
+    which images share a batch, or on whether the run was killed and restarted.
 
     Args:
-        smoothing: what is certified; a :class:`SmoothedClassifier` is one.
-        images: index -> (float image [C,H,W] in [0,1], label); all images of one shape.
-        indices: of the images, in the data set; without repetition.
-        certifier: what to do with the votes.
+        smoothing: the smoothed classifier, such as a :class:`SmoothedClassifier`.
+        images: function from an index to (float image [C,H,W] in [0,1], label); all images have one shape.
+        indices: indices of the images in the data set, without repetition.
+        certifier: how votes are turned into a prediction and a radius.
         out: folder of the log.
         batch_size: rows of every batch.
-        shard: ``(i, N)`` takes positions i, i + N, ... of ``indices``.
-        identity: what else determines the rows, such as plug-ins and attention; goes into the header.
-        context: what else is worth knowing, such as the name of the data set; differences are no error.
+        shard: ``(i, N)`` certifies positions i, i + N, ... of ``indices`` only.
+        identity: further settings that determine the rows, such as plug-ins and attention. They are added to the
+            identity in the header.
+        context: further facts, such as the name of the data set. They are recorded but never compared.
         progress: show a progress bar on the terminal.
 
     Returns:
-        The rows of this shard by column, sorted by index, those of earlier runs among them.
+        The rows of this shard as dicts by column, sorted by index, including those of earlier runs.
 
     Raises:
-        UserError: bad input, or a folder that holds another certification.
+        UserError: bad input, or the folder holds another certification.
     """
     indices = [int(index) for index in indices]
     mine = _positions(indices, shard)
 
     address = Address(smoothing.seed, "certify", min(indices))
-    first, label = images(address.index)  # the other images are like it, but for their labels
+    first, label = images(address.index)  # all images have its shape
     first, case = smoothing.admit(first, label, address)
     certifier.check(case)
     pool = VotePool(smoothing, tuple(first.shape), batch_size)
@@ -77,7 +78,7 @@ def certify_images(
         out, identity=facts, context=notes, columns=certifier.columns, shard=shard, indices=indices
     ) as log:
         todo = [index for index in mine if index not in log.done]
-        # Made one by one, when the pool has room for another image.
+        # A generator: an image is loaded only when the pool has room for it.
         flights = (Flight(smoothing, certifier, Address(smoothing.seed, "certify", i), *images(i)) for i in todo)
         with Progress(len(mine), [log.done[index] for index in mine if index in log.done], hide=not progress) as bar:
 
@@ -90,7 +91,7 @@ def certify_images(
 
 
 def _row(flight: Flight, certificate: Certificate, columns: Sequence[str]) -> Row:
-    """Return the row of the log that an image gets for its certificate."""
+    """Return the row of the log for one image and its certificate."""
     label, seconds = flight.case.label, time.perf_counter() - flight.started
     assert label is not None  # certify_images has the label of every image
     return make_row(
@@ -104,7 +105,7 @@ def _row(flight: Flight, certificate: Certificate, columns: Sequence[str]) -> Ro
 
 
 def _positions(indices: list[int], shard: tuple[int, int]) -> list[int]:
-    """Return the indices of one shard."""
+    """Return the indices of one shard; ``UserError`` if the shard or the indices are invalid."""
     part, parts = shard
     if not 0 <= part < parts:
         raise UserError(f"shard {part}/{parts} does not exist: give i/N with 0 <= i < N")

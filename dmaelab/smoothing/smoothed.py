@@ -1,4 +1,4 @@
-"""The front door: a smoothed classifier around anyone's module."""
+"""The main entry point: a smoothed classifier around any PyTorch module."""
 
 import contextlib
 import itertools
@@ -31,29 +31,31 @@ class SmoothedClassifier(Smoothing):
         if prediction != SmoothedClassifier.ABSTAIN: ...
 
     Args:
-        base_classifier: any module, [0,1] images [N,C,H,W] -> logits [N,K]; resizing and normalisation
+        base_classifier: any module that maps [0,1] images [N,C,H,W] to logits [N,K]. Resizing and normalisation
             belong inside it. It is put into eval mode.
-        num_classes: K.
+        num_classes: number of classes K.
         sigma: level of the noise, in [0,1] pixel units (0.25 is 63.75 of 255).
-        seed: of the noise.
-        certifier: name, or ``{"name": ..., **options}``; n0, n and alpha come with the call.
-        corruption: name, or ``{"name": ..., **options}``; sigma comes from here.
-        precision: ``"fp32"`` (without TF32), ``"bf16"`` or ``"fp16"`` (autocast), or ``"auto"``: bf16 where the device
-            has it. A certificate is for the network as it is evaluated.
-        device: where to move the module; None leaves it.
-        compile: run the module through ``torch.compile``, or only its repeated ``"blocks"``, which starts faster.
-        cuda_graph: record the forward once and replay it, on a GPU, where a small network waits for the host.
-        channels_last: evaluate in this memory format, which convolutions may prefer.
-        on_invalid: ``"stop"`` with an error at logits that are not finite, or ``"count"`` them as a class
-            of their own, which is never the prediction and never dropped.
+        seed: seed of the noise.
+        certifier: name, or ``{"name": ..., **options}``; n0, n and alpha are arguments of the methods.
+        corruption: name, or ``{"name": ..., **options}`` without sigma.
+        precision: ``"fp32"`` (without TF32), ``"bf16"`` or ``"fp16"`` (autocast), or ``"auto"``: bf16 if the device
+            supports it. A certificate is for the network as it is evaluated, so this setting is part of it.
+        device: device to move the module to; None leaves the module where it is.
+        compile: ``True`` compiles the module with ``torch.compile``; ``"blocks"`` compiles only its repeated blocks,
+            which starts faster.
+        cuda_graph: on a GPU, record the forward once and replay it. This helps small networks, which otherwise wait for
+            the CPU.
+        channels_last: use the channels-last memory format, which can make convolutions faster.
+        on_invalid: what to do if logits are not finite: ``"stop"`` with an error, or ``"count"`` them as a class of
+            their own. That class is never predicted, but its votes count against the predicted class.
 
     Raises:
         UserError: bad options; in the methods, images that are not float [C,H,W] in [0,1], or logits
             that are not [N, num_classes].
 
-    Calls without ``index`` draw noise of their own, numbered from 0: two objects of one seed repeat it.
-    Where images are split over processes, pass ``index``. It is a :class:`~dmaelab.smoothing.smoothing.Smoothing`,
-    so it can be given to ``certify_images`` and ``attack_certified`` as it is.
+    Calls without ``index`` are numbered from 0, and the number is the address of their noise. So two objects with one
+    seed draw the same noise. If images are split over several processes, pass ``index``. The object is a
+    :class:`~dmaelab.smoothing.smoothing.Smoothing`, so ``certify_images`` and ``attack_certified`` take it as it is.
     """
 
     ABSTAIN = ABSTAIN
@@ -84,7 +86,7 @@ class SmoothedClassifier(Smoothing):
             on_invalid=on_invalid,
         )
         self._certifier = _options(certifier)
-        build_certifier(**self._certifier)  # a wrong name or option shows here, not in the first call
+        build_certifier(**self._certifier)  # so that a wrong name or option is an error here, not in the first call
         self._calls = itertools.count()
 
     def __repr__(self) -> str:
@@ -99,22 +101,28 @@ class SmoothedClassifier(Smoothing):
     def certify(
         self, x: Tensor, n0: int, n: int, alpha: float, batch_size: int, index: int | None = None
     ) -> Certificate:
-        """Certify one image; ``prediction, radius = smoothed.certify(...)``, prediction ABSTAIN if it cannot.
+        """Certify one image: ``prediction, radius = smoothed.certify(...)``.
 
         Args:
             x: image, float [C,H,W] in [0,1].
-            n0: samples that select the class.
-            n: samples that estimate its probability.
+            n0: number of samples that select the class.
+            n: number of samples that estimate its probability.
             alpha: probability with which the certificate may be wrong.
-            batch_size: rows of every batch; the last ones are padded.
-            index: gives the row of this image in a log of the same settings; None draws noise of its own.
+            batch_size: rows of every batch; the last batch is padded.
+            index: index of the image in its data set. The result is then the same as the image's row in a log with the
+                same settings. None draws the noise of this call's number.
+
+        Returns:
+            The certificate. If nothing can be certified, its prediction is ``ABSTAIN`` and its radius 0. The radius is
+            in [0,1] pixel units and in the norm of the corruption.
         """
         return self._run(x, build_certifier(**self._certifier, n0=n0, n=n, alpha=alpha), batch_size, index)
 
     def predict(self, x: Tensor, n: int, alpha: float, batch_size: int, index: int | None = None) -> int:
-        """Return the smoothed classifier's class for one image, wrong with probability at most alpha, or ABSTAIN.
+        """Return the class of the smoothed classifier for one image, or ABSTAIN.
 
-        Args as for :meth:`certify`, without a selection sample.
+        The answer is another class with probability at most alpha. The arguments are those of :meth:`certify`; no
+        samples are needed for selection.
         """
         return self._run(x, build_certifier("predict", n=n, alpha=alpha), batch_size, index).prediction
 
@@ -130,17 +138,18 @@ class SmoothedClassifier(Smoothing):
         shard: tuple[int, int] = (0, 1),
         indices: Sequence[int] | None = None,
     ) -> list[Row]:
-        """Certify the images of a data set, restartable, and return the rows of the log.
+        """Certify the images of a data set and return the rows of the log, as dicts by column, sorted by index.
 
-        The log's identity holds the weights and the name of the module's class, not its code, and of the data set the
-        indices and the first image: give changed code and changed images a folder of their own.
+        A killed call continues if it is repeated with the same ``out``. The identity of the log holds the weights and
+        the name of the module's class, the indices, and the first image. It does not see changed code or other changed
+        images: use a new folder for these.
 
         Args:
             dataset: ``dataset[index] -> (image, label)``, float images [C,H,W] in [0,1] of one shape.
             n0, n, alpha, batch_size: as for :meth:`certify`.
-            out: folder of the log (``header.json`` and one file a shard); None keeps nothing but the result.
-            shard: ``(i, N)``: positions i, i + N, ... of ``indices``, for one process of N.
-            indices: of the images; None means all.
+            out: folder of the log (``header.json`` and one file per shard); None writes no log.
+            shard: ``(i, N)`` certifies positions i, i + N, ... of ``indices`` only, for process i of N.
+            indices: indices of the images; None means all.
         """
         with contextlib.nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
             return certify_images(
@@ -170,5 +179,5 @@ def _options(entry: str | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(entry, str):
         return {"name": entry}
     if not isinstance(entry, Mapping) or "name" not in entry:
-        raise UserError(f"{entry!r} names nothing: give a registered name, or a mapping with 'name' and options")
+        raise UserError(f"{entry!r} has no 'name': give a registered name, or a mapping with 'name' and options")
     return dict(entry)

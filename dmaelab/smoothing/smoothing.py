@@ -1,4 +1,7 @@
-"""What is smoothed, and how: the one object that certification, its log's identity and the attack share."""
+"""The smoothed classifier: base classifier, noise and arithmetic in one object.
+
+Certification, the identity of its log, and the attack on certificates all use it.
+"""
 
 import itertools
 from dataclasses import replace
@@ -15,33 +18,34 @@ from dmaelab.stats.geometry import Geometry
 from dmaelab.utils.errors import UserError, did_you_mean
 
 INVALID = ("stop", "count")
-"""What can be done about logits that are not finite."""
+"""The two ways to treat logits that are not finite, see :class:`Smoothing`."""
 
 
 class Smoothing:
-    """A base classifier, the noise that it votes under, and the arithmetic in which it runs.
+    """The smoothed classifier ``g(x) = argmax_c P(f(x + noise) = c)`` (Cohen et al., 2019).
 
-    Together they are the smoothed classifier ``g(x) = argmax_c P(f(x + noise) = c)`` (Cohen et al., 2019), as it is
-    sampled. Images, certifier, batch size and log come with each call of what uses it.
+    It consists of a base classifier f, the noise, and the arithmetic in which f is evaluated. Images, certifier, batch
+    size and log are not part of it; they are arguments of the functions that use it.
 
     Args:
-        base_classifier: f, [0,1] images [N,C,H,W] (noisy, unclamped) -> logits [N, num_classes]. It is put into eval
-            mode.
+        base_classifier: f, maps [0,1] images [N,C,H,W] (noisy, unclamped) to logits [N, num_classes]. It is put into
+            eval mode.
         corruption: the noise, with one sigma > 0 and a geometry.
-        num_classes: K.
-        seed: of all noise.
-        arithmetic: of the forward; the rules of the device fill in what it leaves open.
-        device: where to move the module; None leaves it.
-        on_invalid: what to do where logits are not finite: ``"stop"`` the run and name the image, or ``"count"`` them
-            as the class K, which is never the prediction and never dropped.
+        num_classes: number of classes K.
+        seed: seed of all noise.
+        arithmetic: precision, memory format, compilation and CUDA graphs; rules of the device replace None.
+        device: device to move the module to; None leaves the module where it is.
+        on_invalid: what to do if logits are not finite: ``"stop"`` the run with an error that names the image, or
+            ``"count"`` them as an extra class K. That class is never predicted, but its votes count against the
+            predicted class.
 
     Attributes:
-        classifier: the base classifier as :meth:`Arithmetic.prepare` returned it: perhaps compiled. Votes come from
-            it; gradients are taken through ``base_classifier``.
-        device: where the classifier is, and where noise is made.
+        classifier: the module that :meth:`Arithmetic.prepare` returned, which may be compiled. Votes come from it;
+            gradients are taken through ``base_classifier``.
+        device: device of the classifier and of the noise.
 
     Raises:
-        UserError: no module, fewer than two classes, a noise that certifies nothing, another ``on_invalid``, or an
+        UserError: not a module, fewer than two classes, a noise that certifies nothing, another ``on_invalid``, or an
             arithmetic that the device or the module does not allow.
     """
 
@@ -68,16 +72,16 @@ class Smoothing:
                 f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}"
             )
         self.corruption, self.num_classes, self.seed, self.on_invalid = corruption, num_classes, seed, on_invalid
-        smoothing_noise(corruption)  # a noise that certifies nothing shows here
+        smoothing_noise(corruption)  # raises if the noise certifies nothing
         self.base_classifier = base_classifier if device is None else base_classifier.to(device)
         self.device = device_of(base_classifier)
         asked = arithmetic.resolved(self.device)
         self.classifier = asked.prepare(base_classifier)
-        self.arithmetic = replace(asked, compile=compiled_as(self.classifier))  # its owner may have compiled it
+        self.arithmetic = replace(asked, compile=compiled_as(self.classifier))  # the caller may have compiled it
 
     @property
     def geometry(self) -> Geometry:
-        """The geometry of the noise: its norm, and radii from probabilities."""
+        """The geometry of the noise: the norm of the radii, and how they follow from probabilities."""
         return smoothing_noise(self.corruption)[0]
 
     @property
@@ -86,32 +90,37 @@ class Smoothing:
         return smoothing_noise(self.corruption)[1]
 
     def check(self, image: Tensor, name: str) -> Tensor:
-        """Return an image as float32 [C,H,W]; ``UserError`` if it, called ``name``, cannot be certified.
+        """Return an image as float32 [C,H,W].
 
-        It must be a float tensor [C,H,W] with values in [0,1], and what the corruption asks for.
+        Args:
+            image: the image.
+            name: its name in error messages.
+
+        Raises:
+            UserError: it is not a float tensor [C,H,W] with values in [0,1], or the corruption refuses it.
         """
         image = check_image(image, name)
         self.corruption.check(image)
         return image
 
     def admit(self, image: Tensor, label: int | None, address: Address) -> tuple[Tensor, Case]:
-        """Return an image as :meth:`check` does, and what a certifier sees of it.
+        """Return the image that :meth:`check` returns, and the :class:`Case` that its certifier gets.
 
         Args:
             image: float [C,H,W] in [0,1].
-            label: the true class where it is known.
-            address: of the noise of the image; it also names the image.
+            label: the true class, None if it is not known.
+            address: address of the noise; it also names the image in error messages.
         """
         image = self.check(image, address.name)
         geometry, sigma = smoothing_noise(self.corruption)
         tau = geometry.tau(sigma, image.numel())
-        exact = min(sigma, float(torch.tensor(sigma)))  # the noise is scaled in float32: claim no more than that
+        exact = min(sigma, float(torch.tensor(sigma)))  # the noise is scaled by float32 sigma, take the smaller one
         label = None if label is None else int(label)
         return image, Case(self.num_classes, geometry, exact, tau=tau, label=label, random=address.random)
 
 
 def check_image(image: Tensor, name: str) -> Tensor:
-    """Return ``image`` as float32 [C,H,W]; ``UserError`` naming it unless it is float in [0,1] of that shape."""
+    """Return ``image`` as float32 [C,H,W]; ``UserError`` if it is not a float tensor [C,H,W] in [0,1]."""
     if not isinstance(image, Tensor) or not image.is_floating_point():
         kind = f"a {image.dtype} tensor" if isinstance(image, Tensor) else type(image).__name__
         raise UserError(f"{name} is {kind}: give a float tensor [C,H,W] with values in [0,1] (bytes: divide by 255)")
@@ -128,6 +137,6 @@ def check_image(image: Tensor, name: str) -> Tensor:
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Return the device of a module's first parameter or buffer, the CPU where it has none."""
+    """Return the device of a module's first parameter or buffer; the CPU if it has none."""
     tensors = itertools.chain(module.parameters(), module.buffers(), [torch.empty(0, device="cpu")])
     return next(tensors).device

@@ -1,6 +1,7 @@
-"""The attack on certificates: no image found inside a certified ball may change the smoothed classifier's answer.
+"""The attack on certificates: search each certified ball for an image that gets another class.
 
-It checks soundness. A certificate that an attack breaks is false; one that it does not break is not thereby true.
+It is a test of soundness. If an attack finds such an image, the certificate is false (up to alpha). If it finds none,
+this does not prove the certificate.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from dmaelab.utils.errors import UserError
 
 @dataclass(frozen=True)
 class _Ball:
-    """What there is to search."""
+    """The ball around one certified image."""
 
     index: int
     image: Tensor  # float32 [C,H,W], on the CPU
@@ -45,28 +46,34 @@ def attack_certified(
     indices: Sequence[int] | None = None,
     tried: int | None = None,
 ) -> AttackReport:
-    """Attack each certified image inside its own ball, and ask PREDICT for the class of what was found.
+    """Attack each certified image inside its certified ball, and let PREDICT classify the images that were found.
 
-    Abstentions and radii of 0 claim nothing and are left out. No certification uses the addresses of this noise. The
-    first attempt at an image starts from the image itself, the others from random places in its ball. Where the base
-    classifier gives no gradient, directions are random. Its parameters take none meanwhile.
+    Images that abstained or have radius 0 are left out, because nothing was certified for them. The first attempt at an
+    image starts from the image itself, the others from random points in its ball. If the base classifier gives no
+    gradient, the direction of a step is random. The noise is independent of that of the certification. Meanwhile the
+    parameters of the base classifier record no gradients; it is left in eval mode.
 
     Args:
-        smoothing: what the certificates are of; a :class:`SmoothedClassifier` is one. Its seed is that of the search
-            and of PREDICT. The base classifier is left in eval mode.
+        smoothing: the smoothed classifier that was certified, such as a :class:`SmoothedClassifier`. Its seed is also
+            the seed of the search and of PREDICT.
         images: float [C,H,W] in [0,1], all of one shape.
-        certificates: ``(prediction, radius)`` of each, radius in the norm of the corruption, [0,1] pixel units.
-        alpha: of the certificates; PREDICT takes the same.
+        certificates: ``(prediction, radius)`` of each image, radius in the norm of the corruption, [0,1] pixel units.
+        alpha: alpha of the certificates; PREDICT uses the same.
         n: samples of PREDICT.
-        attack: how to search; None takes ``PGD()``.
-        scale: factor of all radii; above 1 it shows how tight certificates are.
-        batch_size: rows of a forward, at least ``attack.samples``; the search keeps the activations of so many.
-        indices: of the images in their data set, part of the addresses of their noise; None counts from 0.
-        tried: where the certificates are a choice of those that did not abstain: how many images, abstentions
-            included, the choice stands for. None takes their number.
+        attack: how to search; None means ``PGD()``.
+        scale: factor for all radii; values above 1 show how tight the certificates are.
+        batch_size: rows of a forward, at least ``attack.samples``. The search keeps the activations of one batch in
+            memory.
+        indices: indices of the images in their data set, which are part of the address of their noise; None counts
+            from 0.
+        tried: number of certified images, including abstentions, that the given ones represent. It matters if
+            ``images`` holds only images that did not abstain. None means ``len(images)``.
+
+    Returns:
+        The outcome of every attacked image, and how many changes sound certificates allow.
 
     Raises:
-        UserError: bad input, a norm other than l2 and l1, or no certificate with a radius.
+        UserError: bad input, a norm other than l2 and l1, or no certificate with a radius above 0.
     """
     if n < (least := smallest_n_predict(alpha)):
         raise UserError(
@@ -84,7 +91,7 @@ def attack_certified(
     ]
     candidates, distances = _search_all(smoothing, pairs, attack, batch_size)
     attempts = []
-    for begin in range(0, len(pairs), len(balls)):  # one restart: in one run of the pool, an image comes once
+    for begin in range(0, len(pairs), len(balls)):  # one restart at a time: answers are found by the image's index
         rows = slice(begin, begin + len(balls))
         answers = _predict(pool, candidates[rows], [address for _, address in pairs[rows]], certifier)
         attempts += [_attempt(*found) for found in zip(balls, candidates[rows], distances[rows], answers, strict=True)]
@@ -102,7 +109,7 @@ def _balls(
     indices: Sequence[int],
     scale: float,
 ) -> list[_Ball]:
-    """Return what there is to search; ``UserError`` as :func:`attack_certified` has it."""
+    """Return the balls to search; raises the ``UserError`` of :func:`attack_certified` for bad input."""
     if not len(images) == len(certificates) == len(indices) == len(set(indices)):
         raise UserError(
             f"{len(images)} images, {len(certificates)} certificates, {len(set(indices))} different indices: give one"
@@ -122,7 +129,7 @@ def _balls(
                 f"image {index} has the shape {list(image.shape)}, not {list(balls[0].image.shape)} as the first:"
                 " crop or resize"
             )
-        # Beyond the number of values lies no other image, in any of the norms; a radius may be infinite.
+        # No two images in [0,1] are farther apart than their number of values, in l1 or l2; a radius may be infinite.
         balls.append(_Ball(int(index), image, int(prediction), min(float(radius) * scale, float(image.numel()))))
     if not balls:
         raise UserError("no image is certified with a radius above 0: there is nothing to attack")
@@ -132,7 +139,7 @@ def _balls(
 def _search_all(
     smoothing: Smoothing, pairs: list[tuple[_Ball, AttackAddress]], attack: PGD, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Return one candidate for each pair, and its distance, on the CPU: as many at once as fill a batch."""
+    """Return a candidate image for each pair and its distance, on the CPU; a batch searches several pairs at once."""
     width = batch_size // attack.samples
     if width < 1:
         raise UserError(
@@ -150,7 +157,10 @@ def _search_all(
 def _search(
     smoothing: Smoothing, targets: Sequence[_Ball], addresses: Sequence[AttackAddress], attack: PGD
 ) -> tuple[Tensor, Tensor]:
-    """Return what one attempt at each target finds, on the device, all random numbers by the attempts' addresses."""
+    """Make one attempt at each target; return the images found and their distances, on the device.
+
+    All random numbers come from the addresses of the attempts.
+    """
     device, corruption = smoothing.device, smoothing.corruption
     images = torch.stack([target.image for target in targets]).to(device)
     classes = torch.tensor([target.prediction for target in targets], device=device)
@@ -166,7 +176,7 @@ def _search(
 
 
 def _noisy_logits(smoothing: Smoothing, addresses: Sequence[AttackAddress], samples: int) -> NoisyLogits:
-    """Return what gives the search its logits: noise of each attempt's own address, in the arithmetic of the votes."""
+    """Return the function that gives the search its logits, with the noise of each attempt's own address."""
     sigma = torch.full((samples,), smoothing.sigma, device=smoothing.device)
 
     def logits(candidates: Tensor, step: int) -> Tensor:
@@ -185,9 +195,10 @@ def _noisy_logits(smoothing: Smoothing, addresses: Sequence[AttackAddress], samp
 
 
 def _start(balls: Balls, addresses: Sequence[AttackAddress], device: torch.device) -> Tensor:
-    """Return where attempts begin: the image for restart 0, else a uniform share of the radius in a random direction.
+    """Return where the attempts begin, as offsets float64 [B,D] from the images.
 
-    As offsets float64 [B,D].
+    Restart 0 begins at the image. The others begin in a random direction from it, at a distance that is a uniformly
+    random share of the radius.
     """
     shares = torch.zeros_like(balls.centres)
     for row, address in enumerate(addresses):
@@ -198,7 +209,7 @@ def _start(balls: Balls, addresses: Sequence[AttackAddress], device: torch.devic
 
 
 def _predict(pool: VotePool, images: Tensor, addresses: list[AttackAddress], certifier: Predict) -> list[Certificate]:
-    """Return what PREDICT finds for each image."""
+    """Return the answer of PREDICT for each image."""
     found: dict[int, Certificate] = {}
     flights = (
         Flight(pool.smoothing, certifier, address, image, None)
@@ -215,7 +226,7 @@ def _attempt(ball: _Ball, candidate: Tensor, distance: Tensor, answer: Certifica
 
 @contextmanager
 def _frozen(module: nn.Module) -> Iterator[None]:
-    """Let no parameter take a gradient inside; afterwards each takes one again if it did before."""
+    """Switch off the gradients of all parameters inside the context, and restore them at its end."""
     required = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
     try:
         module.requires_grad_(False)

@@ -1,7 +1,8 @@
 """The pool: turns the vote requests of many images into batches of one fixed shape.
 
-An image is in flight from the first request of its certifier to its certificate. Several are in flight at once, so that
-batches are full: what they ask for is put together (pooled) into one batch, and its votes are dealt out again.
+An image is "in flight" from the first request of its certifier until its certificate. Several images are in flight at
+once, so that batches are full: the samples that they ask for are pooled into one batch, and its votes are then counted
+for each image.
 """
 
 import heapq
@@ -26,14 +27,14 @@ class Flight:
     """One image in flight: its certifier's coroutine, its noise, and the votes it waits for.
 
     Args:
-        smoothing: what certifies it.
-        certifier: what to do with the votes; it is begun by the pool.
-        address: of its noise, with its index in the data set.
+        smoothing: the smoothed classifier.
+        certifier: how the votes are turned into a certificate; the pool starts its coroutine.
+        address: address of the noise, with the index of the image in the data set.
         image: float [C,H,W] in [0,1].
-        label: the true class where it is known.
+        label: the true class, None if it is not known.
 
     Attributes:
-        case: what the certifier sees of the image.
+        case: the image as the certifier sees it.
 
     Raises:
         UserError: the image cannot be certified.
@@ -46,17 +47,21 @@ class Flight:
         self.index, self.coroutine = address.index, certifier.certify(self.case)
         self.noise = NoisyImage(image, smoothing.corruption, address, smoothing.device)
         self.started = time.perf_counter()
-        self.order = 0  # of admission
+        self.order = 0  # position in the order of admission to the pool
         self.sent: dict[str, int] = {}  # samples of each stream that are in some batch
         self.counts: dict[str, np.ndarray] = {}  # votes of each stream that have come back
         self.request = Votes("", 0)
         self.missing = 0  # samples of the request whose votes have not come back
 
     def advance(self, num_classes: int) -> Certificate | None:
-        """Answer the request and go on until the coroutine needs more samples (None), or to its end."""
+        """Give the votes to the coroutine and run it until it needs more samples.
+
+        Returns:
+            None if the coroutine needs more samples, or the certificate if it has ended.
+        """
         while True:
             try:
-                # A coroutine is begun with next(), and only afterwards are there counts.
+                # A coroutine is started with next(); there are counts only after that.
                 self.request = (
                     self.coroutine.send(self.counts[self.request.stream].copy())
                     if self.counts
@@ -88,14 +93,14 @@ class Flight:
         return samples
 
     def receive(self, votes: np.ndarray, rows: int) -> bool:
-        """Add the votes of ``rows`` samples; True when the request is complete."""
+        """Add the votes of ``rows`` samples; return True if the request is complete."""
         self.counts[self.request.stream] += votes
         self.missing -= rows
         return self.missing == 0
 
 
 class _Sent(NamedTuple):
-    """A batch whose votes have not been read."""
+    """A batch that was computed (or is being computed) and whose votes have not been read yet."""
 
     parts: list[tuple[Flight, int]]  # who the rows belong to, and how many
     counts: Tensor  # int64 [len(parts), num_classes + 1] on the host, valid once `ready`
@@ -105,13 +110,13 @@ class _Sent(NamedTuple):
 class VotePool:
     """Counts the votes of a classifier on noisy images, in batches of one shape.
 
-    A batch is filled from the image that was admitted first of those with an open request, and
-    another image is admitted only when the batch would not be full. So there is neither a window
-    nor a fairness parameter, few images are in flight, and nearly nothing is padded. Which samples
-    share a batch never matters: noise has addresses, and a classifier treats rows one by one.
+    A batch is filled with samples of the images in flight, in the order of their admission. Another image is admitted
+    only if the batch would not be full otherwise. So few images are in flight, and nearly nothing is padded. It does
+    not matter which samples share a batch: noise is drawn by address, and a classifier treats each row on its own.
 
     Args:
-        smoothing: whose votes are counted; its classifier is set to eval mode, for its owner may have trained it.
+        smoothing: the smoothed classifier. Its module is put into eval mode, because the caller may have trained it
+            since.
         shape: ``(C, H, W)`` of all images.
         batch_size: rows of every batch.
 
@@ -130,31 +135,33 @@ class VotePool:
         self._ones = torch.ones(batch_size, dtype=torch.int64, device=self.device)
 
     def run(self, flights: Iterable[Flight], deliver: Callable[[Flight, Certificate], None]) -> None:
-        """Carry every flight to its certificate and hand it to ``deliver``, in the order of completion.
+        """Run every flight until it has a certificate, and call ``deliver`` with both, in the order of completion.
 
-        ``flights`` is consumed lazily: an image is made when there is room for it.
+        ``flights`` is consumed lazily: the next image is taken only when there is room for it in a batch.
         """
         self._waiting: Iterator[Flight] = iter(flights)
         self._deliver = deliver
         self._open: list[tuple[int, Flight]] = []  # heap of flights with wanted samples, by order of admission
         self._admitted = 0
         self._last: _Sent | None = None
-        # Not inference_mode, which would poison tensors that a module caches in its first forward.
-        here = torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()  # events belong to it
+        # Not inference_mode: tensors that a module caches in its first forward could then never be used in training.
+        # CUDA events are recorded on the current device, so it must be that of the classifier.
+        here = torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
         with here, torch.no_grad(), fixed_kernels(self.device):
             forward = Forward(self.smoothing.classifier, self._images, self.smoothing.arithmetic)
             while parts := self._fill():
                 sent = self._send(forward(), parts)
-                self._read()  # the batch before, while this one runs
+                self._read()  # the votes of the previous batch, while this one runs
                 self._last = sent
 
     def _fill(self) -> list[tuple[Flight, int]]:
-        """Write the next batch into the buffer; an empty list when all is done."""
+        """Write the next batch into the buffer and return its parts; the list is empty if all is done."""
         parts: list[tuple[Flight, int]] = []
         used = 0
         while used < self.batch_size:
             if not self._open:
-                # Reading comes last: it waits for the device. It comes before padding, for it may open requests.
+                # First admit an image, because reading waits for the device. Read before padding the batch, because
+                # the votes may lead to new requests.
                 if self._admit() or self._read():
                     continue
                 break
@@ -171,11 +178,11 @@ class VotePool:
         return parts
 
     def _send(self, logits: object, parts: list[tuple[Flight, int]]) -> _Sent:
-        """Queue the counting of the votes and their copy to the host, without waiting for it or for the forward."""
+        """Queue the counting of the votes and their copy to the CPU, without waiting for the device."""
         logits = check_logits(logits, self.batch_size, self.num_classes)
         rows = sum(rows for _, rows in parts)
         entries = self.num_classes + 1
-        votes = torch.where(logits.isfinite().all(1), logits.argmax(1), self.num_classes)  # argmax: the lowest on ties
+        votes = torch.where(logits.isfinite().all(1), logits.argmax(1), self.num_classes)  # ties: the lowest class
         counts = torch.zeros(len(parts) * entries, dtype=torch.int64, device=self.device)
         counts.index_add_(0, (self._offsets + votes)[:rows], self._ones[:rows])
         host = counts.view(len(parts), entries).to("cpu", non_blocking=True)
@@ -186,7 +193,7 @@ class VotePool:
         return _Sent(parts, host, ready)
 
     def _read(self) -> bool:
-        """Read the votes of the batch that was sent last, and let their coroutines go on; False if there is none."""
+        """Read the votes of the last batch and continue its coroutines; return False if there is no such batch."""
         if self._last is None:
             return False
         parts, counts, ready = self._last
@@ -197,7 +204,7 @@ class VotePool:
             if votes[-1] and self.smoothing.on_invalid == "stop":
                 raise UserError(
                     f"{flight.noise.name}: {votes[-1]} of {rows} outputs of the classifier are not finite (nan or"
-                    f" inf), for example because {self.smoothing.arithmetic.precision} overflows; mend it, or go on"
+                    f" inf), for example because {self.smoothing.arithmetic.precision} overflows; fix it, or go on"
                     " with on_invalid=count, which counts them as a class of their own that is never predicted"
                 )
             if flight.receive(votes, rows):
@@ -205,7 +212,7 @@ class VotePool:
         return True
 
     def _admit(self) -> bool:
-        """Take in the next image; False if there is none."""
+        """Admit the next image; return False if there is none."""
         flight = next(self._waiting, None)
         if flight is None:
             return False
@@ -236,7 +243,7 @@ def _certificate(value: object, index: int) -> Certificate:
 
 
 def check_logits(logits: object, rows: int, num_classes: int) -> Tensor:
-    """Return what a classifier gave for ``rows`` images; ``UserError`` unless it is a tensor [rows, num_classes]."""
+    """Return the output of a classifier as logits [rows, num_classes]; ``UserError`` if it is anything else."""
     if not isinstance(logits, Tensor):
         raise UserError(
             f"the classifier returns a {type(logits).__name__}: wrap it in a module that returns the logits alone"

@@ -1,16 +1,16 @@
-"""Weight files of this project and of others: into models, and back into files.
+"""Load weight files of this project and of others into models, and save models as weight files.
 
-Five verbs say what a function does:
+The verb in a function's name says what it does:
 
-* *rename*: the same tensors under the names of another layout.
-* *read*: a file -> its tensors and facts, no model yet.
-* *fill*: tensors -> a model that exists.
-* *load*: a file -> a new model, made after what the file holds.
-* *save*: a model -> a file.
+* *rename*: give tensors the names of another layout.
+* *read*: return the tensors and facts of a file, without making a model.
+* *fill*: copy tensors into an existing model.
+* *load*: make a new model from a file; its sizes are taken from the file.
+* *save*: write a model to a file.
 
-The files are read best in this order: ``layouts.py`` (rename), ``files.py`` (read), ``sizes.py`` and ``facts.py`` (what
-a file tells about its model, by the shapes of its tensors and beside them), ``fill.py``, ``load.py``, ``save.py``. Each
-imports only earlier ones.
+Read the modules in this order; each imports only earlier ones: ``layouts.py`` (rename), ``files.py`` (read),
+``sizes.py`` (what the shapes of the tensors tell about the model), ``facts.py`` (what they do not tell), ``fill.py``,
+``load.py``, ``save.py``.
 """
 
 from dmaelab.weights.files import WeightsError, read_file, read_weights
@@ -19,7 +19,7 @@ from dmaelab.weights.load import load_classifier, load_pretrain
 from dmaelab.weights.save import save_weights
 
 load_pretrained = fill_pretrained
-"""The former name of :func:`fill_pretrained`, for code that was written before."""
+"""The former name of :func:`fill_pretrained`, kept for older code."""
 
 __all__ = [
     "LoadReport",

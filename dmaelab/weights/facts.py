@@ -1,7 +1,7 @@
-"""What no tensor of a file shows: attention heads, pixel statistics, mask ratio, whether targets are normalised.
+"""Facts that no tensor of a file shows: attention heads, pixel statistics, mask ratio, normalisation of targets.
 
-Files of this project store these facts (under :data:`dmaelab.weights.files.FACTS`). Files of others do not: there the
-heads follow from the published models, and the pixel statistics have to be given.
+Files of this project store these facts (under :data:`dmaelab.weights.files.FACTS`). Other files do not. For them the
+number of heads is that of the published model of the same size, and the pixel statistics must be given.
 """
 
 import logging
@@ -24,13 +24,14 @@ STATISTICS = {  # per channel, in [0,1] pixel units: those of the official code
     "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     "cifar10": ([0.4914, 0.4822, 0.4465], [0.2471, 0.2435, 0.2616]),
 }
-# By (width, depth): ViT-B, L, H. ViT-Ti and ViT-S are missing: theirs are 3 and 6, but MAE-Lite's and MoCo v3's 12.
+# By (width, depth): ViT-B, L, H. ViT-Ti and ViT-S are missing, because their heads are ambiguous: usually 3 and 6, but
+# 12 in MAE-Lite's ViT-Ti and MoCo v3's ViT-S.
 _PUBLISHED_HEADS = {(768, 12): 12, (1024, 24): 16, (1280, 32): 16}
 _PUBLISHED_DECODER_HEADS = 16
 
 
 def facts_of(model: nn.Module) -> dict[str, Any]:
-    """Return the facts of a model as plain values, as its file stores them; empty for a model without a ViT."""
+    """Return the facts of a model as plain values, which its file stores; empty for a model without a ViT."""
     vit = _vit_of(model)
     if vit is None:
         return {}
@@ -42,7 +43,7 @@ def facts_of(model: nn.Module) -> dict[str, Any]:
 
 
 def describe(model: DenoisingMAE | Classifier) -> str:
-    """Return one line on a model with a ViT: kind, sizes, heads."""
+    """Return a one-line description of a model with a ViT: kind, sizes, heads."""
     vit = cast(ViT, _vit_of(model))
     sizes = f"ViT {vit.num_features} wide, {len(vit.blocks)} blocks, {_num_heads(vit)} heads"
     images = (
@@ -59,27 +60,33 @@ def describe(model: DenoisingMAE | Classifier) -> str:
 
 
 def choose_heads(weights: Weights, part: str, width: int, given: int | None) -> int:
-    """Return the attention heads of a part of the model, ``"encoder"``, ``"backbone"`` or ``"decoder"``.
+    """Return the number of attention heads of a part of the model, ``"encoder"``, ``"backbone"`` or ``"decoder"``.
 
-    They are what the file tells or what is given. Without either, a file with official names has those of the published
-    model of its size; at another size width / 64 (16 in a decoder) are taken, with a line in the log. A decoder that
-    the file does not hold gets the published heads.
+    It is the number that is given or that the file stores. If there is neither, and the file has official names, it is
+    that of the published model of this size. For other sizes it is width / 64 (16 in a decoder), with a warning in the
+    log. A decoder that is not in the file gets the published number.
+
+    Args:
+        weights: weights of the file.
+        part: part of the model.
+        width: token width of this part.
+        given: the number that the caller asks for, or None.
 
     Raises:
-        WeightsError: the heads are not known, are given otherwise than the file tells, or do not divide the width.
+        WeightsError: the number is not known, is not the one that the file stores, or does not divide the width.
     """
     argument = "decoder_num_heads" if part == "decoder" else "num_heads"
     stored = weights.facts.get(argument) if part != "decoder" or has_decoder(weights) else None
     if stored is not None and given is not None and given != stored:
         raise WeightsError(
-            f"{weights.source}: was trained with {argument} {stored}, and {given} is given: leave it out"
+            f"{weights.source}: was trained with {argument} {stored}, but {given} is given: leave it out"
         )
     published = _published_heads(weights, part)
     known = next((heads for heads in (given, stored, published) if heads is not None), None)
     heads = _guessed_heads(weights, part, width) if known is None else known
     if heads is None:
         raise WeightsError(
-            f"{weights.source}: no tensor shows the attention heads, and width {width} does not tell them: pass"
+            f"{weights.source}: neither the tensors nor the width {width} tell the number of attention heads: pass"
             f" {argument}"
         )
     if not isinstance(heads, int) or heads < 1 or width % heads:
@@ -89,7 +96,7 @@ def choose_heads(weights: Weights, part: str, width: int, given: int | None) -> 
         )
     if known is None:
         logger.warning(
-            "%s: %s is taken to be %d for width %d: pass it if it was trained with another",
+            "%s: %s is assumed to be %d for width %d: pass it if the model was trained with another number",
             weights.source,
             argument,
             heads,
@@ -97,7 +104,7 @@ def choose_heads(weights: Weights, part: str, width: int, given: int | None) -> 
         )
     elif stored is None and published not in (None, heads):
         logger.warning(
-            "%s: %s %d is given, and the published model of this size has %d",
+            "%s: %s %d is given, but the published model of this size has %d",
             weights.source,
             argument,
             heads,
@@ -107,7 +114,7 @@ def choose_heads(weights: Weights, part: str, width: int, given: int | None) -> 
 
 
 def known_heads(weights: Weights) -> dict[str, Any]:
-    """Return the attention heads, by argument, that a file tells or that were published for its sizes."""
+    """Return the numbers of heads, by argument name, that a file stores or that published models of its size have."""
     parts = {"num_heads": "backbone" if weights.kind == "classifier" else "encoder"}
     parts |= {"decoder_num_heads": "decoder"} if has_decoder(weights) else {}
     known = {name: weights.facts.get(name, _published_heads(weights, part)) for name, part in parts.items()}
@@ -115,12 +122,12 @@ def known_heads(weights: Weights) -> dict[str, Any]:
 
 
 def check_heads(known: Mapping[str, Any], model: nn.Module, source: str) -> None:
-    """Raise WeightsError where the attention heads of a file are known and ``model`` has others."""
+    """Raise WeightsError if a number of heads of a file is known and ``model`` has another."""
     own = facts_of(model)
     for name in ("num_heads", "decoder_num_heads"):
         if name in known and known[name] != own.get(name, known[name]):
             raise WeightsError(
-                f"{source}: trained with {name} {known[name]}, and the model has {own[name]}: set {name} to"
+                f"{source}: trained with {name} {known[name]}, but the model has {own[name]}: set {name} to"
                 f" {known[name]}"
             )
 
@@ -130,12 +137,18 @@ def choose_statistics(
 ) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation per channel, in [0,1] pixel units.
 
-    They are what is given (numbers, or one name for both, see :data:`STATISTICS`) or else what the file stores. There
-    is no default, since a CIFAR file looks like an ImageNet one.
+    They are those that are given, or else those that the file stores. There is no default, because nothing in a file
+    tells whether it was trained on CIFAR or on ImageNet.
+
+    Args:
+        weights: weights of the file.
+        pixel_mean: mean per channel, or one name for both from :data:`STATISTICS`; None takes the file's.
+        pixel_std: standard deviation per channel; None if ``pixel_mean`` is a name or None.
+        channels: number of channels.
 
     Raises:
-        WeightsError: nothing is given and nothing stored, or what is given makes no sense or is not what the file
-            stores.
+        WeightsError: nothing is given and nothing is stored, the values are invalid, or they are not those that the
+            file stores.
     """
     stored = _stored(weights, "pixel_mean"), _stored(weights, "pixel_std")
     names = " or ".join(f'"{name}"' for name in STATISTICS)
@@ -146,12 +159,12 @@ def choose_statistics(
             )
         pixel_mean, pixel_std = STATISTICS[pixel_mean]
     elif (pixel_mean is None) != (pixel_std is None):
-        raise WeightsError("pixel_mean and pixel_std come together: give both, or a name as pixel_mean")
+        raise WeightsError("pixel_mean and pixel_std come together: give both, or a name as pixel_mean alone")
     elif pixel_mean is None:
         pixel_mean, pixel_std = stored
     if pixel_mean is None or pixel_std is None:
         raise WeightsError(
-            f"{weights.source}: stores no pixel statistics, and a CIFAR file looks like an ImageNet one:"
+            f"{weights.source}: stores no pixel statistics, and its tensors do not tell CIFAR from ImageNet:"
             f" pass pixel_mean={names}, or numbers for pixel_mean and pixel_std"
         )
     mean, std = _numbers(pixel_mean), _numbers(pixel_std)
@@ -172,13 +185,13 @@ def _check_stored(source: str, name: str, given: list[float], values: Any) -> No
     kept = [round(value, 6) for value in _numbers(values)]
     if len(kept) != len(given) or any(abs(a - b) > 1e-4 for a, b in zip(given, kept, strict=True)):
         raise WeightsError(
-            f"{source}: stores {name} {kept}, and {given} is given: leave it out"
+            f"{source}: stores {name} {kept}, but {given} is given: leave it out"
             " (to change it on purpose, replace the preprocess of the loaded model)"
         )
 
 
 def _numbers(values: Any) -> list[float]:
-    """Return a sequence as numbers; empty if it is none."""
+    """Return a sequence as a list of floats; empty if it is not a sequence of numbers."""
     try:
         return [float(value) for value in values]
     except (TypeError, ValueError):
@@ -191,7 +204,7 @@ def _stored(weights: Weights, name: str) -> Any:
 
 
 def _published_heads(weights: Weights, part: str) -> int | None:
-    """Return the heads of the published model that a part has the size of; None for other sizes and for our names."""
+    """Return the heads of the published model with the size of a part; None for other sizes and for our own names."""
     if part == "decoder" and not has_decoder(weights):
         return _PUBLISHED_DECODER_HEADS
     name = "decoder.embed.weight" if part == "decoder" else f"{part}.patch_embed.proj.weight"
@@ -204,7 +217,7 @@ def _published_heads(weights: Weights, part: str) -> int | None:
 
 
 def _guessed_heads(weights: Weights, part: str, width: int) -> int | None:
-    """Return the usual heads of files of others; None where there is no custom, and for files of this project."""
+    """Return the usual number of heads in files of others; None if there is none, and for files of this project."""
     if not weights.official:
         return None
     if part == "decoder":

@@ -1,4 +1,4 @@
-"""Read: a file -> its tensors and facts. Nothing in a file is ever executed."""
+"""Read weight files: return the tensors and facts of a file. Code in a file is never executed."""
 
 import argparse
 import json
@@ -17,34 +17,35 @@ from dmaelab.utils.paths import local_path
 from dmaelab.weights.layouts import is_official, rename_to_own, unwrap
 
 FACTS = "dmaelab"
-"""The entry of a file, beside ``"model"``, with what no tensor shows: heads, pixel statistics, mask ratio."""
+"""The entry of a file, beside ``"model"``, that holds facts such as attention heads, pixel statistics, mask ratio."""
 
 
 class WeightsError(UserError):
-    """A file of weights that cannot be used, or not for this model."""
+    """The weights of a file cannot be used at all, or not for this model."""
 
 
 def read_file(path: str | os.PathLike) -> dict[str, Any]:
     """Return what a checkpoint file holds, on the CPU.
 
-    Only tensors, plain values and ``argparse.Namespace`` are read; the official trainers save their arguments as the
-    latter. A file with the suffix ``.safetensors`` gives ``{"model": tensors}``, and the entry :data:`FACTS` of its
-    header.
+    Only tensors, plain values and ``argparse.Namespace`` are read; in the latter the official trainers save their
+    arguments. For the suffix ``.safetensors`` the result is ``{"model": tensors}`` and, if the header has it, the entry
+    :data:`FACTS`.
 
     Args:
-        path: of the file; with a scheme, such as ``s3://``, if a handler is registered with
+        path: path of the file. It may have a scheme, such as ``s3://``, if a handler for it is registered with
             :data:`dmaelab.utils.paths.PATHS`.
 
     Raises:
         WeightsError: the file is missing, truncated, not a checkpoint, or holds pickled objects.
-        UserError: nobody registered the scheme.
+        UserError: no handler is registered for the scheme.
     """
     path = local_path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file of weights")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    # What the caller has allowed is left out: torch forbids the whole list again at the end of safe_globals.
+    # Classes that the caller has allowed already are left out, because torch forbids the whole list again at the end of
+    # safe_globals.
     allowed: list[Any] = [cls for cls in (argparse.Namespace,) if cls not in torch.serialization.get_safe_globals()]
     try:
         with torch.serialization.safe_globals(allowed):
@@ -53,11 +54,11 @@ def read_file(path: str | os.PathLike) -> dict[str, Any]:
         reason = str(error).split("\n")[0]
         if "Unsupported global" in str(error) or "GLOBAL" in str(error):
             raise WeightsError(
-                f"{path}: holds pickled Python objects, which could run code, and is not loaded; save tensors and"
+                f"{path}: holds pickled Python objects, which could run code, so it is not loaded; save tensors and"
                 " plain values only"
             ) from None
         raise WeightsError(f"{path}: not a readable checkpoint ({reason})") from None
-    except Exception as error:  # of any type: the reader meets arbitrary bytes
+    except Exception as error:  # for arbitrary bytes the reader may raise anything
         reason = str(error).split("\n")[0]
         raise WeightsError(
             f"{path}: truncated or not a checkpoint ({reason}); delete it or use an earlier one"
@@ -77,7 +78,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             facts = (file.metadata() or {}).get(FACTS)
             content: dict[str, Any] = {"model": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
         return content if facts is None else {**content, FACTS: json.loads(facts)}
-    except Exception as error:  # of any type: the reader meets arbitrary bytes
+    except Exception as error:  # for arbitrary bytes the reader may raise anything
         reason = str(error).split("\n")[0]
         raise WeightsError(f"{path}: truncated or not a safetensors file ({reason})") from None
 
@@ -87,10 +88,10 @@ class Weights:
     """The weights of one file.
 
     Attributes:
-        state: tensors under this project's names, without wrappers.
-        official: whether the file has the official names, which are also timm's.
-        facts: what the file says beside its tensors, see :data:`FACTS`.
-        source: the file, for messages.
+        state: tensors under this project's names, without the prefixes of wrappers.
+        official: whether the file has the names of the official files, which timm uses too.
+        facts: the facts that the file stores beside its tensors, see :data:`FACTS`.
+        source: name of the file, for error messages.
     """
 
     state: dict[str, Tensor]
@@ -100,20 +101,20 @@ class Weights:
 
     @property
     def kind(self) -> Literal["autoencoder", "classifier", "unknown"]:
-        """Which model the tensors' names belong to; an encoder alone counts as an autoencoder."""
+        """The model that the names of the tensors belong to; an encoder alone counts as an autoencoder."""
         trunks = {name.split(".")[0] for name in self.state}
         return "classifier" if "backbone" in trunks else "autoencoder" if "encoder" in trunks else "unknown"
 
 
 Source = str | os.PathLike | Mapping[str, Any] | Weights
-"""Where weights come from: a file, the dictionary that was read from one, or weights that were read before."""
+"""Where weights come from: the path of a file, the dictionary that was read from it, or :class:`Weights`."""
 
 
 def read_weights(path_or_dict: Source) -> Weights:
-    """Return the weights of a file, or of a dictionary: tensors by name, or an entry ``"model"`` that holds such.
+    """Return the weights of a file, or of a dictionary of tensors by name, or with such a dictionary as ``"model"``.
 
     Raises:
-        WeightsError: as :func:`read_file`, or the file holds no weights.
+        WeightsError: :func:`read_file` raises it, or there are no weights in the file.
     """
     if isinstance(path_or_dict, Weights):
         return path_or_dict
@@ -140,6 +141,6 @@ def read_weights(path_or_dict: Source) -> Weights:
 
 
 def _trainer_facts(args: Any) -> dict[str, Any]:
-    """Return what the arguments of an official pre-training, which its checkpoints hold, say of its recipe."""
+    """Return mask ratio and target normalisation from the arguments that official pre-training checkpoints hold."""
     known = {"mask_ratio": getattr(args, "mask_ratio", None), "norm_pix": getattr(args, "norm_pix_loss", None)}
     return {name: value for name, value in known.items() if isinstance(value, (float, bool))}

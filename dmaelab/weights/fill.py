@@ -1,4 +1,4 @@
-"""Fill: tensors -> a model that exists, which must be exactly theirs or may be a model of the next stage."""
+"""Fill an existing model with tensors: those of the same model, or those of an earlier training stage."""
 
 import math
 from collections.abc import Mapping
@@ -13,10 +13,15 @@ from dmaelab.weights.files import Source, WeightsError, read_weights
 
 
 def fill_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Fill ``module`` with a state that has the same names and shapes, pixel statistics included.
+    """Fill ``module`` with a state dict that has the same names and shapes, including the pixel statistics.
+
+    Args:
+        module: the module to fill.
+        state: tensors by name.
+        source: where the state comes from, for error messages.
 
     Raises:
-        WeightsError: names the first difference; ``source`` says whose state it is.
+        WeightsError: names or shapes differ; the message names the first difference.
     """
     own = module.state_dict()
     _check_names([name for name in own if name not in state], [name for name in state if name not in own], source)
@@ -25,24 +30,24 @@ def fill_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> N
 
 
 def check_tensors(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
-    """Raise WeightsError naming the first tensor of both whose shape differs, or that is of integers in one only."""
+    """Raise WeightsError for the first common tensor whose shape differs, or of which only one has integers."""
     for name, value in own.items():
         if name in given and given[name].shape != value.shape:
             shapes = f"{list(given[name].shape)} in the file and {list(value.shape)} in the model"
             raise WeightsError(f"{source}: weights of another architecture: {name} is {shapes}")
         if name in given and given[name].is_floating_point() != value.is_floating_point():
             raise WeightsError(
-                f"{source}: {name} holds numbers of type {given[name].dtype}, and the model {value.dtype}"
+                f"{source}: {name} has the dtype {given[name].dtype}, but in the model it has {value.dtype}"
             )
 
 
 @dataclass
 class LoadReport:
-    """What :func:`fill_pretrained` did, by the names of tensors."""
+    """What :func:`fill_pretrained` did, as lists of the names of tensors."""
 
     loaded: list[str] = field(default_factory=list)
-    new: list[str] = field(default_factory=list)  # in the model and not in the file: they keep their initial values
-    dropped: list[str] = field(default_factory=list)  # in the file and not in the model
+    new: list[str] = field(default_factory=list)  # in the model but not in the file: they keep their initial values
+    dropped: list[str] = field(default_factory=list)  # in the file but not in the model
     resized: list[str] = field(default_factory=list)  # position embeddings interpolated to the model's grid
 
     def __str__(self) -> str:
@@ -55,16 +60,19 @@ class LoadReport:
 
 
 def fill_pretrained(model: Trainable, path_or_dict: Source) -> LoadReport:
-    """Fill the module that ``model`` exports with the weights of an earlier stage, in either layout of names.
+    """Fill the module that ``model`` exports with the weights of an earlier training stage.
 
-    A classifier takes the encoder of an autoencoder: the decoder is dropped, and under average pooling the final norm;
-    head and ``fc_norm`` are new. An autoencoder takes an encoder alone and keeps its new decoder. Between models of one
-    kind everything must match. Position embeddings of another grid are interpolated. The pixel statistics stay those of
-    the model: they belong to the data, not to the weights.
+    * A classifier takes the encoder of an autoencoder. The decoder is dropped, and with average pooling the final norm
+      too. Head and ``fc_norm`` are new.
+    * An autoencoder takes an encoder alone and keeps its new decoder.
+    * If model and file are of the same kind, all names must match.
+
+    Position embeddings of another grid are interpolated. The pixel statistics stay those of the model, because they
+    belong to the data and not to the weights. The file may have this project's names or the official ones.
 
     Raises:
-        WeightsError: as :func:`read_weights`; or names the first tensor that does not fit; or the model has other
-            attention heads than the file tells or were published for its sizes.
+        WeightsError: :func:`read_weights` raises it, a tensor does not fit (the message names the first), or the model
+            has another number of heads than the file stores or the published model of this size has.
     """
     weights, target = read_weights(path_or_dict), model.export()
     own, given = _without_statistics(target.state_dict()), _without_statistics(weights.state)
@@ -94,7 +102,7 @@ def fill_pretrained(model: Trainable, path_or_dict: Source) -> LoadReport:
 
 
 def _check_names(missing: list[str], unexpected: list[str], source: str) -> None:
-    """Raise WeightsError with the first name, if there is one, that only the model or only the file has."""
+    """Raise WeightsError for the first name that only the model has (``missing``) or only the file (``unexpected``)."""
     for name in missing:
         raise WeightsError(f"{source}: weights of another architecture: {name} is in the model and not in the file")
     for name in unexpected:
@@ -114,9 +122,10 @@ def _in_backbone(name: str) -> str:
 
 
 def _fit_positions(own: Mapping[str, Tensor], given: dict[str, Tensor]) -> list[str]:
-    """Interpolate the tables of positions that differ from the model's in their grid alone; return which, in words.
+    """Interpolate the position tables of ``given``, in place, that differ from the model's only in their grid.
 
-    The tables are replaced in ``given``.
+    Returns:
+        A text for each of them, such as ``"encoder.pos_embed 14x14 -> 16x16"``.
     """
     resized = []
     for name in [name for name in given if name.endswith(".pos_embed") and name in own]:

@@ -1,4 +1,4 @@
-"""Rename: the names of weights in the official DMAE and MAE files, which timm's ViT shares, and in this project.
+"""Rename weights between this project's names and the official ones of DMAE, MAE and timm's ViT.
 
 ============================  ==============================
 official                      here
@@ -7,10 +7,10 @@ official                      here
 ``decoder_blocks.0...``       ``decoder.blocks.0...``
 ``mask_token``                ``decoder.mask_token``
 ``head.weight``               ``head.weight``
-none: attributes of the code  ``preprocess.pixel_mean``, ``preprocess.pixel_std``
+(not in official files)       ``preprocess.pixel_mean``, ``preprocess.pixel_std``
 ============================  ==============================
 
-Pure functions on dictionaries; nothing is checked here but names.
+All functions return new dictionaries. They check names only, neither shapes nor values.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ from dmaelab.utils.errors import UserError
 
 State = Mapping[str, Tensor]
 
-_CLASSIFIER_ROOTS = ("head", "fc_norm")  # what only classifiers have
-_WRAPPER_ROOTS = ("corruption", "loss")  # what a NoisyClassifier has beside its classifier
+_CLASSIFIER_ROOTS = ("head", "fc_norm")  # only classifiers have these
+_WRAPPER_ROOTS = ("corruption", "loss")  # a NoisyClassifier has these beside its classifier
 # First parts of the official names, in the order of the official models' state_dict.
 _ORDER = (
     "cls_token", "pos_embed", "mask_token", "decoder_pos_embed", "patch_embed", "blocks", "norm", "head", "fc_norm",
@@ -33,8 +33,8 @@ _ORDER = (
 def unwrap(state: State) -> dict[str, Tensor]:
     """Return a state without the prefixes of wrappers: ``module.`` of DDP, ``classifier.`` of a NoisyClassifier.
 
-    The tensors of a NoisyClassifier's corruption and loss are left out. Any other name beside ``classifier.`` stays,
-    and the caller refuses it.
+    The tensors of a NoisyClassifier's corruption and loss are left out. Any other name beside ``classifier.`` is kept,
+    so that the caller can refuse it.
     """
     names = (
         {name: name.removeprefix("module.") for name in state}
@@ -45,18 +45,18 @@ def unwrap(state: State) -> dict[str, Tensor]:
     if not any(name.startswith("classifier.") for name in plain):
         return plain
     inner = {name: name.removeprefix("classifier.") for name in plain if _root(name) not in _WRAPPER_ROOTS}
-    if len(set(inner.values())) < len(inner):  # one name with and without the prefix: no wrapper of ours
+    if len(set(inner.values())) < len(inner):  # a name occurs with and without the prefix: not a NoisyClassifier
         return plain
     return {inner[name]: plain[name] for name in inner}
 
 
 def is_official(state: State) -> bool:
-    """Return whether the names of a state that :func:`unwrap` returned are those of the official layout."""
+    """Return whether the names of an unwrapped state (see :func:`unwrap`) are the official ones."""
     return any(_root(name) in ("cls_token", "pos_embed", "patch_embed", "blocks") for name in state)
 
 
 def rename_to_own(state: State) -> dict[str, Tensor]:
-    """Return a state of either layout under this project's names; a name of no layout stays as it is."""
+    """Return a state with either kind of names under this project's names; unknown names do not change."""
     state = unwrap(state)
     if not is_official(state):
         return state
@@ -65,18 +65,18 @@ def rename_to_own(state: State) -> dict[str, Tensor]:
 
 
 def rename_to_official(state: State) -> dict[str, Tensor]:
-    """Return a state with our names under the official names, in the official order, without pixel statistics.
+    """Return a state with this project's names under the official names, in their order, without pixel statistics.
 
     Raises:
-        UserError: a tensor has no official name: the model is not a ViT's.
+        UserError: a tensor has no official name, because the model has no ViT.
     """
     renamed = {official_name(name): value for name, value in state.items() if not name.startswith("preprocess.")}
     rank = {root: place for place, root in enumerate(_ORDER)}
     for name in renamed:
         if _root(name) not in rank:
             raise UserError(
-                f"{name} has no name in the official layout, which is that of ViTs: autoencoders and classifiers with"
-                " one"
+                f"{name} has no name in the official layout, which exists only for autoencoders and classifiers with a"
+                " ViT"
             )
     return {
         name: renamed[name] for name in sorted(renamed, key=lambda name: rank[_root(name)])
@@ -84,12 +84,12 @@ def rename_to_official(state: State) -> dict[str, Tensor]:
 
 
 def rename_to_timm(state: State) -> dict[str, Tensor]:
-    """Return a state with our names as timm's ``VisionTransformer`` has it: the official names, no decoder."""
+    """Return a state under the names of timm's ``VisionTransformer``: the official names, without the decoder."""
     return rename_to_official({name: value for name, value in state.items() if not name.startswith("decoder.")})
 
 
 def official_name(name: str) -> str:
-    """Return the official name of one of our tensors."""
+    """Return the official name of a tensor, given its name in this project."""
     if name == "decoder.mask_token":
         return "mask_token"
     if name.startswith("decoder."):

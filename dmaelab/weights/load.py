@@ -1,4 +1,4 @@
-"""Load: a file -> a new model, whose sizes are read off the tensors."""
+"""Load a file into a new model, whose sizes are read off the shapes of the tensors."""
 
 import functools
 import logging
@@ -34,21 +34,22 @@ def load_pretrain(
 ) -> DenoisingMAE:
     """Return the autoencoder of a DMAE or MAE pre-training file, on the CPU, in evaluation mode, without corruption.
 
-    It resizes images of any size to its own. Its recipe is what the file tells, or else the released one: mask ratio
-    0.75, targets normalised per patch, error over all patches. For a file with an encoder alone the published decoder
-    is made, 512 wide with 8 blocks, untrained, and a warning is given.
+    It resizes images of any size to its own. Mask ratio and target normalisation are those that the file stores, by
+    default those of the released models: mask ratio 0.75, targets normalised per patch. The loss is over all patches.
+    If the file holds only an encoder, the model gets an untrained decoder of the published size (width 512, 8 blocks),
+    and a warning is given.
 
     Args:
-        path_or_dict: a file (released, of the official trainers, MAE's, timm's, ``.safetensors``, or of a run of this
-            project), or the dictionary that was read from one.
-        num_heads, decoder_num_heads: attention heads, where the file does not tell them; by default those of the
-            published model, see :func:`dmaelab.weights.facts.choose_heads`.
-        pixel_mean, pixel_std: per channel, in [0,1] pixel units, or ``pixel_mean="imagenet"`` or ``"cifar10"`` for
-            both. They must be given where the file stores none; official files store none.
+        path_or_dict: a file (a released one, one of the official trainers, MAE's, timm's, ``.safetensors``, or one of a
+            run of this project), or the dictionary that was read from it.
+        num_heads, decoder_num_heads: numbers of attention heads, if the file does not store them; by default those of
+            the published model, see :func:`dmaelab.weights.facts.choose_heads`.
+        pixel_mean, pixel_std: one number per channel, in [0,1] pixel units, or ``pixel_mean="imagenet"`` or
+            ``"cifar10"`` for both. They must be given if the file stores none; official files store none.
 
     Raises:
-        WeightsError: the file cannot be read, or holds a classifier; tensors are missing or too many; heads or
-            statistics are neither told nor given, or given otherwise than told.
+        WeightsError: the file cannot be read or holds a classifier; tensors are missing or unexpected; heads or
+            statistics are neither stored nor given, or are not those that the file stores.
     """
     weights = read_weights(path_or_dict)
     _expect(weights, "autoencoder")
@@ -65,7 +66,7 @@ def load_pretrain(
     _fill(model, {**weights.state, **_new_decoder(model.encoder, decoder)}, mean, std, weights.source)
     model.decoder.is_new = True
     warnings.warn(
-        f"{weights.source}: holds an encoder only; its decoder is new and reconstructs nothing before it is trained",
+        f"{weights.source}: holds an encoder only; its decoder is new and must be trained before it can reconstruct",
         stacklevel=2,
     )
     return model
@@ -81,10 +82,14 @@ def load_classifier(
 ) -> Classifier:
     """Return the classifier of a fine-tuning or linear-probe file, on the CPU, in evaluation mode.
 
-    Arguments and errors are those of :func:`load_pretrain`. ``pool="auto"`` means average pooling for a file with
-    ``fc_norm`` and the class token for a file with ``norm``. In the second case a line in the log says so for files of
-    others, since timm's ``global_pool="avg", fc_norm=False``, which this project does not have, has the same names. The
-    batch norm before the head of a linear probe is recognised by its names.
+    The other arguments and the errors are those of :func:`load_pretrain`. The batch norm before the head of a linear
+    probe is recognised by its names.
+
+    Args:
+        pool: how tokens are pooled: ``"gap"`` (average), ``"cls"`` (class token), or ``"auto"``, which means average
+            pooling for a file with ``fc_norm`` and the class token for a file with ``norm``. In the latter case a
+            warning is logged for files of others: timm's models with ``global_pool="avg", fc_norm=False`` have the same
+            names, but this project cannot represent them.
     """
     weights = read_weights(path_or_dict)
     _expect(weights, "classifier")
@@ -94,8 +99,8 @@ def load_classifier(
         pool = "gap" if "backbone.fc_norm.weight" in weights.state else "cls"
         if pool == "cls" and weights.official and "num_heads" not in weights.facts:
             logger.warning(
-                "%s: class token assumed: timm's models that average without fc_norm have the same names (pool='cls'"
-                " confirms it)",
+                "%s: class token assumed, but timm's models that average without fc_norm have the same names (pass"
+                " pool='cls' to confirm)",
                 weights.source,
             )
     head = "bn_linear" if any(name.startswith("head.1.") for name in weights.state) else "linear"
@@ -109,7 +114,7 @@ def load_classifier(
 
 
 def _vit_options(weights: Weights, trunk: str, num_heads: int | None) -> dict[str, Any]:
-    """Return all arguments of the ViT below ``trunk`` but its pool."""
+    """Return all arguments of the ViT below ``trunk``, except ``pool``."""
     sizes = vit_sizes(weights, trunk)
     return {**sizes, "num_heads": choose_heads(weights, trunk, int(sizes["width"]), num_heads)}
 
@@ -117,13 +122,13 @@ def _vit_options(weights: Weights, trunk: str, num_heads: int | None) -> dict[st
 def _new_decoder(encoder: PatchEncoder, options: dict[str, int]) -> dict[str, Tensor]:
     """Return the tensors of a decoder with random weights from a fixed seed, named as in the autoencoder."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(Draw(0, "init").seed())  # torch.manual_seed would set the GPUs' as well
+        torch.default_generator.manual_seed(Draw(0, "init").seed())  # torch.manual_seed would also seed the GPUs
         decoder = MAEDecoder(encoder, **options)
     return {f"decoder.{name}": value for name, value in decoder.state_dict().items()}
 
 
 def _autoencoder(encoder: dict[str, Any], decoder: dict[str, Any], **recipe: Any) -> DenoisingMAE:
-    """Return an autoencoder on the meta device, where tensors have shapes and no numbers."""
+    """Return an autoencoder on the meta device, where tensors have shapes but no values."""
     with torch.device("meta"):
         vit = ViT(**encoder, pool=None)
         make: Any = functools.partial(MAEDecoder, **decoder)
@@ -140,13 +145,13 @@ def _classifier(backbone: dict[str, Any], pool: Any, head: Any, num_classes: int
 
 
 def _skeleton(weights: Weights, trunk: str) -> dict[str, int]:
-    """Return the arguments of the smallest model with as many blocks below ``trunk``, and so with the same names."""
+    """Return the arguments of the smallest model with as many blocks below ``trunk``: it has the same tensor names."""
     smallest = {"width": 4, "depth": max(block_count(weights, trunk), 1), "num_heads": 1}
     return smallest if trunk == "decoder" else {**smallest, "image_size": 2, "patch_size": 1}
 
 
 def _expect(weights: Weights, kind: str) -> None:
-    """Raise WeightsError where the weights are of another kind of model."""
+    """Raise WeightsError if the weights are of another kind of model than ``kind``."""
     if weights.kind == kind:
         return
     if weights.kind == "unknown":
@@ -164,9 +169,9 @@ def _expect(weights: Weights, kind: str) -> None:
 
 
 def _check_names(weights: Weights, model: nn.Module) -> None:
-    """Raise WeightsError with every name that only the file or only the model has.
+    """Raise WeightsError with all names that only the file or only the model has.
 
-    The pixel statistics may be missing from the file, and the decoder as a whole.
+    The file may lack the pixel statistics, and the decoder if it lacks all of it.
     """
     optional = ("preprocess.pixel_", *(() if has_decoder(weights) else ("decoder.",)))
     own = model.state_dict()
@@ -180,7 +185,7 @@ def _check_names(weights: Weights, model: nn.Module) -> None:
 
 
 def _fill(model: nn.Module, state: Mapping[str, Tensor], mean: list[float], std: list[float], source: str) -> None:
-    """Fill a model that is on the meta device, and move it to the CPU; shapes are checked first."""
+    """Check the shapes, move a model from the meta device to the CPU, and fill it."""
     statistics = {"preprocess.pixel_mean": mean, "preprocess.pixel_std": std}
     given = {**state, **{name: torch.tensor(values).view(-1, 1, 1) for name, values in statistics.items()}}
     check_tensors(model.state_dict(), given, source)

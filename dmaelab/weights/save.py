@@ -1,4 +1,4 @@
-"""Save: a model -> a file, under this project's names, the official ones or timm's."""
+"""Save a model to a file, under this project's names, the official ones or timm's."""
 
 import json
 import os
@@ -28,16 +28,22 @@ def save_weights(
     path: str | os.PathLike,
     layout: Literal["dmaelab", "official", "timm"] = "dmaelab",
 ) -> dict[str, Tensor]:
-    """Write the weights of a model with a ViT to a ``.pth`` or ``.safetensors`` file, atomically; return its tensors.
+    """Write the weights of a model with a ViT to a ``.pth`` or ``.safetensors`` file, and return its tensors.
 
-    With ``layout="official"`` or ``"timm"`` the tensors have the names of those files; timm's have no decoder. A
-    decoder that is new is not written. The facts that no tensor shows (:func:`dmaelab.weights.facts.facts_of`, and the
-    pixel statistics where no tensor holds them) are written beside ``"model"``, or into the metadata of safetensors,
-    and :func:`load_pretrain` and :func:`load_classifier` read them back. Heads that were guessed when the model was
-    loaded are written as known.
+    The facts that no tensor shows (:func:`dmaelab.weights.facts.facts_of`, and the pixel statistics if no tensor holds
+    them) are written beside ``"model"``, or into the metadata of a safetensors file. :func:`load_pretrain` and
+    :func:`load_classifier` read them back. If the number of heads was guessed when the model was loaded, the file
+    stores the guess as a fact. An untrained (new) decoder is not written. The file is written in one step, so it is
+    never half-written.
+
+    Args:
+        model: the model.
+        path: path of the file; its suffix chooses the format.
+        layout: names of the tensors; ``"timm"`` also leaves the decoder out.
 
     Raises:
-        WeightsError: the layout has no names for this model, the file has another suffix, or it cannot be written.
+        WeightsError: the model has no ViT, the layout has no names for it, the suffix is another one, or the file
+            cannot be written.
     """
     path = Path(path)
     if path.suffix not in (".pth", ".safetensors"):
@@ -45,7 +51,7 @@ def save_weights(
     facts = facts_of(model)
     if not facts:
         raise WeightsError(
-            f"{path}: only models with a ViT of this project can be written, and this {type(model).__name__} has none"
+            f"{path}: only models with a ViT of this project can be written, but this {type(model).__name__} has none"
         )
     own = model.state_dict()
     if isinstance(model, DenoisingMAE) and model.decoder.is_new:

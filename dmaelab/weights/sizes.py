@@ -1,4 +1,4 @@
-"""The sizes of a model, read off the shapes of its tensors."""
+"""The sizes of a model, computed from the shapes of its tensors."""
 
 import math
 
@@ -6,13 +6,14 @@ from dmaelab.weights.files import Weights, WeightsError
 from dmaelab.weights.layouts import official_name
 
 PUBLISHED_DECODER = {"width": 512, "depth": 8}
-"""The decoder of the published DMAE and MAE models."""
+"""The size of the decoder in the published DMAE and MAE models."""
 
 
 def vit_sizes(weights: Weights, trunk: str) -> dict[str, int | float]:
-    """Return the arguments of :class:`ViT` that the tensors below ``trunk`` (``"encoder"``, ``"backbone"``) show.
+    """Return the arguments of :class:`ViT` that follow from the tensors below ``trunk``.
 
-    They are ``width, depth, image_size, patch_size, in_channels, mlp_ratio``.
+    They are ``width, depth, image_size, patch_size, in_channels, mlp_ratio``. ``trunk`` is ``"encoder"`` or
+    ``"backbone"``.
 
     Raises:
         WeightsError: a tensor has an impossible shape.
@@ -23,8 +24,8 @@ def vit_sizes(weights: Weights, trunk: str) -> dict[str, int | float]:
     grid = math.isqrt(length - 1)
     if grid == 0 or grid**2 != length - 1:
         raise WeightsError(
-            f"{weights.source}: {shown(weights, f'{trunk}.pos_embed')} has {length} rows: not a class token and a"
-            " square of patches"
+            f"{weights.source}: {shown(weights, f'{trunk}.pos_embed')} has {length} rows: expected one for the class"
+            " token and a square number for the patches"
         )
     return {
         "width": width, "depth": block_count(weights, trunk), "image_size": grid * patch_size,
@@ -33,7 +34,7 @@ def vit_sizes(weights: Weights, trunk: str) -> dict[str, int | float]:
 
 
 def decoder_sizes(weights: Weights) -> dict[str, int]:
-    """Return ``width`` and ``depth`` of the decoder in the file, of the published one where there is none."""
+    """Return ``width`` and ``depth`` of the decoder in the file; those of the published one if there is none."""
     if not has_decoder(weights):
         return dict(PUBLISHED_DECODER)
     width, _ = shape_of(weights, "decoder.embed.weight", 2)
@@ -41,21 +42,22 @@ def decoder_sizes(weights: Weights) -> dict[str, int]:
 
 
 def has_decoder(weights: Weights) -> bool:
-    """Return whether there is a decoder in the file, or a part of one."""
+    """Return whether the file holds a decoder or a part of one."""
     return any(name.startswith("decoder.") for name in weights.state)
 
 
 def block_count(weights: Weights, trunk: str) -> int:
-    """Return how many blocks there are below ``trunk``.
+    """Return the number of blocks below ``trunk``.
 
-    They are counted, not numbered: where one is missing, the names of the last one are found missing later.
+    The blocks are counted, whatever their numbers are. If one is missing, the check of names finds that the last block
+    is unexpected.
     """
     prefix = f"{trunk}.blocks."
     return len({name.removeprefix(prefix).split(".")[0] for name in weights.state if name.startswith(prefix)})
 
 
 def shape_of(weights: Weights, name: str, dims: int) -> tuple[int, ...]:
-    """Return the shape of a tensor of the file; WeightsError if it has not ``dims`` dimensions, none of size 0."""
+    """Return the shape of a tensor; WeightsError if it is empty or does not have ``dims`` dimensions."""
     tensor = weights.state[name]
     if tensor.ndim != dims or not tensor.numel():
         raise WeightsError(
@@ -66,5 +68,5 @@ def shape_of(weights: Weights, name: str, dims: int) -> tuple[int, ...]:
 
 
 def shown(weights: Weights, name: str) -> str:
-    """Return the name that the file has for one of our tensors."""
+    """Return the name of a tensor in the file, given its name in this project."""
     return official_name(name) if weights.official else name

@@ -137,7 +137,7 @@ def test_other_norms_are_not_compared(make_log):
 
 def test_logs_of_predict_have_nothing_to_compare(make_log):
     answers = make_log((0, 0, 0.0), header={"identity": {"certifier": {"name": "predict"}}}, path="answers")
-    with pytest.raises(UserError, match="answers is a log of PREDICT: it has classes and no radii"):
+    with pytest.raises(UserError, match="answers is a log of PREDICT: it has classes but no radii"):
         align(make_log((0, 0, 0.5)), answers)
 
 
@@ -163,7 +163,7 @@ def test_no_radius_at_all_in_either(make_log):
 def test_radii_that_a_log_was_not_sampled_for_are_named(make_log):
     header = {"identity": {"norm": "l2", "certifier": {"name": "sequential", "radii": [0.5]}}, "context": {}}
     a, b = make_log((0, 0, 0.6), (0, 0, 0.3)), make_log((0, 0, 0.6), (0, 0, 0.9), header=header)
-    words = "so lower bounds that differ by what was sampled for: "
+    words = "so they are lower bounds and not comparable: "
     assert f"{words}0.00, 0.25, the ACR and the radius of each image." in comparison_text(
         compare(a, b, [0.0, 0.25, 0.5])
     )

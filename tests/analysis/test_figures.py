@@ -64,7 +64,7 @@ def test_labels_with_dollar_signs_are_no_formulas(make_log, tmp_path):
 
 def test_logs_of_predict_have_no_curve(make_log, tmp_path):
     log = make_log((0, 0, 0.0), header={"identity": {"certifier": {"name": "predict"}}})
-    with pytest.raises(UserError, match=r"hand/made\.tsv is a log of PREDICT: it has classes and no radii"):
+    with pytest.raises(UserError, match=r"hand/made\.tsv is a log of PREDICT: it has classes but no radii"):
         figures.plot_certified_accuracy([("a", log)], tmp_path / "curves.png")
 
 

@@ -37,11 +37,11 @@ def test_a_folder_labels_all_logs_below_it(make_log):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["b.tsv", "method=RS"], r"--label b.tsv: that is none of the logs given \(did you mean 'a.tsv'\?\)"),
-        (["a.tsv"], "give it labels such as method=RS"),
-        (["a.tsv", "method"], "'method' is no key=value such as method=RS"),
-        (["a.tsv", "=RS"], "'=RS' is no key=value"),
-        (["a.tsv", "method="], "'method=' is no key=value"),
+        (["b.tsv", "method=RS"], r"--label b.tsv: this log is not among those given \(did you mean 'a.tsv'\?\)"),
+        (["a.tsv"], "no label follows; give one such as method=RS"),
+        (["a.tsv", "method"], "'method' is not of the form key=value, such as method=RS"),
+        (["a.tsv", "=RS"], "'=RS' is not of the form key=value"),
+        (["a.tsv", "method="], "'method=' is not of the form key=value"),
         (["a.tsv", "seed=1", "seed=2"], "'seed' is given twice"),
         (["a.tsv", "metod=RS"], r"a.tsv: there is no label 'metod' \(did you mean 'method'\?\)"),
         (["a.tsv", "sigma=big"], 'the label sigma is "big", it should be a number > 0 or a pair'),
@@ -59,5 +59,5 @@ def test_bad_labels_are_one_line(make_log, words, message):
 
 
 def test_what_a_header_says_of_the_certification_stands(measured):
-    with pytest.raises(UserError, match="a: its header says n = 10000, a label cannot make 1000 of it"):
+    with pytest.raises(UserError, match="a: its header says n = 10000, a label cannot change it to 1000"):
         relabel(measured("a", [5]), {"n": 1000})

@@ -39,7 +39,7 @@ def test_l2_radii_of_foreign_logs_in_other_norms(make_log):
     assert in_norm(log, "l0", (1, 6, 6)).radius.tolist() == [1, 0, 3]
     assert in_norm(log, "l0", (1, 6, 6)).norm == "l0"
     assert in_norm(log, "l1").radius.tolist() == [1.2, 0, 1.8]  # of any shape
-    with pytest.raises(UserError, match=r"hand/made\.tsv does not say of what shape .* --shape"):
+    with pytest.raises(UserError, match=r"hand/made\.tsv does not say what shape .* --shape"):
         in_norm(log, "linf")
     with pytest.raises(ValueError, match="is converted already, from l2 to l0"):
         in_norm(in_norm(log, "l0", (1, 6, 6)), "l1", (1, 6, 6))

@@ -48,5 +48,5 @@ def test_each_row_has_its_own_ball(norm):
 
 
 def test_another_norm_is_refused():
-    with pytest.raises(UserError, match="no search in balls in linf: the attack knows l2 and l1"):
+    with pytest.raises(UserError, match="cannot search balls in linf: it knows l2 and l1"):
         Balls(torch.zeros(1, 1, 2, 2), torch.ones(1, dtype=torch.float64), "linf")

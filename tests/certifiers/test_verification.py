@@ -234,7 +234,7 @@ def rewrite(folder, **changes):
         ({"certifier": {"weight": 2.0}}, "certifier.weight is 2.0"),
         ({"certifier": {"name": ["cohen"]}}, r"the certifier \['cohen'\] is not known here"),
         ({"n": 5}, "can never certify"),
-        ({"sigma": -0.25}, "sigma -0.25, which is no level of noise"),
+        ({"sigma": -0.25}, "sigma -0.25, but the level of noise must be above 0"),
         ({"tau": "0"}, "the header is damaged: its sigma, tau or shape is no number"),
         ({"shape": None}, "the header is damaged"),
         ({"geometry": "antigravity.Geometry"}, "geometry 'antigravity.Geometry' is not known here"),
@@ -299,7 +299,7 @@ def test_a_certifier_without_verification_is_refused_and_not_guessed(certify, re
         verify = Certifier.verify
 
     registered("silent", Silent)
-    with pytest.raises(UserError, match="the certifier 'silent' does not say how its rows are verified"):
+    with pytest.raises(UserError, match="the certifier 'silent' does not define verify"):
         verify_log(certify(Silent(20, 300, 0.001)))
 
 

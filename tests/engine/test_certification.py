@@ -156,7 +156,7 @@ def test_a_certification_config_can_name_the_run(run, tmp_path):
     ("option", "value", "message"),
     [
         ("drop_path", 0.1, r"another certification: .*model"),
-        ("num_heads", 4, r"model_final\.pth: trained with num_heads 2, and the model has 4"),
+        ("num_heads", 4, r"model_final\.pth: trained with num_heads 2, but the model has 4"),
     ],
 )
 def test_another_model_with_the_same_tensors_is_refused(run, option, value, message):

@@ -86,7 +86,7 @@ def test_other_heads_stop_the_training(source, pretrained, finetune_config, tmp_
     save_weights(pretrained, tmp_path / "official.pth", "official")
     save_weights(pretrained, tmp_path / "dmaelab.safetensors", "dmaelab")
     cfg = finetune_config(f"train.init_from={tmp_path / source}", "model.classifier.backbone.num_heads=4")
-    with pytest.raises(UserError, match="trained with num_heads 2, and the model has 4: set num_heads to 2"):
+    with pytest.raises(UserError, match="trained with num_heads 2, but the model has 4: set num_heads to 2"):
         DefaultTrainer(cfg)
 
 

@@ -205,7 +205,7 @@ class Attacks(ClassificationLoss):
 
 
 def test_hard_labels_cannot_be_mixed_or_smoothed():
-    with pytest.raises(ConfigError, match="Attacks needs hard labels and mixing makes soft ones"):
+    with pytest.raises(ConfigError, match="Attacks needs hard labels, but mixing makes soft ones"):
         model(Attacks(), mixing=Mixing())
     loss = Attacks()
     loss.label_smoothing = 0.1

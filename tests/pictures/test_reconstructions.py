@@ -47,5 +47,5 @@ def test_a_run_is_drawn_with_its_errors_where_it_predicts_pixels(pretrain_config
 
 
 def test_a_picture_is_a_png(tmp_path):
-    with pytest.raises(UserError, match=r"grid\.svg: a picture of reconstructions is a PNG"):
+    with pytest.raises(UserError, match=r"grid\.svg: reconstructions are drawn as PNG"):
         draw_reconstructions(tmp_path, tmp_path / "grid.svg")

@@ -148,7 +148,7 @@ def test_unknown_keywords_are_errors(brightness, smoothed, images):
         )
     with pytest.raises(UserError, match="did you mean 'gaussian'"):
         SmoothedClassifier(brightness, 3, 0.25, corruption="gausian")
-    with pytest.raises(UserError, match="names nothing"):
+    with pytest.raises(UserError, match="has no 'name'"):
         SmoothedClassifier(brightness, 3, 0.25, certifier={"kind": "cohen"})
 
 

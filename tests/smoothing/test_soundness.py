@@ -277,7 +277,7 @@ class Sup(Corruption):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"corruption": Sup(0.25)}, "balls in linf: the attack knows l2 and l1"),
+        ({"corruption": Sup(0.25)}, "balls in linf: it knows l2 and l1"),
         ({"batch_size": 7}, "less than the 8 samples of a gradient"),
         ({"scale": 0.0}, "scale is 0.0"),
         ({"scale": float("nan")}, "scale is nan"),

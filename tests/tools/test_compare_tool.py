@@ -69,7 +69,7 @@ def test_bad_input_is_one_line_and_status_2(runs):
         ((A, "none.tsv"), "error: no certification log at none.tsv"),
         ((A, IMAGENET, "--common"), f"error: {A} and {IMAGENET} are not on the same data set: 99 of 100 labels differ"),
         ((A, B, "--radii", "-1"), "error: radii are [-1.0]"),
-        ((A, B, "--norm", "l0"), f"error: {A} does not say of what shape"),
+        ((A, B, "--norm", "l0"), f"error: {A} does not say what shape"),
         (("a", "."), "error: no certification log in ."),
     ]:
         done = run("compare.py", *arguments, cwd=runs)

@@ -90,10 +90,10 @@ def test_what_is_open_is_asked_for(arguments, message, convert, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--heads", 4], "was trained with num_heads 3, and 4 is given: leave it out"),
+        (["--heads", 4], "was trained with num_heads 3, but 4 is given: leave it out"),
         (
             ["--stats", "imagenet"],
-            "stores pixel_mean [0.4914, 0.4822, 0.4465], and [0.485, 0.456, 0.406] is given: leave it out",
+            "stores pixel_mean [0.4914, 0.4822, 0.4465], but [0.485, 0.456, 0.406] is given: leave it out",
         ),
     ],
 )

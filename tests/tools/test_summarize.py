@@ -118,7 +118,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path):
         (["header.tsv"], "error: header.tsv has no rows"),
         (["twice.tsv"], "error: twice.tsv: image 3 has two rows, in lines 2 and 3"),
         ([PUBLIC, "--bound", "0.05"], f"error: {PUBLIC} does not say at which alpha it was certified: give --alpha"),
-        ([PUBLIC, "--norm", "linf"], f"error: {PUBLIC} does not say of what shape its images are: give --shape"),
+        ([PUBLIC, "--norm", "linf"], f"error: {PUBLIC} does not say what shape its images have: give --shape"),
         ([PUBLIC, "--norms", "linf", "--shape", "32x32"], "error: shape '32x32': "),
         ([PUBLIC, "--two-sided"], f"error: {PUBLIC} has no two-sided radii"),
     ]:

@@ -102,7 +102,7 @@ def test_bad_input_is_one_line_and_status_2(runs):
         ),
         (
             ["runs/mae", "--table", "2", "--label", "runs/mea", "seed=1"],
-            "error: --label runs/mea: that is none of the logs given",
+            "error: --label runs/mea: this log is not among those given",
         ),
         (["--table", "2", "--label", "runs/mae", "seed=1", "runs/mae"], "usage: "),
         (

@@ -31,14 +31,15 @@ def test_heads_of_other_sizes(caplog):
             state = rename_to_official(encoder(width, depth, heads, 8, 4))
             assert choose_heads(read_weights(state), "encoder", width, None) == heads
             assert caplog.messages.pop().endswith(
-                f"num_heads is taken to be {heads} for width {width}: pass it if it was trained with another"
+                f"num_heads is assumed to be {heads} for width {width}: pass it if the model was trained with another"
+                " number"
             )
             caplog.clear()
             assert choose_heads(read_weights(state), "encoder", width, 12 if width > 128 else 4) >= 4
             assert not caplog.messages
         assert choose_heads(read_weights(rename_to_official(huge)), "encoder", 1280, 20) == 20
-        assert caplog.messages.pop().endswith("num_heads 20 is given, and the published model of this size has 16")
-    assert "no tensor shows the attention heads" in refused(choose_heads, read_weights(huge), "encoder", 1280, None)
+        assert caplog.messages.pop().endswith("num_heads 20 is given, but the published model of this size has 16")
+    assert "tell the number of attention heads" in refused(choose_heads, read_weights(huge), "encoder", 1280, None)
 
 
 def test_our_names_without_facts_tell_no_heads_of_a_decoder():
@@ -51,20 +52,20 @@ def test_our_names_without_facts_tell_no_heads_of_a_decoder():
 def test_heads_that_the_file_tells_otherwise_are_refused(tmp_path):
     save_weights(autoencoder(), tmp_path / "x.pth", "official")
     message = refused(load_pretrain, tmp_path / "x.pth", num_heads=4)
-    assert message.endswith("x.pth: was trained with num_heads 3, and 4 is given: leave it out")
-    assert "decoder_num_heads 2, and 4 is given" in refused(load_pretrain, tmp_path / "x.pth", decoder_num_heads=4)
+    assert message.endswith("x.pth: was trained with num_heads 3, but 4 is given: leave it out")
+    assert "decoder_num_heads 2, but 4 is given" in refused(load_pretrain, tmp_path / "x.pth", decoder_num_heads=4)
     load_pretrain(tmp_path / "x.pth", num_heads=3, decoder_num_heads=2)
     save_weights(autoencoder(), tmp_path / "encoder.pth", "timm")
     with pytest.warns(UserWarning, match="encoder only"):  # whose new decoder is not the one that was left out
         model = load_pretrain(tmp_path / "encoder.pth", decoder_num_heads=4)
     assert model.decoder.blocks[0].attn.num_heads == 4
     save_weights(classifier(), tmp_path / "y.pth")
-    assert "num_heads 3, and 4 is given" in refused(load_classifier, tmp_path / "y.pth", num_heads=4)
+    assert "num_heads 3, but 4 is given" in refused(load_classifier, tmp_path / "y.pth", num_heads=4)
 
 
 def test_heads_that_cannot_be():
     for options, message in [
-        ({}, "no tensor shows the attention heads, and width 48 does not tell them: pass num_heads"),
+        ({}, "neither the tensors nor the width 48 tell the number of attention heads: pass num_heads"),
         ({"num_heads": 5}, "num_heads 5 does not divide width 48"),
         ({"num_heads": 0}, "num_heads 0 does not divide width 48"),
         ({"num_heads": 3, "decoder_num_heads": 5}, "decoder_num_heads 5 does not divide width 32"),
@@ -97,9 +98,9 @@ def test_statistics_that_the_file_stores_otherwise_are_refused(tmp_path):
         save_weights(classifier(), tmp_path / "x.pth", layout)
         message = refused(load_classifier, tmp_path / "x.pth", pixel_mean="imagenet")
         assert (
-            "stores pixel_mean [0.4, 0.5, 0.6], and [0.485, 0.456, 0.406] is given: leave it out (to change it on"
+            "stores pixel_mean [0.4, 0.5, 0.6], but [0.485, 0.456, 0.406] is given: leave it out (to change it on"
             " purpose," in message
         )
         wrong = {"pixel_mean": OWN[0], "pixel_std": [0.2, 0.25, 0.3002]}
-        assert "stores pixel_std [0.2, 0.25, 0.3], and" in refused(load_classifier, tmp_path / "x.pth", **wrong)
+        assert "stores pixel_std [0.2, 0.25, 0.3], but" in refused(load_classifier, tmp_path / "x.pth", **wrong)
         load_classifier(tmp_path / "x.pth", pixel_mean=OWN[0], pixel_std=OWN[1])

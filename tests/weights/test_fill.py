@@ -131,7 +131,7 @@ def test_other_heads_than_were_published_are_refused(pretrained, monkeypatch):
     """Of the size of ViT-B, 16 instead of 12 would load into every tensor; here a small size stands for it."""
     monkeypatch.setitem(facts._PUBLISHED_HEADS, (24, 1), 4)
     message = refused(fill_pretrained, noisy_classifier(vit("gap")), {"model": rename_to_timm(pretrained)})
-    assert message == "the dictionary: trained with num_heads 4, and the model has 3: set num_heads to 4"
+    assert message == "the dictionary: trained with num_heads 4, but the model has 3: set num_heads to 4"
 
 
 def test_other_heads_than_the_file_tells_are_refused(pretrained):
@@ -139,15 +139,15 @@ def test_other_heads_than_the_file_tells_are_refused(pretrained):
     model = autoencoder()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for told, wrong in [
-        ({"num_heads": 4}, "num_heads 4, and the model has 3"),
-        ({"decoder_num_heads": 4}, "decoder_num_heads 4, and"),
+        ({"num_heads": 4}, "num_heads 4, but the model has 3"),
+        ({"decoder_num_heads": 4}, "decoder_num_heads 4, but"),
     ]:
         assert f"trained with {wrong}" in refused(
             fill_pretrained, model, {"model": pretrained, FACTS: {**facts_of(model), **told}}
         )
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     message = refused(fill_pretrained, noisy_classifier(vit("gap")), {"model": pretrained, FACTS: {"num_heads": 4}})
-    assert message == "the dictionary: trained with num_heads 4, and the model has 3: set num_heads to 4"
+    assert message == "the dictionary: trained with num_heads 4, but the model has 3: set num_heads to 4"
     fill_pretrained(
         noisy_classifier(vit("gap")), {"model": pretrained, FACTS: {"num_heads": 3, "decoder_num_heads": 4}}
     )
@@ -250,4 +250,4 @@ def test_a_table_that_is_no_grid_or_of_another_width_is_refused(pretrained):
 
 def test_numbers_of_another_kind_are_refused(pretrained):
     state = {**pretrained, "encoder.norm.bias": torch.zeros(24, dtype=torch.int8)}
-    assert "encoder.norm.bias holds numbers of type torch.int8" in refused(fill_pretrained, autoencoder(), state)
+    assert "encoder.norm.bias has the dtype torch.int8" in refused(fill_pretrained, autoencoder(), state)

@@ -105,7 +105,7 @@ def test_the_other_function_is_named():
         (["patch_embed.proj.weight"], {}, "missing patch_embed.proj.weight"),
         (["pos_embed"], {"extra.x": (1,), "preprocess.y": (1,)}, "missing pos_embed; unexpected extra.x, preprocess.y"),
         ([], {"blocks.7.norm1.weight": (48,)}, "unexpected blocks.7.norm1.weight"),
-        ([], {"pos_embed": (1, 60, 48)}, "pos_embed has 60 rows: not a class token and a square of patches"),
+        ([], {"pos_embed": (1, 60, 48)}, "pos_embed has 60 rows: expected one for the class token"),
         ([], {"pos_embed": (65, 48)}, "pos_embed is [65, 48]: expected 3 dimensions"),
         ([], {"norm.weight": (49,)}, "encoder.norm.weight is [49] in the file and [48] in the model"),
         ([], {"decoder_pred.bias": (12,)}, "decoder.pred.bias is [12] in the file and [48] in the model"),
@@ -195,7 +195,7 @@ def test_states_of_our_wrappers_load():
     again = load_classifier(wrapped, num_heads=3)
     assert torch.equal(again.head.weight, model.head.weight)
     assert torch.equal(again.preprocess.pixel_mean, model.preprocess.pixel_mean)
-    assert "no tensor shows the attention heads" in refused(load_classifier, wrapped)
+    assert "tell the number of attention heads" in refused(load_classifier, wrapped)
     message = refused(load_classifier, {"model": {**wrapped["model"], "teacher.x": torch.ones(1)}}, num_heads=3)
     assert message.endswith("not the weights of a whole model: unexpected teacher.x")
 

@@ -1,4 +1,4 @@
-"""The backbones of this package, a file for each family."""
+"""The backbones of this package, one file per family."""
 
 from dmaelab.modeling.backbones.resnet import CifarResNet
 from dmaelab.modeling.backbones.vit import ViT

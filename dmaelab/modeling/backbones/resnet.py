@@ -1,4 +1,4 @@
-"""The small residual network for 32x32 images that the smoothing literature compares on."""
+"""The small residual network for 32x32 images that papers on randomized smoothing use."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,7 +8,10 @@ from dmaelab.utils.errors import ConfigError
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions; a shortcut that subsamples and pads channels with zeros where shapes change."""
+    """Two 3x3 convolutions and a shortcut.
+
+    If the shapes differ, the shortcut subsamples the image and pads its channels with zeros.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -19,7 +22,7 @@ class BasicBlock(nn.Module):
         self.stride, self.extra = stride, channels - in_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [N,channels,H/stride,W/stride] of [N,in_channels,H,W]."""
+        """Return maps [N,channels,H/stride,W/stride] of maps [N,in_channels,H,W]."""
         shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
         x = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(x + shortcut)
@@ -32,7 +35,10 @@ class CifarResNet(Backbone):
     Args:
         depth: number of weighted layers, 6n + 2.
         in_channels: channels of the input.
-        width: channels of the first of the three stages; the others double it.
+        width: channels of the first of the three stages; each further stage doubles the number.
+
+    Raises:
+        ConfigError: ``depth`` is not 6n + 2.
     """
 
     def __init__(self, depth: int = 20, in_channels: int = 3, width: int = 16) -> None:
@@ -62,6 +68,6 @@ class CifarResNet(Backbone):
         return x.mean(dim=(2, 3))
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Return ``[stem, block 0, ..., last block]``."""
+        """Return the parameters of ``[stem, block 0, ..., last block]``."""
         stem = [*self.conv1.parameters(), *self.bn1.parameters()]
         return [stem, *(list(block.parameters()) for block in self.blocks)]

@@ -23,12 +23,15 @@ class ViT(PatchEncoder):
         image_size: side of the input in pixels, divisible by ``patch_size``.
         patch_size: side of a patch in pixels.
         in_channels: channels of the input.
-        mlp_ratio: hidden width of the MLPs over D.
+        mlp_ratio: hidden width of the MLPs divided by D.
         pool: ``"gap"`` averages the patch tokens and normalises the average (``fc_norm``); ``"cls"`` normalises the
-            tokens (``norm``) and takes the class token; ``None`` makes the encoder of an autoencoder, which also ends
-            with ``norm`` and whose position embedding is frozen.
-        drop_path: stochastic depth of the last block, rising linearly from 0 at the first.
-        attention: ``"auto"``, ``"sdpa"`` or ``"matmul"``.
+            tokens (``norm``) and takes the class token; ``None`` is for the encoder of an autoencoder, which also ends
+            with ``norm`` and has a frozen position embedding.
+        drop_path: rate of stochastic depth at the last block; it rises linearly from 0 at the first one.
+        attention: ``"auto"``, ``"sdpa"`` or ``"matmul"``, see :class:`dmaelab.modeling.attention.Attention`.
+
+    Raises:
+        ConfigError: ``image_size`` is not divisible by ``patch_size``, or ``pool`` is unknown.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class ViT(PatchEncoder):
         self.mlp_ratio, self.attention = mlp_ratio, attention
 
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
-        # Fixed in pre-training, learned in fine-tuning, as in the reference.
+        # Fixed in pre-training, learned in fine-tuning, as in the official code.
         self.pos_embed = nn.Parameter(sincos_2d(width, self.grid), requires_grad=pool is not None)
         self.patch_embed = PatchEmbed(patch_size, in_channels, width)
         rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
@@ -69,7 +72,11 @@ class ViT(PatchEncoder):
         nn.init.normal_(self.cls_token, std=0.02)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Return patch tokens with their positions [N,L,D] of normalised images [N,C,H,W]."""
+        """Return the patch tokens [N,L,D], positions added, of normalised images [N,C,H,W].
+
+        Raises:
+            ConfigError: the images do not have the size ``input_size``.
+        """
         if images.shape[-2:] != (self.input_size, self.input_size):
             height, width = images.shape[-2:]
             raise ConfigError(
@@ -79,8 +86,9 @@ class ViT(PatchEncoder):
         return add_positions(self.patch_embed(images), self.pos_embed[:, 1:])
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Return the class token and the tokens after all blocks, [N,1+K,D] of [N,K,D]; after ``norm`` unless pool is
-        ``"gap"``.
+        """Return encoded tokens [N,1+K,D], the class token first, of K patch tokens [N,K,D].
+
+        Unless ``pool`` is ``"gap"``, the final ``norm`` has been applied to them.
         """
         cls = (self.cls_token + self.pos_embed[:, :1]).to(tokens.dtype).expand(len(tokens), -1, -1)
         tokens = torch.cat([cls, tokens], dim=1)
@@ -89,7 +97,7 @@ class ViT(PatchEncoder):
         return tokens if self.pool == "gap" else self.norm(tokens)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features [N,D] of normalised images [N,C,H,W]; needs a pool."""
+        """Return features [N,D] of normalised images [N,C,H,W]; ``ConfigError`` if ``pool`` is ``None``."""
         tokens = self.encode(self.embed(images))
         if self.pool is None:
             raise ConfigError(
@@ -98,7 +106,7 @@ class ViT(PatchEncoder):
         return self.fc_norm(tokens[:, 1:].mean(dim=1)) if self.pool == "gap" else tokens[:, 0]
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """Return ``[embedding, block 0, ..., last block]``: layers 0 to depth of the MAE fine-tuning recipe."""
+        """Return the parameters of ``[embedding, block 0, ..., last block]``, for layer-wise learning-rate decay."""
         embedding = [self.cls_token, self.pos_embed, *self.patch_embed.parameters()]
         return [embedding, *(list(block.parameters()) for block in self.blocks)]
 
