@@ -1,11 +1,20 @@
 """Every config that comes with the package loads, is checked as a whole, and survives a round trip through YAML."""
 
+import shlex
+from pathlib import Path
+
 import pytest
 
-from dmaelab.config import LazyConfig, get_config, list_configs
+from dmaelab.config import LazyConfig, get_config, list_configs, open_config
+from dmaelab.config.zoo import _folders
 from dmaelab.engine.certification import complete
-from dmaelab.engine.training import check_training
+from dmaelab.engine.settings import CertifySettings
+from dmaelab.engine.training import SECTIONS, check_training
 from dmaelab.launch.pipeline import Pipeline
+from dmaelab.launch.stages import PipelineSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+ALL_SECTIONS = {**SECTIONS, "certify": CertifySettings, "pipeline": PipelineSettings}
 
 
 def check(cfg):
@@ -27,10 +36,24 @@ def test_config(name, tmp_path):
     check(again)
 
 
-@pytest.mark.parametrize("name", list_configs())
-def test_config_says_how_to_run_it(name):
-    from dmaelab.config.zoo import _folders
+def commands(name):
+    """Return the commands of a config's header, each as its words."""
+    header = (_folders()[0] / f"{name}.py").read_text().split('"""')[1].replace("\\\\\n", " ")
+    lines = [line for line in header.splitlines() if line.startswith(("    python ", "    torchrun "))]
+    return [shlex.split(line[line.index("tools/") :], comments=True) for line in lines]
 
-    header = (_folders()[0] / f"{name}.py").read_text().split('"""')[1]
-    assert "python tools/" in header
-    assert name in header or f"configs/{name}.py" in header or name == "certify/default"
+
+@pytest.mark.parametrize("name", list_configs())
+def test_the_commands_of_a_header_name_the_config_and_keys_that_it_has(name, monkeypatch):
+    monkeypatch.chdir(ROOT)  # where they are typed
+    sources = []
+    for tool, *words in commands(name):
+        assert (ROOT / tool).is_file()
+        source = next(word for word in words if "/" in word and "=" not in word)
+        source = name if source.startswith("runs/") else source  # a run directory takes the default
+        sources.append(source.removeprefix("configs/").removesuffix(".py"))
+        assert sources[-1] in list_configs()
+        overrides = [word for word in words if "=" in word]
+        if overrides:
+            open_config(source, overrides, ALL_SECTIONS)
+    assert name in sources

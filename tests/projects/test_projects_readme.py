@@ -17,17 +17,6 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_there_are_four_steps():
-    assert re.findall(r"^\*\*(\d)\. ", README, re.MULTILINE) == ["1", "2", "3", "4"]
-    assert [block.split("\n")[0] for block in blocks("python")] == [
-        "# projects/my_project/__init__.py",
-        "# projects/my_project/corruption.py",
-        "# projects/my_project/configs/pretrain.py",
-        "# projects/my_project/tests/test_my_project.py",
-    ]
-    assert len(blocks("bash")) == 1
-
-
 @pytest.fixture
 def followed(tmp_path):
     """A copy of the checkout with the files that the steps name."""

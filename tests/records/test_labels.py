@@ -1,6 +1,4 @@
-"""The one list of labels: what it says, and that configs, inheritance and the docs follow it."""
-
-from pathlib import Path
+"""The one list of labels: what it says, and that configs and inheritance follow it."""
 
 import pytest
 
@@ -8,13 +6,6 @@ from dmaelab.config.targets import signature_of
 from dmaelab.records.labels import CONFIG_SECTION, INHERITED, LABELS, SETTINGS, labels_of
 from dmaelab.records.readers import read_log
 from dmaelab.utils.errors import UserError
-
-DOCS = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text()
-
-
-@pytest.mark.parametrize("name", [*LABELS, *SETTINGS])
-def test_docs_name_every_label(name):
-    assert f"`{name}`" in DOCS
 
 
 def test_a_config_may_have_the_labels_and_any_other():

@@ -1,4 +1,4 @@
-"""The command line of certification as a user types it: merging, verifying, a module of one's own."""
+"""The command line of certification as a user types it: merging, verifying, shards."""
 
 import shutil
 import subprocess
@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from dmaelab.engine import certification_config, run_certification
-from dmaelab.records.folders import read_folders, read_header
-from dmaelab.utils.errors import UserError
+from dmaelab.records.folders import read_folders
 
 ROOT = Path(__file__).parents[2]
 QUICK = [
@@ -97,54 +95,3 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
 )
 def test_mistyped_commands(arguments, words):
     assert words in tool(*arguments, status=2)
-
-
-MODULE = """
-from torch import nn
-
-class Corners(nn.Module):
-    def __init__(self, scale=1.0):
-        super().__init__()
-        self.scale = scale
-        self.head = nn.Linear(64, 10)
-
-    def forward(self, images):
-        return self.scale * self.head(images.flatten(1))
-
-def no_module():
-    return 3
-"""
-CONFIG = """
-import my_models
-from dmaelab.config import LazyCall as L
-from dmaelab.corruptions import build_corruption
-from dmaelab.data import build_dataset
-from dmaelab.smoothing import build_certifier
-
-certify = dict(out_dir="mine", subset={"count": 4}, batch_size=64, device="cpu")
-classifier = L(my_models.Corners)(scale=2.0)
-certifier = L(build_certifier)(name="cohen", n0=20, n=100, alpha=0.001)
-corruption = L(build_corruption)(name="gaussian", sigma=0.25)
-dataset = L(build_dataset)(name="digits", split="test")
-"""
-
-
-def test_any_module_can_be_certified_by_a_config(tmp_path, monkeypatch):
-    """A section ``classifier`` instead of a run: restart, shards and tables come with it."""
-    (tmp_path / "my_models.py").write_text(MODULE)
-    (tmp_path / "mine.py").write_text(CONFIG)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    torch.manual_seed(0)
-    folder = run_certification(certification_config("mine.py"), progress=False)
-    assert folder == Path("mine/certify/default")
-    assert len(rows(folder)) == 4
-    assert read_header(folder)["identity"]["model"]["scale"] == 2.0
-    for overrides, words in (
-        (["certify.out_dir=None"], "names certify.out_dir"),
-        (["certify.run=somewhere"], "and no certify.run"),
-        (["classifier.sclae=1"], "did you mean 'scale'"),
-        (["classifier._target_=my_models.no_module", "~classifier.scale"], "builds a int, not a torch.nn.Module"),
-    ):
-        with pytest.raises(UserError, match=words):
-            run_certification(certification_config("mine.py", overrides), progress=False)

@@ -1,0 +1,249 @@
+"""Paths of a run directory, what is written at a start, and what makes a config another training than the one in it."""
+
+import logging
+import subprocess
+import sys
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from dmaelab.config import LazyConfig
+from dmaelab.engine.resolve import resolve
+from dmaelab.engine.run_dir import RunDirectory, is_selected, weights_of
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.files import file_hash
+
+CPU = torch.device("cpu")
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _known_surroundings(monkeypatch):
+    """What a start records of its surroundings takes a call of git."""
+    monkeypatch.setattr("dmaelab.engine.run_dir.environment", lambda: {"host": "here"})
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    """A training config in all that a run directory asks of one."""
+    return OmegaConf.create(
+        {
+            "model": {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 2, "attention": "auto"},
+            "train": {"out_dir": str(tmp_path / "run"), "batch_size": 4, "max_iter": 2, "device": "cpu"},
+            "labels": {"method": "RS"},
+            "debug": ["train.max_iter=1"],
+        }
+    )
+
+
+@pytest.fixture
+def run(cfg, tmp_path):
+    """A directory in which a training has begun."""
+    run = RunDirectory(tmp_path / "run")
+    run.freeze(resolve(cfg, CPU), resume=False)
+    return run
+
+
+def test_nothing_is_made_before_it_is_written(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    assert (run.begun, run.finished, run.starts(), run.initial_weights()) == (False, False, [], None)
+    with pytest.raises(UserError, match=r"run is not a run directory: it has no config\.yaml"):
+        assert run.config
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_path_lies_in_it(tmp_path):
+    run = RunDirectory(str(tmp_path))
+    assert str(run) == str(tmp_path)
+    assert run.log_folder("mine") == tmp_path / "certify/mine"
+    assert run.checkpoints.file("early") == tmp_path / "checkpoints/early.pth"
+    assert (run.metrics, run.tensorboard) == (tmp_path / "metrics.jsonl", tmp_path / "tb")
+
+
+def test_a_training_begins_with_its_config_and_ends_with_its_weights(run):
+    assert (run.begun, run.finished) == (True, False)
+    with pytest.raises(UserError, match=r"has no model_final\.pth: the training has not finished"):
+        run.weights()
+    run.save_final({"model": {"weight": torch.ones(2)}})
+    assert run.finished
+    assert run.weights() == run.weights("final") == run.path / "model_final.pth"
+    assert weights_of(run.path) == run.weights()
+
+
+def test_weights_are_a_checkpoint_of_the_run_or_a_path(run, tmp_path, monkeypatch):
+    run.checkpoints.save("best", {})
+    run.checkpoints.save_step(4, {}, keep=1)
+    assert run.weights("best") == run.path / "checkpoints/best.pth"
+    assert run.weights("step_0000004") == run.path / "checkpoints/step_0000004.pth"
+    monkeypatch.chdir(tmp_path)
+    assert run.weights("other.pth").absolute() == tmp_path / "other.pth"
+    (tmp_path / "best").touch()  # the checkpoint goes first
+    assert run.weights("best") == run.path / "checkpoints/best.pth"
+    assert weights_of("other.pth").absolute() == tmp_path / "other.pth"
+
+
+@pytest.mark.parametrize(
+    ("weights", "selected"),
+    [("best", True), ("run/checkpoints/best.pth", True), ("final", False), ("best_of_all.pth", False)],
+)
+def test_which_weights_a_metric_has_selected(weights, selected):
+    assert is_selected(weights) is selected
+
+
+def test_the_frozen_config_is_what_was_run_without_its_trial(run, cfg):
+    cfg.pop("debug")
+    assert run.config == resolve(cfg, CPU)
+
+
+def test_labels(run, cfg):
+    assert run.labels == {"method": "RS"}
+    cfg.pop("labels")
+    run.freeze(cfg, resume=True)
+    assert run.labels == {}  # the config that was read before is not kept
+
+
+def test_each_start_is_recorded_and_the_first_weights_count(run, cfg, tmp_path):
+    assert [start["resume"] for start in run.starts()] == [False]
+    assert run.initial_weights() is None
+    (tmp_path / "one.pth").write_bytes(b"one")
+    (tmp_path / "two.pth").write_bytes(b"two")
+    run.freeze(cfg, resume=True, started_from=tmp_path / "one.pth")
+    run.freeze(cfg, resume=True, started_from=tmp_path / "two.pth")
+    starts = run.starts()
+    assert [start["resume"] for start in starts] == [False, True, True]
+    assert starts[1]["weights"] == str(tmp_path / "one.pth")
+    assert [start["host"] for start in starts] == ["here"] * 3
+    assert run.initial_weights() == file_hash(tmp_path / "one.pth")
+
+
+def test_one_process_holds_a_directory(run):
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", HOLDER, run.path / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.readline()
+        with pytest.raises(UserError, match="run: another process is training in it: wait for it"), run.hold():
+            pass
+        other.stdin.close()
+    with run.hold():
+        pass
+
+
+def test_a_file_system_without_locks_is_warned_of(run, monkeypatch, caplog):
+    def no_locks(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("dmaelab.engine.run_dir.fcntl.lockf", no_locks)
+    monkeypatch.setattr(logging.getLogger("dmaelab"), "propagate", True)
+    held = False
+    with run.hold():
+        held = True
+    assert held
+    assert "cannot be locked (No locks available)" in caplog.text
+
+
+def test_a_directory_with_a_run_is_for_a_resume(run, cfg, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("dmaelab"), "propagate", True)
+    with pytest.raises(UserError, match="already holds a run"), run.occupied(cfg, resume=False):
+        pass
+    with run.occupied(cfg, resume=True):
+        assert caplog.messages == []
+    cfg.train.seed = 5
+    with run.occupied(cfg, resume=True):
+        assert len(caplog.messages) == 1
+    assert "train.seed" in caplog.text
+
+
+def test_an_occupied_directory_is_made_and_still_without_a_run(cfg, tmp_path):
+    run = RunDirectory(tmp_path / "a/b")
+    with run.occupied(cfg, resume=True):
+        assert run.path.is_dir()
+        assert not run.begun
+    with run.occupied(cfg, resume=False):  # a start that failed leaves it free
+        pass
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(UserError, match="file/run cannot be made"),
+        RunDirectory(tmp_path / "file/run").occupied(cfg, resume=False),
+    ):
+        pass
+
+
+def changed(run, cfg):
+    return {change.key for change in run.changes(cfg)}
+
+
+def test_the_config_of_a_run_is_no_change(run, cfg):
+    assert changed(run, cfg) == set()
+    assert changed(run, run.config) == set()
+
+
+def test_an_option_that_came_later_is_no_change(run, cfg):
+    """A run that was frozen before there was an option is still one of the same config."""
+    frozen = LazyConfig.load(run.path / "config.yaml")
+    del frozen.train["compile"]
+    LazyConfig.save(frozen, run.path / "config.yaml")
+    assert changed(run, cfg) == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train.out_dir", "elsewhere"),
+        ("train.num_workers", 3),
+        ("train.log_period", 7),
+        ("train.checkpoint_period", 7),
+        ("train.keep_checkpoints", 7),
+        ("train.eval_batch_size", 7),
+        ("train.eval_period", 1),
+        ("train.eval_images", 7),
+        ("train.device", "auto"),
+        ("train.tensorboard", True),
+        ("train.precision", "auto"),
+        ("model.attention", "sdpa"),
+        ("labels.method", "CR"),
+        ("debug", ["train.max_iter=2"]),
+    ],
+)
+def test_what_changes_no_weight_is_no_change(run, cfg, key, value):
+    OmegaConf.update(cfg, key, value)
+    assert changed(run, cfg) == set()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train.compile", True),
+        ("train.seed", 3),
+        ("train.max_iter", 3),
+        ("train.batch_size", 8),
+        ("train.precision", "bf16"),
+        ("train.ema_decay", 0.5),
+        ("train.init_from", "elsewhere"),
+        ("train.milestones.early", 1),
+        ("model.in_features", 3),
+        ("model.bias", False),
+    ],
+)
+def test_what_changes_the_weights_is_a_change(run, cfg, key, value):
+    OmegaConf.update(cfg, key, value)
+    assert changed(run, cfg) == {key}
+
+
+def test_how_a_run_evaluates_matters_where_it_selects_the_best(run, cfg):
+    cfg.train.update(best_metric="accuracy", eval_period=1, eval_images=7)
+    assert changed(run, cfg) == {"train.best_metric", "train.eval_period", "train.eval_images"}
+
+
+def test_a_file_that_is_of_no_run_is_one_line(run, cfg, tmp_path):
+    cfg.model.pop("attention")
+    run.freeze(cfg, resume=True)
+    torch.save({"weight": torch.ones(2)}, tmp_path / "bare.pth")
+    with pytest.raises(UserError, match=r"bare\.pth: not a file of a run, it has no entry 'model'"):
+        run.model(str(tmp_path / "bare.pth"), CPU)

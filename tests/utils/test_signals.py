@@ -1,0 +1,71 @@
+import os
+import signal
+
+import pytest
+
+from dmaelab.utils.signals import STOP, StopSignals
+
+
+@pytest.fixture
+def heard():
+    return []
+
+
+@pytest.fixture
+def signals(heard):
+    signals = StopSignals(lambda number, frame: heard.append(number))
+    yield signals
+    signals.give_back()
+
+
+def handlers():
+    return [signal.getsignal(number) for number in STOP]
+
+
+def test_each_signal_calls_the_handler(signals, heard):
+    signals.catch()
+    for number in STOP:
+        os.kill(os.getpid(), number)
+    assert heard == list(STOP)
+
+
+def test_the_handlers_from_before_come_back(signals, heard):
+    mine = []
+    first = signal.signal(signal.SIGUSR2, lambda number, frame: mine.append(number))
+    try:
+        before = handlers()
+        signals.catch()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        signals.give_back()
+        assert handlers() == before
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert (heard, mine) == ([signal.SIGUSR2], [signal.SIGUSR2])
+    finally:
+        signal.signal(signal.SIGUSR2, first)
+
+
+def test_giving_back_again_or_without_catching_does_nothing(signals):
+    before = handlers()
+    signals.give_back()
+    assert handlers() == before
+    signals.catch()
+    signals.give_back()
+    other = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        signals.give_back()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, other)
+
+
+def test_a_signal_that_is_ignored_stays_ignored(signals, heard):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signals.catch()
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == [signal.SIGTERM]
+        signals.give_back()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
