@@ -51,7 +51,7 @@ def test_splits_that_cannot_be():
         TrainSettings("out", 4096, max_iter=1, micro_batch=64).split(3)
     with pytest.raises(ConfigError, match=r"train.batch_size 2 is not divisible by 4 processes x 1 accum_steps"):
         TrainSettings("out", 2, max_iter=1).split(4)
-    with pytest.raises(ConfigError, match=r"train.micro_batch and train.accum_steps say one thing twice"):
+    with pytest.raises(ConfigError, match=r"train.micro_batch and train.accum_steps both set the size"):
         TrainSettings("out", 4096, max_iter=1, micro_batch=64, accum_steps=2)
 
 

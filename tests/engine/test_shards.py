@@ -141,7 +141,7 @@ def test_any_module_can_be_certified_by_a_config(tmp_path, monkeypatch):
     assert len(rows(folder)) == 4
     assert read_header(folder)["identity"]["model"]["scale"] == 2.0
     for overrides, words in (
-        (["certify.out_dir=None"], "names certify.out_dir"),
+        (["certify.out_dir=None"], "needs certify.out_dir"),
         (["certify.run=somewhere"], "and no certify.run"),
         (["classifier.sclae=1"], "did you mean 'scale'"),
         (["classifier._target_=my_models.no_module", "~classifier.scale"], "builds a int, not a torch.nn.Module"),

@@ -201,7 +201,7 @@ def test_tensorboard_gets_the_records(finetune_config, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.best_metric=accuracy", r"train.best_metric 'accuracy' is not evaluated .*clean_accuracy"),
+        ("train.best_metric=accuracy", r"train.best_metric: there is no metric 'accuracy'.*clean_accuracy"),
         ("train.batch_size=127 train.accum_steps=2", r"127 is not divisible by 1 processes x 2 accum_steps"),
         ("train.device=cuda", r"no usable CUDA device"),
         ("train.device=gpu", r"device is 'gpu': choose 'auto', 'cpu', 'cuda' or 'cuda:N'"),
