@@ -340,7 +340,7 @@ class RollsDice(OneSample):
         (CountsDown, "totals only grow"),
         (AsksForNumbers, r"ask for votes with Votes\(stream, total\)"),
         (ReturnsNothing, "must return a Certificate"),
-        (AnswersWithAnything, "predicts 2, which is no class"),
+        (AnswersWithAnything, "predicts 2, which is not a class"),
         (LeavesColumnOut, "cannot be written: .*alpha_look"),
         (RepeatsColumn, "stands twice"),
         (RollsDice, "two different certificates"),
