@@ -9,8 +9,7 @@
 
 A check tests the properties that the rest of the package relies on. If one does not hold, it raises an
 ``AssertionError`` with one sentence that says which one, also under ``python -O``. Each check takes about a second at
-most. The tests of this project run the same checks on
-all registered classes.
+most. The tests of this project run the same checks on all registered classes.
 """
 
 from dmaelab.testing.backbones import check_backbone

@@ -92,7 +92,7 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
         (["--merge", "whole"], "--merge needs a new folder"),
         (["--verify", "nowhere"], "nowhere is no certification log"),
         (["--verify", "a", "--merge", "b"], "not allowed with argument"),
-        (["run", "--verify", "a"], "take no SOURCE, but there is 'run'"),
+        (["run", "--verify", "a"], "take no SOURCE: leave out 'run'"),
     ],
 )
 def test_mistyped_commands(arguments, words):
