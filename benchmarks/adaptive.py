@@ -100,9 +100,9 @@ def wanted(sigma: float) -> dict[str, tuple[float, ...]]:
 def main() -> None:
     """Simulate every log of a folder, and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of public logs in TSV")
+    parser.add_argument("folder", type=Path, help="folder of public logs, as TSV files")
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--images", type=int, default=500, help="of each log, evenly spaced (default: 500)")
+    parser.add_argument("--images", type=int, default=500, help="images of each log, evenly spaced (default: 500)")
     parser.add_argument("--output", help="also write the figures as JSON")
     args = parser.parse_args()
     records = []

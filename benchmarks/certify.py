@@ -212,9 +212,12 @@ def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__, rounds=3)
     parser.add_argument(
-        "--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the engine in parts 1 and 2"
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        default="auto",
+        help="precision of the engine in parts 1 and 2",
     )
-    parser.add_argument("--batch", type=int, help="rows of a batch (default: 16 on a CPU, 512 on a GPU)")
+    parser.add_argument("--batch", type=int, help="batch size (default: 16 on a CPU, 512 on a GPU)")
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument(
         "--n", type=int, help="samples per image in parts 1 and 2 (default: 56 on a CPU, 20,000 on a GPU)"

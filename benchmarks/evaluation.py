@@ -64,7 +64,7 @@ def compare(name: str, precision: str, variant: str, device: torch.device, round
 def main() -> None:
     """Measure all models and print the table."""
     parser = arguments(__doc__, rounds=7)
-    parser.add_argument("--precisions", nargs="+", help="default: fp32, and bf16 where the device has it")
+    parser.add_argument("--precisions", nargs="+", help="default: fp32, and bf16 if the device supports it")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     args = parser.parse_args()
     device, records = torch.device(args.device), []

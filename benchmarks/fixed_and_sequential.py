@@ -54,7 +54,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SOURCE")
     parser.add_argument(
-        "--targets", nargs="+", type=float, default=[0.25, 0.5], metavar="R", help="radii to sample for, one at a time"
+        "--targets",
+        nargs="+",
+        type=float,
+        default=[0.25, 0.5],
+        metavar="R",
+        help="target radii of the sequential certifications, one for each",
     )
     parser.add_argument(
         "--radii", nargs="+", type=float, default=[0.0, 0.25, 0.5, 0.75], metavar="R", help="columns of the table"

@@ -31,7 +31,7 @@ Seconds = Callable[[], float]
 Figures = dict[str, dict[str, dict[str, float]]]
 
 MATMUL = 2048
-"""Side of the matrices whose product is the peak."""
+"""Size of the square matrices whose product gives the peak rate."""
 RETAIN = {"MALLOC_MMAP_THRESHOLD_": str(2**31 - 1), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 SETTINGS: dict[str, dict[str, str]] = {
     "as it comes": {},
@@ -41,7 +41,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "memory kept, one thread": {**RETAIN, "OMP_NUM_THREADS": "1"},
 }
 RULE = SETTINGS["memory kept, short spinning"]
-"""What dmaelab/rules/process.py sets."""
+"""The setting that dmaelab/rules/process.py chooses."""
 _OURS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")
 
 
@@ -165,7 +165,7 @@ WORK: dict[str, Callable[[], Seconds]] = {
     "ViT-B pre-training, batch 4": lambda: training("imagenet/pretrain_base", 1, "train.batch_size=4"),
 }
 BATCHES = {"digits ViT": (1000, 10), "CIFAR ViT": (1000, 2), "ViT-B": (8, 4)}
-"""Network -> rows of a batch, batches of a turn, in certification."""
+"""Network -> (batch size, batches of a turn) in certification."""
 for _name, _size in BATCHES.items():
     WORK[f"{_name}, plain loop"] = lambda name=_name, size=_size: plain_loop(name, *size)
     for _precision in ("fp32", "bf16"):
@@ -292,11 +292,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument(
-        "--load", type=int, default=0, metavar="N", help="other processes, busy with one core each (default: 0)"
+        "--load",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of other processes that keep one core busy each (default: 0)",
     )
-    parser.add_argument("--only", choices=list(PARTS), help="one of the two parts (default: both)")
+    parser.add_argument("--only", choices=list(PARTS), help="run only this part (default: both)")
     parser.add_argument(
-        "--work", default="", metavar="TEXT", help="only work whose name contains this, such as 'digits'"
+        "--work", default="", metavar="TEXT", help="run only work whose name contains this text, such as 'digits'"
     )
     parser.add_argument("--output", help="also write the figures as JSON")
     parser.add_argument("--worker", help=argparse.SUPPRESS)

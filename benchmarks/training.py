@@ -179,10 +179,10 @@ def measure(build: Build, args: argparse.Namespace, device: torch.device) -> dic
 def main() -> None:
     """Measure both tasks and print."""
     parser = arguments(__doc__, rounds=5)
-    parser.add_argument("--batch", type=int, help="images of a step (default: 8 on a CPU, 128 on a GPU)")
-    parser.add_argument("--steps", type=int, help="steps of a turn (default: 1 on a CPU, 20 on a GPU)")
-    parser.add_argument("--threads", type=int, help="of torch on a CPU (default: torch's)")
-    parser.add_argument("--variants", action="store_true", help="also measure ours with one thing changed at a time")
+    parser.add_argument("--batch", type=int, help="images per step (default: 8 on a CPU, 128 on a GPU)")
+    parser.add_argument("--steps", type=int, help="steps per turn (default: 1 on a CPU, 20 on a GPU)")
+    parser.add_argument("--threads", type=int, help="threads of torch on a CPU (default: torch's own choice)")
+    parser.add_argument("--variants", action="store_true", help="also measure our loop with one change at a time")
     args = parser.parse_args()
     device = torch.device(args.device)
     on_gpu = device.type == "cuda"

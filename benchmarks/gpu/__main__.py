@@ -27,11 +27,11 @@ from dmaelab.utils.errors import UserError, did_you_mean
 def main() -> None:
     """Check the arguments, run the phases, and print where the results are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=6.0, help="for all phases together (default: 6)")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the figures")
+    parser.add_argument("--minutes", type=float, default=6.0, help="time limit for all phases together (default: 6)")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--phases", nargs="+", default=[phase.name for phase in PHASES], metavar="PHASE")
-    parser.add_argument("--device", default="auto", help="cuda, cuda:N or cpu (default: cuda where there is one)")
-    parser.add_argument("--tiny", action="store_true", help="tiny models and sizes: shows that the command works")
+    parser.add_argument("--device", default="auto", help="cuda, cuda:N or cpu (default: cuda if available)")
+    parser.add_argument("--tiny", action="store_true", help="use tiny models and sizes, to test the command")
     parser.add_argument("--data", type=Path, metavar="FILE", help="archive with the folder cifar10-jpeg")
     args = parser.parse_args()
     if not args.minutes > 0:

@@ -23,7 +23,7 @@ from dmaelab.smoothing import Case, Certificate, Cohen, Votes
 from dmaelab.smoothing.arithmetic import Arithmetic
 
 Turn = Callable[[int, int], float]
-"""Rows of a batch, batches of an image -> rows a second, without the start-up."""
+"""(Rows of a batch, batches of an image) -> rows/s, without the start-up."""
 
 
 @dataclass(frozen=True)

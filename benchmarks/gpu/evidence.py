@@ -2,7 +2,7 @@
 
 The stages are those of ``pipelines/cifar10_tables`` with a larger ViT. A short trial of each kind of training
 determines how many steps fit into the time; both encoders get the same number. A report is written after each
-fine-tuning method, so that the earlier report is kept if the time runs out.
+method (RS, CR, probe), so that the earlier report is kept if the time runs out.
 """
 
 import functools

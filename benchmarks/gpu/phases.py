@@ -20,7 +20,7 @@ from dmaelab.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 GRACE = 5.0
-"""Seconds that a phase has to end by itself after its deadline, before it is killed."""
+"""A phase is killed if it has not ended by itself this number of seconds after its deadline."""
 
 
 @dataclass(frozen=True)

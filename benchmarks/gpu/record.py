@@ -18,11 +18,11 @@ import torch
 from dmaelab.utils.files import write_json
 
 Figures = dict[str, Any]
-"""Label -> number or text, or name of a row -> such a dict; ``skipped`` or ``error`` where nothing was measured."""
+"""Label -> number or text, or name of a row -> such a dict. Without a result the label is ``skipped`` or ``error``."""
 
 HALVINGS = 3
 TINY = 0.05
-"""Factor of the least time where models and sizes are tiny."""
+"""Factor of the least time of a measurement, if models and sizes are tiny."""
 
 
 class TooLong(BaseException):

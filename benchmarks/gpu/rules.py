@@ -15,7 +15,7 @@ from dmaelab.rules.precision import precision_rule
 from dmaelab.solver import param_groups
 
 EQUAL = 1.03
-"""Ratios below this are no difference."""
+"""A smaller ratio counts as no difference."""
 OPTIMIZERS = ("fused", "foreach")
 
 TINY_ATTENTION = {"tiny (17 tokens, 32 wide)": (8, 2, 1, 32, 2, 2, 16, 16)}

@@ -1,5 +1,4 @@
-"""Certification of any fine-tuned run: CERTIFY of Cohen et al. (2019) with n0 (100, the default), n and alpha of the
-paper.
+"""Certification of any fine-tuned run: CERTIFY of Cohen et al. (2019) with n0 = 100, n and alpha of the paper.
 
     python tools/certify.py runs/digits/rs
     python tools/certify.py runs/digits/rs certifier.n=100000 certify.subset='{"count": 500}'

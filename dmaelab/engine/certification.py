@@ -155,7 +155,7 @@ def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> D
     run = [f"certify.run={source}"] if source.is_dir() else named
     cfg = open_config(DEFAULT if source.is_dir() else source, run, SECTIONS)
     if "certify" not in cfg:
-        raise ConfigError(f"{source} is no certification config (it has no section 'certify'), and no run directory")
+        raise ConfigError(f"{source} is neither a run directory nor a certification config (with a section 'certify')")
     if "classifier" in cfg:
         return Certification(LazyConfig.apply_overrides(cfg, overrides, sections=SECTIONS)).cfg
     subject_of(cfg)  # raises if the config names no run
@@ -188,7 +188,7 @@ def complete(cfg: DictConfig, run_config: DictConfig, overrides: Sequence[str] =
         if isinstance(run.sigma, Sequence):
             raise UserError(f"the run was trained with sigma in {list(run.sigma)}: choose one with corruption.sigma=")
         if run.sigma is None:
-            raise UserError("the run was trained without a corruption: give its noise with corruption.sigma=")
+            raise UserError("the run was trained without a corruption: choose the noise with corruption.sigma=")
         cfg.corruption.sigma = run.sigma
     return Certification(cfg, run)
 

@@ -130,7 +130,9 @@ class DefaultTrainer(Trainer):
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """Compile the blocks if ``train.compile`` is set, and wrap the model in DDP if there are several processes."""
         if self.settings.compile and not compile_blocks(model):
-            raise ConfigError(f"train.compile: {type(model).__name__} has no repeated blocks to compile, leave it out")
+            raise ConfigError(
+                f"train.compile: {type(model).__name__} has no repeated blocks to compile: set it to False"
+            )
         if world_size() == 1:
             return model
         return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)

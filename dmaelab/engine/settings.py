@@ -104,7 +104,7 @@ class TrainSettings:
         for name, step in self.milestones.items():
             if not _is_file_name(name) or name == "best" or name.startswith("step_"):
                 raise ConfigError(
-                    f"train.milestones has the name '{name}': give a file name, and neither 'best' nor 'step_...'"
+                    f"train.milestones: the name '{name}' is not allowed: give a file name, not 'best' or 'step_...'"
                 )
             if not 1 <= step <= (self.epochs or self.max_iter or 0):
                 raise ConfigError(

@@ -15,7 +15,7 @@ def check_plan(plan: Plan) -> None:
         ConfigError: something is wrong; the text names the config key or the stage, and the first problem.
     """
     if not plan.stages:
-        raise ConfigError("stages: a pipeline needs at least one")
+        raise ConfigError("stages: a pipeline needs at least one stage")
     for number, stage in enumerate(plan.stages):
         where, earlier = f"stages.{number}", plan.stages[:number]
         _check_source(stage, earlier, where)
@@ -74,7 +74,7 @@ def _check_weights(plan: Plan) -> None:
         _check_known(name.partition(":")[0], plan.trainings(), "pipeline.weights: there is no training stage")
         started = [stage.init_from for stage in plan.stages if stage.init_from]
         if ":" in name and name not in started:
-            raise ConfigError(f"pipeline.weights.{name}: no stage starts from that{did_you_mean(name, started)}")
+            raise ConfigError(f"pipeline.weights.{name}: no stage starts from '{name}'{did_you_mean(name, started)}")
     for name, path in plan.weights.items():
         if not path.exists():
             raise ConfigError(f"pipeline.weights.{name}: there is no file or run directory {path}")

@@ -46,5 +46,5 @@ def choose_launcher(processes: int | Literal["auto"] = 1) -> Launcher:
     """
     count = max(1, torch.cuda.device_count()) if processes == "auto" else processes
     if count < 1:
-        raise UserError(f"{count} processes cannot do any work: give at least 1, or 'auto' for one per GPU")
+        raise UserError(f"the number of processes is {count}: give at least 1, or 'auto' for one per GPU")
     return ThisProcess() if count == 1 else Processes(count)

@@ -49,7 +49,7 @@ def rows(*folders):
 def test_commands_about_processes_and_shards(run):
     quick = [run, *QUICK]
     assert "--processes is 'many': give a number, or 'auto'" in tool(*quick, "--processes", "many", status=2)
-    assert "0 processes cannot do any work" in tool(*quick, "--processes", "0", status=2)
+    assert "the number of processes is 0" in tool(*quick, "--processes", "0", status=2)
     assert "the config is fine" in tool(*quick, "--processes", "2", "--dry-run")
     assert "no images in this shard; log: " in tool(*quick, "--shard", "45/50")
 

@@ -207,7 +207,7 @@ def test_tensorboard_gets_the_records(finetune_config, tmp_path):
         ("train.device=gpu", r"device is 'gpu': choose 'auto', 'cpu', 'cuda' or 'cuda:N'"),
         ("train.clip_grad=-1", r"train.clip_grad is -1.* must be more than 0, or None"),
         ("train.eval_images=0", r"train.eval_images is 0"),
-        ("train.milestones={'step_1':2}", r"train.milestones has the name 'step_1'"),
+        ("train.milestones={'step_1':2}", r"train.milestones: the name 'step_1' is not allowed"),
         ("train.milestones={'early':0}", r"train.milestones.early is 0"),
         ("model.classifier.backbone.patch_size=3", r"image_size 8 is not divisible by patch_size 3"),
         ("model.corruption.sigma=-0.1", r"corruption.sigma is -0.1"),

@@ -58,7 +58,7 @@ def test_a_pipeline_is_checked_before_it_starts(digits, tmp_path, override, mess
         (
             ["pipeline.weights={'pretrain:erly': '%s'}", "pipeline.pictures=[]"],
             ConfigError,
-            r"pipeline.weights.pretrain:erly: no stage starts from that \(did you mean 'pretrain'\?\)",
+            r"pipeline.weights.pretrain:erly: no stage starts from 'pretrain:erly' \(did you mean 'pretrain'\?\)",
         ),
         (
             ["stages.1.init_from=pretrain:erly", "+stages.0.overrides=[\"train.milestones={'early': 5}\"]"],
