@@ -534,12 +534,12 @@ class LongTokens(ViT):
 @pytest.mark.parametrize(
     ("broken", "complaint"),
     [
-        (Unsized(16, 1, 2, 8, 4), "another size with features"),
+        (Unsized(16, 1, 2, 8, 4), "another size it gives features"),
         (RandomInEvaluation(8), "global random generator"),
         (LooksAround(8), "depend on its batch"),
         (WrongWidth(), r"num_features\] = \[3, 7\]"),
         (UnusedLayer(), "no gradient reaches unused.weight, unused.bias"),
-        (ForeignLayer(8), "not the backbone's"),
+        (ForeignLayer(8), "not in the backbone"),
         (LayerTwice(8), "or one twice"),
         (LongTokens(16, 1, 2, 8, 4), r"encode\(\) of one token"),
     ],
