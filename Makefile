@@ -1,10 +1,11 @@
-# Two commands do everything on a fresh machine:  make demo  and  make test
+# On a fresh machine run `make demo` or `make test`: both first install everything into $(VENV).
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
-# A test has one thread; a worker steals from the longest queue, so files and what their tests share stay together.
+# Tests run with one thread each, in up to 4 processes. worksteal mostly keeps the tests of a file in one process, so
+# that fixtures of the file are built once.
 PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
-# make test COVERAGE=80: also say which lines the tests ran, and fail below so many percent.
+# make test COVERAGE=80 also prints the coverage, and fails if it is below 80 percent.
 COVERAGE :=
 COVERED  := $(if $(COVERAGE),--cov=dmaelab --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE))
 

@@ -1,5 +1,6 @@
-"""Speed of the package, measured side by side: ``python -m benchmarks.certify`` and so on, from the repository's root.
+"""Benchmarks of the package. Run them from the root of the repository, as in ``python -m benchmarks.certify``.
 
-Each file is one question and one command; what they share is in ``timing.py``. ``python -m benchmarks.gpu`` puts all
-that is worth knowing on a GPU into one command with a time limit. Figures are in ``docs/benchmarks.md``.
+Each file is one command that answers one question; ``timing.py`` has the shared code. Each compares alternatives side
+by side in one run. ``python -m benchmarks.gpu`` measures all that is of interest on a GPU, in one command with a time
+limit. The results are in ``docs/benchmarks.md``.
 """

@@ -1,10 +1,11 @@
-"""Samples that sequential certification saves, simulated on the class probabilities behind public logs.
+"""Samples that sequential certification saves, simulated with class probabilities from public logs.
 
     python -m benchmarks.adaptive tests/data/certify_logs [--repeats 20] [--output docs/benchmarks/adaptive.json]
 
-A log of a fixed n tells p of each image: the count behind its radius over n. Abstained images are given p = 0.4, and
-in a second table p = 0.5, the hardest there is. Votes are drawn once to n and shown to both certifiers: the sequential
-one sees a prefix of what the fixed one sees. The coroutines are those of the package; only the classifier is simulated.
+From a log with a fixed n, the probability p of the top class of each image is estimated: the count that gives its
+radius, divided by n. Abstained images get p = 0.4, and in a second table p = 0.5, the hardest case. The n votes are
+drawn once and shown to both certifiers; the sequential one sees a prefix of what the fixed one sees. The certifiers are
+those of the package; only the classifier is simulated.
 """
 
 import argparse
@@ -32,18 +33,18 @@ GRIDS = {"grid 0, 0.25, ..., 3": RADII, "grid of the paper": (0.0, 0.5, 1.0, 1.5
 
 
 def own_sigma(path: Path) -> float | None:
-    """Return the sigma of a public log whose model was trained at the sigma it was certified at, else None."""
+    """Return the sigma of a public log if its model was trained and certified at the same sigma, else None."""
     levels = set(map(float, re.findall(r"(?:noise|sigma)_(\d\.\d+)", path.name)))
     return levels.pop() if len(levels) == 1 else None
 
 
 def label(path: Path) -> str:
-    """Return a name for tables: the parts of the file's name, without what all of them share."""
+    """Return a name for tables: the file name without the parts that all files share."""
     return path.name.removesuffix(".tsv").replace("__data__certify__", "__").replace("__", " ")
 
 
 def probabilities(log: Log, sigma: float, abstained: float) -> np.ndarray:
-    """Return p of every image: the least count whose radius is that of the log, over n; float64 [N]."""
+    """Return p of every image, float64 [N]: the smallest count that gives the radius of the log, divided by n."""
     counts = np.arange(N // 2, N + 1)
     geometry = GaussianL2()
     radii = np.array([geometry.radius(sigma, clopper_pearson_lower(int(count), N, ALPHA)) for count in counts])
@@ -52,7 +53,7 @@ def probabilities(log: Log, sigma: float, abstained: float) -> np.ndarray:
 
 
 class Votes:
-    """The votes of one image at every look, drawn once: all certifiers see the same."""
+    """The votes of one image at every look. They are drawn once, so that all certifiers see the same votes."""
 
     def __init__(self, rng: np.random.Generator, p: float, totals: list[int]) -> None:
         steps = rng.binomial(np.diff([0, *totals]), p)
@@ -66,9 +67,9 @@ class Votes:
 def simulate(
     log: Log, sigma: float, abstained: float, radii: tuple[float, ...], repeats: int, seed: int = 0
 ) -> dict[str, Any]:
-    """Return the mean samples per image of a sequential run for ``radii``, and what it changes of certified accuracy.
+    """Return the mean samples per image of a sequential run for ``radii``, and its change of certified accuracy.
 
-    Accuracy counts any certified class, as if each were right; differences are in points, the mean over repeats.
+    Every certified class counts as correct. Changes are in percentage points, the mean over repeats.
     """
     mode = "target" if len(radii) == 1 else "grid"
     fixed, sequential = Cohen(N0, N, ALPHA), Sequential(N0, N, ALPHA, mode=mode, radii=list(radii))
@@ -92,16 +93,16 @@ def simulate(
 
 
 def wanted(sigma: float) -> dict[str, tuple[float, ...]]:
-    """Return what to sample for: one radius at multiples of sigma, and the two grids."""
+    """Return name -> target radii: single radii at multiples of sigma, and the two grids."""
     return {f"{multiple:g} sigma": (multiple * sigma,) for multiple in MULTIPLES} | GRIDS
 
 
 def main() -> None:
-    """Simulate every log of a folder, print two tables."""
+    """Simulate every log of a folder, and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of public logs in TSV")
+    parser.add_argument("folder", type=Path, help="folder of public logs, as TSV files")
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--images", type=int, default=500, help="of each log, evenly spaced (default: 500)")
+    parser.add_argument("--images", type=int, default=500, help="images of each log, evenly spaced (default: 500)")
     parser.add_argument("--output", help="also write the figures as JSON")
     args = parser.parse_args()
     records = []

@@ -1,9 +1,10 @@
-"""Attention through SDPA against plain matmuls, side by side: what the rule in rules/attention.py rests on.
+"""Attention by SDPA and by plain matmuls, side by side: the evidence for the rule in rules/attention.py.
 
     python -m benchmarks.attention [--device cpu] [--output docs/benchmarks/attention_cpu.json]
 
-Prints, per shape and precision, the median over rounds of (time of matmul) / (time of SDPA), forward alone
-(certification) and with backward (training); above 1, SDPA is faster. The two take turns within each round.
+For each shape and precision it prints the median over rounds of (time of matmul) / (time of SDPA), for the forward
+alone (certification) and with the backward (training). Above 1, SDPA is faster. Both are measured in turn in every
+round.
 """
 
 import time

@@ -1,16 +1,19 @@
-"""Speed of certification: the engine beside a plain loop of Cohen et al. and beside bare forwards, in one run.
+"""Speed of certification compared with a plain loop of Cohen et al. (2019), and with forwards alone.
 
     python -m benchmarks.certify [--device cpu] [--precision auto] [--output docs/benchmarks/certify_cpu.json]
 
-1. ViT-B at 224x224, fixed n: rows/s of the engine over those of a plain loop (one image at a time, ``randn_like``,
-   counts read after every batch; fp32 eager on a CPU, fp16 autocast eager on a GPU), same weights, batch and
-   attention. Beside it the machine's own ratio of matmul rates in the two precisions.
-2. Overhead: what the engine costs beside forwards and noise, over the time of the same forwards with the same noise;
-   and the share of the noise in them. It is measured with a network that costs nothing, where it is not lost in the
-   jitter of the forwards; the direct ratio of the two times is printed as well.
-3. Small models: rows/s of the engine over bare forwards of a batch that lies ready.
+"Engine" is the certification code of this package; a row is one noisy image.
 
-What is compared takes turns, and ratios are medians over rounds.
+1. ViT-B at 224x224, fixed n: rows/s of the engine divided by those of a plain loop with the same weights, batch and
+   attention. The plain loop takes one image at a time, draws noise with ``randn_like`` and reads the counts after every
+   batch; it runs eagerly in fp32 on a CPU, and under fp16 autocast on a GPU. For comparison the ratio of the matmul
+   rates in the two precisions is printed.
+2. Overhead: the time that the engine adds to forwards and noise, divided by the time of the same forwards with the same
+   noise; and the share of the noise in that time. The added time is measured with a network that costs nothing, because
+   it would be lost in the jitter of real forwards. The direct ratio of the two times is printed as well.
+3. Small models: rows/s of the engine divided by those of forwards alone, on a batch that is prepared beforehand.
+
+Alternatives are measured in turn, and ratios are medians over rounds.
 """
 
 import argparse
@@ -42,7 +45,7 @@ SMALL = {
 
 
 def build(shape: tuple[int, ...], device: torch.device) -> Classifier:
-    """Return a classifier with random weights, its attention by the rule of the device."""
+    """Return a classifier with random weights, and the attention kernel that the rule chooses for the device."""
     size, patch, channels, width, depth, heads = shape
     torch.manual_seed(0)
     with device:  # large models take seconds to initialise on one core
@@ -58,7 +61,7 @@ def pictures(shape: tuple[int, ...], count: int) -> Tensor:
 
 
 def plain_loop(model: nn.Module, images: Iterable[Tensor], n: int, batch: int, device: torch.device) -> None:
-    """CERTIFY as it is commonly written: for each image n0 and then n noisy copies in batches, counts on the host."""
+    """Run CERTIFY as it is commonly written: n0 and then n noisy copies of each image, counted on the host."""
     arithmetic = Arithmetic("fp16") if device.type == "cuda" else FP32
     with torch.no_grad(), fixed_kernels(device):
         for image in images:
@@ -72,7 +75,7 @@ def plain_loop(model: nn.Module, images: Iterable[Tensor], n: int, batch: int, d
 
 
 def engine(model: nn.Module, images: Tensor, certifier: Certifier, batch: int, arithmetic: Arithmetic) -> None:
-    """The same work by the package, with a log in a temporary folder."""
+    """Do the same work with the package, with a log in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         smoothing = Smoothing(model, Gaussian(SIGMA), 10, arithmetic=arithmetic)
         certify_images(
@@ -84,7 +87,7 @@ def engine(model: nn.Module, images: Tensor, certifier: Certifier, batch: int, a
 def forwards(
     model: nn.Module, images: Tensor, n: int, batch: int, arithmetic: Arithmetic, device: torch.device, noise: bool
 ) -> None:
-    """As many full batches as the engine sends, with its noise or on a batch that lies ready; nothing is counted."""
+    """Run as many full batches as the engine, with its noise or on a prepared batch, without counting votes."""
     rows, buffer = len(images) * (n + N0), torch.rand(batch, *images.shape[1:], device=device)
     corruption = Gaussian(SIGMA)
     with torch.no_grad(), fixed_kernels(device):
@@ -98,7 +101,7 @@ def forwards(
 
 
 def noise_alone(images: Tensor, n: int, batch: int, device: torch.device) -> None:
-    """The noise of those batches without the forwards."""
+    """Make the noise of these batches without the forwards."""
     buffer, place = torch.empty(batch, *images.shape[1:], device=device), 0
     image = NoisyImage(images[0], Gaussian(SIGMA), Address(0, "call", 0), device)
     for _ in range(-(-len(images) * (n + N0) // batch)):
@@ -140,7 +143,7 @@ def _fill(buffer: Tensor, image: NoisyImage, place: int) -> int:
 
 
 def matmul_ratio(device: torch.device, precision: str, rounds: int) -> float:
-    """Return the rate of a large matmul in ``precision`` over that in the plain loop's."""
+    """Return the rate of a large matmul in ``precision``, divided by that in the precision of the plain loop."""
     size = 8192 if device.type == "cuda" else 1536
     precisions = {"plain": "fp16" if device.type == "cuda" else "fp32", "engine": precision}
     work = {name: matmul(device, own, size) for name, own in precisions.items()}
@@ -209,9 +212,12 @@ def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__, rounds=3)
     parser.add_argument(
-        "--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="of the engine in parts 1 and 2"
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        default="auto",
+        help="precision of the engine in parts 1 and 2",
     )
-    parser.add_argument("--batch", type=int, help="rows of a batch (default: 16 on a CPU, 512 on a GPU)")
+    parser.add_argument("--batch", type=int, help="batch size (default: 16 on a CPU, 512 on a GPU)")
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument(
         "--n", type=int, help="samples per image in parts 1 and 2 (default: 56 on a CPU, 20,000 on a GPU)"

@@ -1,11 +1,10 @@
-"""Memory format and compilation in certification, side by side: what rules/memory_format.py and rules/compilation.py
-rest on.
+"""Memory format and compilation in certification: evidence for rules/memory_format.py and rules/compilation.py.
 
     python -m benchmarks.evaluation [--device cpu] [--output docs/benchmarks/evaluation_cpu.json]
 
-Prints, per model and precision, the median over rounds of (time of the default) / (time of the variant) for one
-forward of a fixed batch; above 1 the variant is faster. They take turns. Compilation itself (seconds to minutes) is
-not counted.
+For each model and precision it prints the median over rounds of (time of the default) / (time of the variant) for one
+forward of a fixed batch. Above 1, the variant is faster. Both are measured in turn. Compilation itself (seconds to
+minutes) is not counted.
 """
 
 import time
@@ -25,7 +24,7 @@ VARIANTS = {"channels_last": {"channels_last": True}, "compile": {"compile": Tru
 
 
 def vit(size: int, patch: int, channels: int, width: int, depth: int, heads: int) -> nn.Module:
-    """Return a ViT that gives features."""
+    """Return a ViT backbone, without a head."""
     return ViT(width, depth, heads, image_size=size, patch_size=patch, in_channels=channels)
 
 
@@ -65,7 +64,7 @@ def compare(name: str, precision: str, variant: str, device: torch.device, round
 def main() -> None:
     """Measure all models and print the table."""
     parser = arguments(__doc__, rounds=7)
-    parser.add_argument("--precisions", nargs="+", help="default: fp32, and bf16 where the device has it")
+    parser.add_argument("--precisions", nargs="+", help="default: fp32, and bf16 if the device supports it")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     args = parser.parse_args()
     device, records = torch.device(args.device), []

@@ -1,10 +1,10 @@
-"""A fixed n and sequential sampling on the same images of a real model: forwards, time and certified accuracy.
+"""Fixed n and sequential sampling compared on the same images of a real model: samples, time, certified accuracy.
 
     python -m benchmarks.fixed_and_sequential runs/demo/rs dataset.split=test certify.subset='{"count": 50}' \\
         certifier.n=100000
 
-SOURCE and overrides are those of tools/certify.py. Every certification sees the same votes (the same addresses of
-noise), sequential ones a prefix of them. Logs are written below the run, under names that begin with ``bench_``.
+SOURCE and overrides are those of tools/certify.py. All certifications use the same noise, so that they see the same
+votes; sequential ones see a prefix of them. Logs are written below the run, with names that begin with ``bench_``.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from dmaelab.utils.files import write_json
 
 
 def certifiers(targets: list[float]) -> dict[str, list[str]]:
-    """Return name -> overrides: the fixed n first, which the others are held against."""
+    """Return name -> overrides. The fixed n comes first; the others are compared with it."""
     sequential = ["certifier.name=sequential"]
     modes = {
         f"target {radius:g}": [*sequential, "certifier.mode=target", f"certifier.radii=[{radius}]"]
@@ -35,7 +35,7 @@ def certifiers(targets: list[float]) -> dict[str, list[str]]:
 
 
 def certify(source: str, name: str, overrides: list[str], radii: list[float]) -> dict[str, Any]:
-    """Certify anew and return what it cost and found."""
+    """Certify from the beginning, and return samples, time and certified accuracy."""
     own = f"certify.name=bench_{name.replace(' ', '_')}"
     certification = Certification(certification_config(source, [*overrides, own]))
     shutil.rmtree(certification.folder, ignore_errors=True)
@@ -50,11 +50,16 @@ def certify(source: str, name: str, overrides: list[str], radii: list[float]) ->
 
 
 def main() -> None:
-    """Certify with each, print one table."""
+    """Certify with each certifier, and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SOURCE")
     parser.add_argument(
-        "--targets", nargs="+", type=float, default=[0.25, 0.5], metavar="R", help="radii to sample for, one at a time"
+        "--targets",
+        nargs="+",
+        type=float,
+        default=[0.25, 0.5],
+        metavar="R",
+        help="target radii of the sequential certifications, one for each",
     )
     parser.add_argument(
         "--radii", nargs="+", type=float, default=[0.0, 0.25, 0.5, 0.75], metavar="R", help="columns of the table"

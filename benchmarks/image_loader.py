@@ -1,13 +1,14 @@
-"""From JPEGs to training images [3,224,224]: images/s of one core by several ways, and of whole loaders, in one run.
+"""Speed of several ways from JPEG files to training images [3,224,224], on one core and with whole loaders.
 
     python -m benchmarks.image_loader [--images FOLDER] [--output docs/benchmarks/image_loader_cpu.json]
 
-FOLDER holds ``*.jpg`` or ``*.JPEG`` at any depth; without it 64 pictures of ImageNet's sizes are made. Behind every
-way are a random crop of 20 to 100 % of the area, resized bicubically to 224x224, and a flip, as in the pre-training
-recipe. The plain way is the common one: PIL and torchvision's first transforms, up to ``ToTensor``. Ways take turns;
-a ratio is the median over rounds of the plain way's time over that of another: above 1, the other is faster. Time is
-processor time, but for loaders with workers, where it is the clock's. The script also says how far the pixels of each
-way are from the plain one's, in grey levels of 255, at the same boxes.
+FOLDER has ``*.jpg`` or ``*.JPEG`` files at any depth; without it 64 pictures with sizes as in ImageNet are made. Every
+way makes a random crop of 20 to 100 % of the area, resizes it bicubically to 224x224 and flips it, as in the
+pre-training recipe. "Plain" is the common way: PIL and torchvision's first transforms, up to ``ToTensor``.
+
+The ways are measured in turn. A ratio is the median over rounds of (time of plain) / (time of another way); above 1,
+the other way is faster. Times are processor times, but for loaders with workers they are wall-clock times. The script
+also prints how far the pixels of each way are from those of plain for the same crops, in grey levels of 0 to 255.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from dmaelab.utils.cli import run_main
 
 SIZE, SCALE, BATCH = 224, (0.2, 1.0), 32
 BICUBIC = v2.InterpolationMode.BICUBIC
-# Width and height as they are frequent in ImageNet; one in eight is large.
+# Frequent widths and heights of ImageNet; one image in eight is large.
 SIZES = [(500, 375), (500, 333), (375, 500), (500, 375), (400, 300), (500, 400), (333, 500), (1280, 960)]
 
 crop, flip = random_resized_crop(SIZE, SCALE), random_horizontal_flip()
@@ -46,28 +47,31 @@ plain_rest = v1.Compose([v1.RandomHorizontalFlip(), v1.ToTensor()])
 
 
 def plain(file: str) -> Tensor:
-    """PIL and torchvision's first transforms: float32 in [0,1]."""
+    """Use PIL and torchvision's first transforms: float32 in [0,1]."""
     return plain_rest(plain_crop(read_pil(file)))
 
 
 def pil_then_tensor(file: str) -> Tensor:
-    """PIL decodes, the whole image becomes a contiguous tensor, which torchvision crops and resizes."""
+    """Decode by PIL, make the whole image a contiguous tensor, and crop and resize it by torchvision."""
     return flip(boxes(to_tensor(read_pil(file)).contiguous()))
 
 
 def pil_interleaved(file: str) -> Tensor:
-    """As above, but the pixels stay as they lie: dmaelab where torchvision has no decoder."""
+    """As ``pil_then_tensor``, but with interleaved pixels, as PIL stores them.
+
+    dmaelab loads images this way if torchvision has no JPEG decoder.
+    """
     return flip(crop(to_tensor(read_pil(file))))
 
 
 def pil_box(file: str) -> Tensor:
-    """The box first; PIL crops and resizes in one, by way of a cheap reduction where the box is large."""
+    """Draw the box first; PIL crops and resizes in one call, with a cheap reduction first if the box is large."""
     image = read_pil(file)
     return flip(to_tensor(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, _box(image), reducing_gap=2.0)))
 
 
 def pil_draft(file: str) -> Tensor:
-    """The box first; PIL's decoder then scales by 1/2, 1/4 or 1/8 as far as the box keeps 224 pixels a side."""
+    """Draw the box first; PIL's decoder scales by 1/2, 1/4 or 1/8 if the box then still has 224 pixels on each side."""
     with Image.open(file) as image:
         left, top, right, bottom = _box(image)
         width, height = image.size
@@ -82,7 +86,7 @@ def pil_draft(file: str) -> Tensor:
 
 
 def ours(file: str) -> Tensor:
-    """dmaelab: JPEGs by torchvision's decoder, pixels interleaved."""
+    """Load as dmaelab does: torchvision's JPEG decoder, interleaved pixels."""
     return flip(crop(read_rgb(file)))
 
 
@@ -103,7 +107,7 @@ PARTS: dict[str, Callable[[str], Any]] = {"decoding by PIL": read_pil, "decoding
 
 
 def distances(files: list[str]) -> dict[str, dict[str, float]]:
-    """Return for each way the largest and the mean distance of its pixels from the plain one's, at the same boxes."""
+    """Return the largest and the mean distance of each way's pixels from those of plain, for the same boxes."""
     found: dict[str, list[Tensor]] = {name: [] for name in WAYS}
     for number, file in enumerate(files):
         images = {}
@@ -124,7 +128,7 @@ def distances(files: list[str]) -> dict[str, dict[str, float]]:
 
 
 class PlainSet(torch.utils.data.Dataset):
-    """What the plain loader reads."""
+    """The data set of the plain loader."""
 
     def __init__(self, files: list[str]) -> None:
         self.files = files
@@ -137,7 +141,7 @@ class PlainSet(torch.utils.data.Dataset):
 
 
 def loaders(dataset: Dataset, files: list[str], workers: int, images: int) -> dict[str, Callable[[], None]]:
-    """Return measurements of ``images`` images by the plain loader and by ours, with warm workers."""
+    """Return measurements of the plain loader and of ours on ``images`` images, with warm workers."""
     repeated = PlainSet(files * 1000)
     common: Any = DataLoader(repeated, BATCH, shuffle=True, drop_last=True, num_workers=workers)
     streams = {
@@ -148,7 +152,7 @@ def loaders(dataset: Dataset, files: list[str], workers: int, images: int) -> di
 
 
 def _seconds(stream: Any, batches: int, workers: int) -> float:
-    """Return seconds of ``batches`` batches, after those that were made while the other loader had its turn."""
+    """Return the seconds of ``batches`` batches; batches prefetched during the other loader's turn are skipped."""
     for _ in range(2 * workers):
         next(stream)
     clock = time.perf_counter if workers else time.process_time
@@ -159,7 +163,7 @@ def _seconds(stream: Any, batches: int, workers: int) -> float:
 
 
 def processor_seconds(way: Callable[[str], Any], files: list[str]) -> float:
-    """Return the seconds of this process for reading all files one way."""
+    """Return the processor seconds of this process for reading all files in one way."""
     started = time.process_time()
     for file in files:
         way(file)
@@ -167,7 +171,7 @@ def processor_seconds(way: Callable[[str], Any], files: list[str]) -> float:
 
 
 def make_pictures(folder: Path, count: int = 64) -> None:
-    """Write JPEGs with structure at all scales, about 0.6 byte a pixel as in ImageNet."""
+    """Write JPEGs with structure at all scales, with about 0.6 bytes per pixel, as in ImageNet."""
     rng = np.random.default_rng(0)
     for number in range(count):
         width, height = SIZES[number % len(SIZES)]

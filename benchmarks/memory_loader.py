@@ -1,13 +1,16 @@
-"""A step's data where the images fit into memory (CIFAR-10: 50,000 of 32x32, batch 512): milliseconds by three ways, in
-one run.
+"""Speed of three ways to load training batches of images that fit into memory.
 
     python -m benchmarks.memory_loader [--device cpu] [--output docs/benchmarks/memory_loader_cpu.json]
 
-Each makes float32 images [512,3,32,32] on the device, randomly cropped (4 pixels of padding) and flipped: "plain"
-image by image with PIL and torchvision's first transforms, "host" by the batched augmentations on the host, then
-copied, "resident" by the same augmentations where the images live on the device. No workers. Ways take turns; a ratio
-is the median over rounds of the plain way's time over that of another, and the pixels of "host" and "resident" are
-compared.
+The data set has the size of CIFAR-10: 50,000 images of 32x32. Each way makes a batch of float32 images [512,3,32,32] on
+the device, randomly cropped (4 pixels of padding) and flipped:
+
+* "plain": image by image, with PIL and torchvision's first transforms;
+* "host": with batched augmentations on the host, then a copy to the device;
+* "resident": with the same augmentations on the device, on which all images are stored.
+
+There are no loader workers. The ways are measured in turn. A ratio is the median over rounds of (time of plain) / (time
+of another way). The script also checks that "host" and "resident" give equal pixels.
 """
 
 import statistics
@@ -30,7 +33,7 @@ COUNT, BATCH, STEPS = 50_000, 512, 10
 
 
 class PlainSet(torch.utils.data.Dataset):
-    """CIFAR-10 as torchvision's own class shows it: an array becomes a PIL image, then a tensor, image by image."""
+    """CIFAR-10 as in torchvision's class: each array becomes a PIL image, and then a tensor."""
 
     def __init__(self, data: Dataset) -> None:
         assert data.images is not None
@@ -67,7 +70,7 @@ def measure(device: torch.device, rounds: int, count: int = COUNT, batch: int = 
 
     host, resident = next(stream(None)), next(stream(device))
     equal = all(torch.equal(one, other.cpu()) for one, other in zip(host, resident, strict=True))
-    most = count // batch // STEPS - 1  # the plain loader ends with its epoch
+    most = count // batch // STEPS - 1  # the plain loader ends after one epoch
     streams = {
         "plain": iter(DataLoader(PlainSet(data), batch, shuffle=True, drop_last=True, pin_memory=pin)),
         "host": stream(None),

@@ -1,9 +1,9 @@
-"""Where the time of a forward goes on a CPU: the share of each kind of operator, as certification runs it.
+"""Share of each kind of operator in the time of a forward on a CPU, as certification runs it.
 
     python -m benchmarks.operators [--precision fp32]
 
-Everything but the products of matrices reads and writes whole activations for a few operations on each number, so it
-is bound by memory; its share is what a network loses to the rate of a large matmul.
+All operators except matrix products read and write whole activations for a few operations on each number, so they are
+bound by memory. Their share explains how far a network stays below the rate of a large matmul.
 """
 
 import argparse

@@ -1,17 +1,17 @@
-"""A CPU's allocator, wait policy and threads, and certification beside a plain loop and the rate of a matmul, side by
-side.
+"""CPU settings (allocator, wait policy, threads), and certification compared with a plain loop and with a matmul.
 
     python -m benchmarks.processor [--load 2] [--only settings|certification] [--output \\
         docs/benchmarks/processor_cpu.json]
 
-1. ``settings``: what the rules in dmaelab/rules/process.py rest on. A ratio is the median over rounds of the time "as
-   it comes" over that under a setting: above 1, the setting is faster. MiB is the peak of memory.
-2. ``certification``: rows/s of what ``tools/certify.py`` runs, over the plain loop of Cohen et al. as it comes
-   (``randn_like``, counts read after every batch, attention by plain products, fp32); and the share of the rate of a
-   large square matmul that it reaches.
+1. ``settings``: the evidence for the rules in dmaelab/rules/process.py. A ratio is the median over rounds of (time
+   without settings, "as it comes") / (time with a setting). Above 1, the setting is faster. MiB is the peak memory.
+2. ``certification``: rows/s of the code that ``tools/certify.py`` runs, divided by those of the plain loop of Cohen et
+   al. (2019) without settings (``randn_like``, counts read after every batch, attention by plain products, fp32); and
+   its rate as a share of the rate of a large square matmul.
 
-Each setting is an environment of a process of its own, since libgomp and glibc read theirs at the start. Processes
-take turns, so that they see the same machine. ``--load N`` keeps N other processes busy meanwhile, one thread each.
+Each setting is tested in its own process, because libgomp and glibc read their environment at the start. The processes
+are measured in turn, so that all see the same load of the machine. ``--load N`` keeps N other processes busy, with one
+thread each.
 """
 
 import argparse
@@ -31,7 +31,7 @@ Seconds = Callable[[], float]
 Figures = dict[str, dict[str, dict[str, float]]]
 
 MATMUL = 2048
-"""Side of the matrices whose product is the peak."""
+"""Size of the square matrices whose product gives the peak rate."""
 RETAIN = {"MALLOC_MMAP_THRESHOLD_": str(2**31 - 1), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 SETTINGS: dict[str, dict[str, str]] = {
     "as it comes": {},
@@ -41,12 +41,12 @@ SETTINGS: dict[str, dict[str, str]] = {
     "memory kept, one thread": {**RETAIN, "OMP_NUM_THREADS": "1"},
 }
 RULE = SETTINGS["memory kept, short spinning"]
-"""What dmaelab/rules/process.py sets."""
+"""The setting that dmaelab/rules/process.py chooses."""
 _OURS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")
 
 
 def subject_of(name: str, batch: int) -> Any:
-    """Return a network as certification has it, and the images that it takes."""
+    """Return a network as certification uses it, and images for it."""
     from benchmarks.certify import BASE, SMALL, build
     from benchmarks.gpu.certification import Subject
 
@@ -55,7 +55,7 @@ def subject_of(name: str, batch: int) -> Any:
 
 
 def forward(name: str, batch: int, repeats: int, precision: str = "fp32") -> Seconds:
-    """Return certification's forward: ``repeats`` batches through a classifier, in evaluation."""
+    """Return the forward of certification: ``repeats`` batches through a classifier in evaluation mode."""
     import torch
 
     from dmaelab.smoothing.arithmetic import Arithmetic, fixed_kernels
@@ -73,7 +73,7 @@ def forward(name: str, batch: int, repeats: int, precision: str = "fp32") -> Sec
 
 
 def plain_loop(name: str, batch: int, batches: int) -> Seconds:
-    """Return the loop of Cohen et al. on an image, as the reference has it: attention by plain products."""
+    """Return the loop of Cohen et al. on one image, as in the official code: attention by plain products."""
     import torch
 
     from benchmarks.gpu.certification import plain_attention, plain_turn
@@ -84,7 +84,7 @@ def plain_loop(name: str, batch: int, batches: int) -> Seconds:
 
 
 def package(name: str, batch: int, batches: int, precision: str) -> Seconds:
-    """Return certification by the package, of an image and as many samples."""
+    """Return certification by the package, on one image with as many samples."""
     import torch
 
     from benchmarks.gpu.certification import our_turn
@@ -95,7 +95,7 @@ def package(name: str, batch: int, batches: int, precision: str) -> Seconds:
 
 
 def matmuls(precision: str) -> Seconds:
-    """Return three products of square matrices of 2048, 3 * 2 * 2048^3 operations."""
+    """Return three products of 2048 x 2048 matrices: 3 * 2 * 2048^3 operations."""
     import torch
 
     from benchmarks.timing import matmul
@@ -117,7 +117,7 @@ def clocked(run: Callable[[], None]) -> Seconds:
 
 
 def training(config: str, repeats: int, *overrides: str) -> Seconds:
-    """Return steps of a training as its config has it, on generated images."""
+    """Return steps of the training of a config, on generated images."""
     import itertools
 
     import torch
@@ -165,7 +165,7 @@ WORK: dict[str, Callable[[], Seconds]] = {
     "ViT-B pre-training, batch 4": lambda: training("imagenet/pretrain_base", 1, "train.batch_size=4"),
 }
 BATCHES = {"digits ViT": (1000, 10), "CIFAR ViT": (1000, 2), "ViT-B": (8, 4)}
-"""Network -> rows of a batch, batches of a turn, in certification."""
+"""Network -> (batch size, batches of a turn) in certification."""
 for _name, _size in BATCHES.items():
     WORK[f"{_name}, plain loop"] = lambda name=_name, size=_size: plain_loop(name, *size)
     for _precision in ("fp32", "bf16"):
@@ -177,7 +177,7 @@ for _precision in ("fp32", "bf16"):
 
 
 class Worker:
-    """A process under one setting, which does its work when it is asked to."""
+    """A process with one setting, which does its work on request."""
 
     def __init__(self, work: str, setting: dict[str, str]) -> None:
         kept = {name: value for name, value in os.environ.items() if name not in _OURS}
@@ -202,7 +202,7 @@ class Worker:
 
 
 def serve(work: str) -> None:
-    """Do the work once for each line of the standard input, and print its seconds and the peak of memory."""
+    """Do the work once for each line of the standard input, and print the seconds and the peak memory."""
     run = WORK[work]()
     for _ in sys.stdin:
         seconds = run()
@@ -210,9 +210,7 @@ def serve(work: str) -> None:
 
 
 def measure(tasks: dict[str, tuple[str, dict[str, str]]], rounds: int) -> dict[str, dict[str, float]]:
-    """Return for each task (work, setting) the median seconds of a turn, the ratio of the first task's over it, and
-    MiB.
-    """
+    """Return for each task (work, setting) its median seconds, (time of the first task) / (its time), and MiB."""
     workers = {name: Worker(*task) for name, task in tasks.items()}
     turns = [{name: worker.turn() for name, worker in workers.items()} for _ in range(rounds)]
     for worker in workers.values():
@@ -229,7 +227,7 @@ def measure(tasks: dict[str, tuple[str, dict[str, str]]], rounds: int) -> dict[s
 
 
 def settings(rounds: int, wanted: str) -> Figures:
-    """Part 1: all settings of each forward and training whose name contains ``wanted``."""
+    """Run part 1: all settings for each forward and training whose name contains ``wanted``."""
     record: Figures = {}
     for work in [name for name in WORK if "batch" in name and wanted in name]:
         record[work] = measure({name: (work, setting) for name, setting in SETTINGS.items()}, rounds)
@@ -255,7 +253,7 @@ def flops_of(name: str) -> int:
 
 
 def certification(rounds: int, wanted: str) -> Figures:
-    """Part 2: the package beside the plain loop, and beside the matmul of its precision, for networks so named."""
+    """Run part 2: compare the package with the plain loop and with a matmul in its precision."""
     from dmaelab.rules.precision import precision_rule
 
     record: Figures = {}
@@ -285,7 +283,7 @@ PARTS: dict[str, Callable[[int, str], Figures]] = {"settings": settings, "certif
 
 
 def busy(count: int) -> list[subprocess.Popen]:
-    """Start so many processes that use one core each."""
+    """Start processes that keep one core busy each."""
     return [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
 
 
@@ -294,11 +292,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument(
-        "--load", type=int, default=0, metavar="N", help="other processes, busy with one core each (default: 0)"
+        "--load",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of other processes that keep one core busy each (default: 0)",
     )
-    parser.add_argument("--only", choices=list(PARTS), help="one of the two parts (default: both)")
+    parser.add_argument("--only", choices=list(PARTS), help="run only this part (default: both)")
     parser.add_argument(
-        "--work", default="", metavar="TEXT", help="only work whose name contains this, such as 'digits'"
+        "--work", default="", metavar="TEXT", help="run only work whose name contains this text, such as 'digits'"
     )
     parser.add_argument("--output", help="also write the figures as JSON")
     parser.add_argument("--worker", help=argparse.SUPPRESS)

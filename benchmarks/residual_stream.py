@@ -1,8 +1,8 @@
-"""Forward of an encoder under bf16 autocast: residual stream in bf16 (as in dmaelab) against fp32, side by side.
+"""Forward of an encoder under bf16 autocast with the residual stream in bf16 (as in dmaelab) and in fp32.
 
     python -m benchmarks.residual_stream [--device cpu] [--shape digits]
 
-Prints the median over rounds of (time with fp32) / (time with bf16); above 1, bf16 is faster.
+It prints the median over rounds of (time with fp32) / (time with bf16). Above 1, bf16 is faster.
 """
 
 import time
@@ -23,7 +23,7 @@ SHAPES: dict[str, tuple[dict[str, Any], int, int]] = {"digits": (DIGITS, 1000, 2
 
 
 class FP32Residual(ViT):
-    """The alternative: tokens leave the embedding as fp32, and every residual sum then is fp32."""
+    """The alternative: the embedding returns fp32 tokens, so that every residual sum is in fp32."""
 
     def embed(self, images: Tensor) -> Tensor:
         """Return fp32 tokens [N,L,D] of normalised images [N,C,H,W]."""

@@ -1,4 +1,4 @@
-"""What the benchmarks share: work that takes turns, ratios, the rate of a large matmul, and the file of figures."""
+"""Shared code of the benchmarks: timing in turn, ratios, the rate of a large matmul, and the JSON file of results."""
 
 import argparse
 import statistics
@@ -17,7 +17,7 @@ Seconds = Callable[[], float]
 
 
 def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
-    """Return a parser with what most benchmarks take: ``--device``, ``--rounds`` and ``--output``."""
+    """Return a parser with the common options ``--device``, ``--rounds`` and ``--output``."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=rounds)
@@ -26,13 +26,13 @@ def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
 
 
 def wait(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
+    """Wait until the device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def clocked(work: Mapping[str, Run], clock: Callable[[], float] = time.perf_counter) -> dict[str, Seconds]:
-    """Return each piece of work as a function that returns the seconds it took. It must wait for its device itself."""
+    """Wrap each piece of work in a function that returns its seconds. The work must wait for its device itself."""
 
     def seconds(run: Run) -> float:
         started = clock()
@@ -43,18 +43,18 @@ def clocked(work: Mapping[str, Run], clock: Callable[[], float] = time.perf_coun
 
 
 def take_turns(work: Mapping[str, Seconds], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Return the seconds of each piece of work in each round, after so many rounds to warm up."""
+    """Run the pieces of work in turn; return the seconds of each in each round, after some rounds to warm up."""
     turns = [{name: run() for name, run in work.items()} for _ in range(warm_up + rounds)]
     return {name: [turn[name] for turn in turns[warm_up:]] for name in work}
 
 
 def ratio(spent: Mapping[str, list[float]], over: str, under: str) -> float:
-    """Return the median over rounds of one time over another."""
+    """Return the median over rounds of the ratio of two times."""
     return statistics.median(a / b for a, b in zip(spent[over], spent[under], strict=True))
 
 
 def matmul(device: torch.device, precision: str, size: int) -> Run:
-    """Return a function that multiplies two random square matrices, 2 * size^3 operations, and waits."""
+    """Return a function that multiplies two random square matrices (2 * size^3 operations) and waits for the device."""
     left, right = (torch.randn(size, size, device=device).to(PRECISIONS[precision] or torch.float32) for _ in range(2))
 
     def multiply() -> None:
@@ -65,7 +65,7 @@ def matmul(device: torch.device, precision: str, size: int) -> Run:
 
 
 def write_figures(path: str | None, device: torch.device | str, **figures: Any) -> None:
-    """Write figures as JSON, with what they were measured on; without a path write nothing."""
+    """Write results as JSON, with facts about the machine. Without a path write nothing."""
     if path:
         context = {"environment": environment(), "device": str(device), "threads": torch.get_num_threads()}
         write_json(path, {**context, **figures})

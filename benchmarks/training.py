@@ -1,17 +1,18 @@
-"""Speed of training ViT-B at 224x224: our Trainer beside a plain eager loop on the same model, in one run.
+"""Speed of training ViT-B at 224x224: our Trainer compared with a plain eager loop on the same model.
 
     python -m benchmarks.training [--device cpu] [--variants] [--output docs/benchmarks/training_cpu_fp32.json]
 
-DMAE pre-training (75 % of the patches hidden) and CR fine-tuning (two noisy copies of each image), random images from
-memory: the loader is not measured. The plain loop is the common one: ``randn_like`` noise, plain products for
-attention, AdamW as torch builds it by default, the loss read with ``.item()`` at every step; fp32 on a CPU; on a GPU
-as the reference does it, fp16 autocast with a GradScaler and a synchronisation at every step. Ours is what
-``tools/train_net.py`` runs: addressed noise, precision and attention of the device's rules, fused AdamW, schedule and
-NaN guard.
+The tasks are DMAE pre-training (75 % of the patches masked) and CR fine-tuning (two noisy copies of each image), on
+random images in memory, so that no loader is measured.
 
-``--variants`` also measures ours with one thing changed at a time: precision, attention, optimizer, compiled blocks.
-What is compared takes turns; ratios are medians over rounds. With ``--threads 1`` on a CPU the processor's time is
-taken, which other processes disturb little; else the clock's.
+The plain loop is the common one: ``randn_like`` noise, attention by plain products, AdamW with torch's defaults, and
+the loss read with ``.item()`` at every step. On a CPU it runs in fp32. On a GPU it does as the official code: fp16
+autocast with a GradScaler, and a synchronisation at every step. Our loop is the one of ``tools/train_net.py``: noise
+from a ``Draw``, precision and attention from the rules of the device, fused AdamW, schedule and NaN guard.
+
+``--variants`` also measures our loop with one change at a time: precision, attention, optimizer, compiled blocks. All
+are measured in turn, and ratios are medians over rounds. With ``--threads 1`` on a CPU, processor time is measured,
+which other processes disturb little; otherwise wall-clock time.
 """
 
 import argparse
@@ -47,7 +48,7 @@ LR = 1e-4
 
 
 class PlainGaussian(Gaussian):
-    """Noise as it is commonly drawn: from the global generator of the device."""
+    """Gaussian noise drawn in the common way, from the global generator of the device."""
 
     def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
         """Return ``images + sigma * N(0, 1)``."""
@@ -55,13 +56,13 @@ class PlainGaussian(Gaussian):
 
 
 def pretraining(corruption: Corruption, attention: str, decoder: Any = MAEDecoder, **backbone: Any) -> nn.Module:
-    """Return DMAE's autoencoder with the encoder that ``backbone`` names, 8 decoder blocks and 75 % hidden."""
+    """Return the DMAE autoencoder with the encoder named ``backbone``, 8 decoder blocks and mask ratio 0.75."""
     encoder = build_backbone(**backbone, pool=None, attention=attention)
     return DenoisingMAE(encoder, decoder, corruption, MSEAllPatches(), *PIXELS)
 
 
 def finetuning(corruption: Corruption, attention: str, **backbone: Any) -> nn.Module:
-    """Return a classifier of 1000 classes under CR with two copies."""
+    """Return a classifier with 1000 classes and the CR loss with two noisy copies."""
     network = build_backbone(**backbone, drop_path=0.1, attention=attention)
     return NoisyClassifier(Classifier(network, 1000, *PIXELS), corruption, CR(copies=2))
 
@@ -75,7 +76,7 @@ TASKS: dict[str, Build] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """How our own loop runs."""
+    """The options of our own loop."""
 
     precision: str
     attention: str
@@ -84,13 +85,13 @@ class Variant:
 
 
 def variants(ours: Variant, device: torch.device) -> dict[str, Variant]:
-    """Return ours with one thing changed at a time."""
+    """Return the variants of our loop, with one change each."""
     changed = {
         "with the other attention": replace(ours, attention="matmul" if ours.attention == "sdpa" else "sdpa"),
         "with AdamW not fused": replace(ours, fused=False),
         "with compiled blocks": replace(ours, compiled=True),
     }
-    if device.type == "cuda" or precision_rule("cpu") == "bf16":  # a CPU that emulates bf16 is of no interest
+    if device.type == "cuda" or precision_rule("cpu") == "bf16":  # not on a CPU that emulates bf16, which is slow
         other = "fp32" if ours.precision == "bf16" else "bf16"
         changed[f"in {other}"] = replace(ours, precision=other)
     return changed
@@ -144,7 +145,7 @@ def plain_loop(build: Build, samples: Samples, steps: int, device: torch.device)
 
 
 def pictures(count: int, side: int, device: torch.device) -> Samples:
-    """Return random images of that side with labels of 1000 classes; for a GPU in pinned memory, as loaders do."""
+    """Return random square images with labels of 1000 classes; for a GPU in pinned memory, as from a loader."""
     images = torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     samples = Samples(images, torch.arange(count) % 1000, torch.arange(count))
     return Samples(*(tensor.pin_memory() for tensor in samples)) if device.type == "cuda" else samples
@@ -178,10 +179,10 @@ def measure(build: Build, args: argparse.Namespace, device: torch.device) -> dic
 def main() -> None:
     """Measure both tasks and print."""
     parser = arguments(__doc__, rounds=5)
-    parser.add_argument("--batch", type=int, help="images of a step (default: 8 on a CPU, 128 on a GPU)")
-    parser.add_argument("--steps", type=int, help="steps of a turn (default: 1 on a CPU, 20 on a GPU)")
-    parser.add_argument("--threads", type=int, help="of torch on a CPU (default: torch's)")
-    parser.add_argument("--variants", action="store_true", help="also measure ours with one thing changed at a time")
+    parser.add_argument("--batch", type=int, help="images per step (default: 8 on a CPU, 128 on a GPU)")
+    parser.add_argument("--steps", type=int, help="steps per turn (default: 1 on a CPU, 20 on a GPU)")
+    parser.add_argument("--threads", type=int, help="threads of torch on a CPU (default: torch's own choice)")
+    parser.add_argument("--variants", action="store_true", help="also measure our loop with one change at a time")
     args = parser.parse_args()
     device = torch.device(args.device)
     on_gpu = device.type == "cuda"

@@ -340,7 +340,7 @@ class RollsDice(OneSample):
         (CountsDown, "totals only grow"),
         (AsksForNumbers, r"ask for votes with Votes\(stream, total\)"),
         (ReturnsNothing, "must return a Certificate"),
-        (AnswersWithAnything, "predicts 2, which is no class"),
+        (AnswersWithAnything, "predicts 2, which is not a class"),
         (LeavesColumnOut, "cannot be written: .*alpha_look"),
         (RepeatsColumn, "stands twice"),
         (RollsDice, "two different certificates"),
@@ -534,12 +534,12 @@ class LongTokens(ViT):
 @pytest.mark.parametrize(
     ("broken", "complaint"),
     [
-        (Unsized(16, 1, 2, 8, 4), "another size with features"),
+        (Unsized(16, 1, 2, 8, 4), "another size it gives features"),
         (RandomInEvaluation(8), "global random generator"),
         (LooksAround(8), "depend on its batch"),
         (WrongWidth(), r"num_features\] = \[3, 7\]"),
         (UnusedLayer(), "no gradient reaches unused.weight, unused.bias"),
-        (ForeignLayer(8), "not the backbone's"),
+        (ForeignLayer(8), "not in the backbone"),
         (LayerTwice(8), "or one twice"),
         (LongTokens(16, 1, 2, 8, 4), r"encode\(\) of one token"),
     ],

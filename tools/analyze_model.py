@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""What a model costs: parameters, multiply-adds of a forward, memory of a training step. Nothing is run, no data is
-read.
+"""Print the cost of a model: parameters, multiply-adds of a forward, and memory of a training step.
 
     python tools/analyze_model.py digits/pretrain
     python tools/analyze_model.py runs/digits/cr --batch-size 256
     python tools/analyze_model.py cifar10/finetune_cr model.classifier.backbone.depth=12 --format json
 
-CONFIG is a training config, a run directory, or a certification config; overrides as for the other tools.
+CONFIG is a training config, a run directory, or a certification config. Overrides work as in the other tools. The
+model is not run, and no data or weights are read.
 """
 
 import argparse
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Read the config, analyse, print."""
+    """Read the config, analyse the model, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", metavar="CONFIG", help="a file, a name below configs/, or a run directory")
     parser.add_argument(
         "--batch-size",
         type=int,
         metavar="N",
-        help="images at once in a training step (default: the config's micro-batch)",
+        help="images of one forward and backward (default: the config's micro-batch)",
     )
-    parser.add_argument("--shape", metavar="CxHxW", help="of an image, for networks that take any size")
+    parser.add_argument("--shape", metavar="CxHxW", help="shape of an image, for networks that take any size")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="also +new.key=value and ~key")
     args = parser.parse_intermixed_args()
@@ -65,8 +65,8 @@ def main() -> None:
 
 
 def _rows(result: "ModelAnalysis", batch_size: int) -> list[tuple[str, str]]:
-    """Return the lines of the table; what a certification does not need is left out."""
-    millions = f"{result.parameters / 1e6:.{0 if result.parameters >= 1e7 else 1}f}M"  # as papers print it
+    """Return (name, value) for each line of the table; without a training the lines of a training step are missing."""
+    millions = f"{result.parameters / 1e6:.{0 if result.parameters >= 1e7 else 1}f}M"
     rows = [("parameters", f"{result.parameters:,} ({millions})"), ("  trainable", f"{result.trainable:,}")]
     rows += [(f"  {name}", f"{count:,}") for name, count in result.parts.items()]
     flops = f"{result.flops / 1e9:.4g}G" if result.flops >= 1e9 else f"{result.flops / 1e6:.4g}M"

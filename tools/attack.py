@@ -1,12 +1,14 @@
 #!/usr/bin/env python
-"""Attack the certificates of a finished certification inside their balls, and print what became of them.
+"""Attack certified images of a finished certification: search inside each certified ball for another class.
 
     python tools/attack.py runs/digits/rs
     python tools/attack.py runs/digits/rs certify.name=half corruption.sigma=0.5 --images 100
     python tools/attack.py runs/digits/rs --scale 2
 
-SOURCE and key=value as for tools/certify.py. Exit status 1 if more images changed than alpha allows; above
---scale 1 nothing is promised, and it is 0. The log's folder gets attack.json. docs/attack.md says what it shows.
+Give SOURCE and key=value as for the tools/certify.py command that made the log. The report is printed, and
+written to attack.json in the folder of the log. The exit status is 1 if the class of more images changed than
+alpha allows. With --scale above 1 the certificates promise nothing, and the exit status is 0. docs/attack.md
+explains the report.
 """
 
 import argparse
@@ -19,22 +21,30 @@ from dmaelab.utils.cli import run_main
 
 
 def main() -> None:
-    """Read the config and its log, attack, print."""
+    """Read the config and its log, run the attack, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SOURCE", help="run directory, or certification config")
     parser.add_argument(
-        "--images", type=int, default=20, metavar="N", help="certified images, drawn at random (default: 20)"
-    )
-    parser.add_argument("--scale", type=float, default=1.0, metavar="S", help="factor of their radii (default: 1)")
-    parser.add_argument("--steps", type=int, default=20, metavar="N", help="gradient steps of an attempt (default: 20)")
-    parser.add_argument("--restarts", type=int, default=2, metavar="N", help="attempts at each image (default: 2)")
-    parser.add_argument(
-        "--samples", type=int, default=32, metavar="N", help="noisy samples of a gradient (default: 32)"
+        "--images",
+        type=int,
+        default=20,
+        metavar="N",
+        help="number of certified images to attack, drawn at random (default: 20)",
     )
     parser.add_argument(
-        "--n", type=int, default=1000, metavar="N", help="samples of PREDICT at what was found (default: 1000)"
+        "--scale", type=float, default=1.0, metavar="S", help="factor of the certified radii (default: 1)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the attack (default: 0)")
+    parser.add_argument(
+        "--steps", type=int, default=20, metavar="N", help="gradient steps of each attempt (default: 20)"
+    )
+    parser.add_argument("--restarts", type=int, default=2, metavar="N", help="attempts for each image (default: 2)")
+    parser.add_argument(
+        "--samples", type=int, default=32, metavar="N", help="noisy samples for each gradient (default: 32)"
+    )
+    parser.add_argument(
+        "--n", type=int, default=1000, metavar="N", help="noisy samples of PREDICT at each point found (default: 1000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the attack (default: 0)")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Certify a finished fine-tuning run by randomized smoothing, and print the table.
+"""Certify a finished fine-tuning run by randomized smoothing, and print a table. Also verifies and merges logs.
 
     python tools/certify.py runs/digits/rs
     python tools/certify.py runs/digits/rs certifier.name=sequential certifier.n=100000 --processes auto
@@ -8,8 +8,8 @@
     python tools/certify.py --verify runs/mine/certify/default --plugin projects.mine
     python tools/certify.py --merge whole machine_a/certify/default machine_b/certify/default
 
-SOURCE is a run directory, or a certification config. Killed, it continues where it was when the same
-command is given again; shards may run at the same time and share one log folder.
+SOURCE is a run directory, or a certification config. If the certification is interrupted, give the same command
+again, and it continues. Shards may run at the same time; they share one log folder.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from dmaelab.utils.errors import UserError
 
 
 def main() -> None:
-    """Parse, and do one of three things: certify, verify a log, merge logs."""
+    """Certify, verify logs, or merge logs, as the options say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", metavar="SOURCE", help="run directory, or certification config")
     work = parser.add_mutually_exclusive_group()
@@ -32,33 +32,35 @@ def main() -> None:
         "--shard", type=_shard, default=(0, 1), metavar="i/N", help="take every N-th image, from the i-th on (i from 0)"
     )
     work.add_argument(
-        "--processes", metavar="N|auto", help="certify in N processes, each with a GPU of its own; auto: one per GPU"
+        "--processes", metavar="N|auto", help="certify in N processes, each on its own GPU; auto: one process per GPU"
     )
-    work.add_argument("--verify", metavar="LOG", help="recompute every radius of a log's folder from its counts")
+    work.add_argument(
+        "--verify", metavar="LOG", help="recompute every radius of the logs in a folder from their counts"
+    )
     work.add_argument(
         "--merge",
         nargs="+",
         metavar="FOLDER",
-        help="write the rows of the second and further folders to the first, a new one",
+        help="merge logs: the first folder is new, and gets the rows of all further folders",
     )
     parser.add_argument(
         "--plugin",
         action="append",
         default=[],
         metavar="MODULE",
-        help="with --verify: import this module first, which defines the certifier or the noise of the log; --verify"
-        " imports nothing that a log names",
+        help="with --verify: first import this module, which defines the certifier or the noise of the log; plug-ins"
+        " named in a log are not imported without this option",
     )
-    parser.add_argument("--dry-run", action="store_true", help="check the whole config, certify nothing")
+    parser.add_argument("--dry-run", action="store_true", help="only check the whole config")
     parser.add_argument(
         "--radii", nargs="+", type=float, metavar="R", help="columns of the table (default: 0 0.25 ... 3)"
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
     if (args.verify or args.merge) and args.source is not None:
-        parser.error(f"--verify and --merge take no SOURCE, but there is '{args.source}'")
+        parser.error(f"--verify and --merge take no SOURCE: leave out '{args.source}'")
     if args.plugin and not args.verify:
-        parser.error("--plugin is for --verify; a certification takes plugins=['MODULE'], with a + where it has none")
+        parser.error("--plugin is for --verify; to certify, add the override plugins=['MODULE'] or +plugins=['MODULE']")
     if args.verify:
         _verify(args.verify, args.plugin)
     elif args.merge:
@@ -97,7 +99,7 @@ def _certify(args: argparse.Namespace) -> None:
 
 
 def _verify(path: str, plugins: list[str]) -> None:
-    """Verify all logs at a path; exit status 1 if any claims too much, else 2 if any could not be verified."""
+    """Verify all logs at a path. Exit status 1 if any log claims too much, else 2 if any cannot be verified, else 0."""
     from dmaelab.config import load_plugins
     from dmaelab.records.readers import find_logs
 
@@ -111,7 +113,7 @@ def _verify_one(folder: Path) -> int:
 
     try:
         rows, problems = verify_log(folder)
-    except (UserError, OSError) as error:  # one that is incomplete; those after it are worth a look all the same
+    except (UserError, OSError) as error:  # for example an incomplete log; go on with the next one
         print(f"error: {error}" if str(folder) in str(error) else f"error: {folder}: {error}", file=sys.stderr)
         return 2
     shown = problems[:20] + [f"... and {len(problems) - 20} more"] * (len(problems) > 20)

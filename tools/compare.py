@@ -1,12 +1,16 @@
 #!/usr/bin/env python
-"""Compare two certification logs on the same images, B against A.
+"""Compare two certification logs, B against A, on the same images.
 
     python tools/compare.py runs/digits/rs runs/digits/cr
     python tools/compare.py runs/digits/rs runs/digits/cr --images 10 --output images.tsv
 
-Certified accuracy at radii with the images that only one of them certifies and the exact McNemar test, the
-difference of the average certified radii with a paired bootstrap interval, and who gains and who loses.
-A and B are run directories with one log, folders certify/<name> of them, or TSV files of other tools.
+A and B are run directories with one log, folders certify/<name> of run directories, or TSV files of other tools.
+The output has three parts:
+
+* certified accuracy at each radius, with the number of images that only A or only B certifies, and the p-value of
+  the exact McNemar test;
+* the difference of the average certified radii, with a paired bootstrap interval;
+* with --images, the images whose radii differ most.
 """
 
 import argparse
@@ -26,25 +30,35 @@ from dmaelab.utils.files import write_text
 
 
 def main() -> None:
-    """Read, align, compare, print."""
+    """Read both logs, compare them image by image, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("a", metavar="A", help="run directory, certify folder or TSV file")
-    parser.add_argument("b", metavar="B", help="likewise")
-    parser.add_argument("--common", action="store_true", help="leave out images that only one of them has")
+    parser.add_argument("b", metavar="B", help="the same, compared with A")
+    parser.add_argument("--common", action="store_true", help="leave out images that are in only one of the logs")
     parser.add_argument(
-        "--radii", nargs="+", type=float, metavar="R", help="in [0,1] pixel units (default: 0 0.25 ... 3)"
+        "--radii", nargs="+", type=float, metavar="R", help="radii, in [0,1] pixel units (default: 0 0.25 ... 3)"
     )
     parser.add_argument(
-        "--images", type=int, default=0, metavar="K", help="list the K images that gain most, and that lose most"
+        "--images",
+        type=int,
+        default=0,
+        metavar="K",
+        help="list the K images whose radius grows most, and the K whose radius shrinks most",
     )
     parser.add_argument("--two-sided", action="store_true", help="compare the two-sided radii")
     parser.add_argument("--norm", choices=NORMS, help="convert the radii to this norm")
     parser.add_argument(
-        "--shape", metavar="CxHxW", help="of the images, for --norm with logs that have no header: 3x32x32"
+        "--shape", metavar="CxHxW", help="shape of the images, such as 3x32x32: for --norm, if a log has no header"
     )
-    parser.add_argument("--output", metavar="FILE.tsv", help="write all images there, the largest gain first")
     parser.add_argument(
-        "--plugin", action="append", default=[], metavar="MODULE", help="import this module, which a log's noise needs"
+        "--output", metavar="FILE.tsv", help="write a row for every image to this file, the largest gain first"
+    )
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import this module, which defines the noise of a log",
     )
     args = parser.parse_args()
 
@@ -58,7 +72,7 @@ def main() -> None:
 
     a, b = align(read(args.a), read(args.b), args.common)
     if different := different_settings(a, b):
-        warnings.warn(f"the difference is not the models' alone: {'; '.join(different)}", stacklevel=1)
+        warnings.warn(f"the logs differ in more than the model: {'; '.join(different)}", stacklevel=1)
     comparison = compare(a, b, args.radii)
     print(comparison_text(comparison, args.images))
     if args.output:

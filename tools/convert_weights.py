@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Write weights under other names: those of this project, of the official DMAE and MAE code, or of timm's ViT.
+"""Convert a file of weights to the tensor names of this project, of the official DMAE and MAE code, or of timm's ViT.
 
     python tools/convert_weights.py dmae_base.pth dmae_base.safetensors --to dmaelab --stats imagenet
     python tools/convert_weights.py runs/cifar10/rs rs.pth --to official
     python tools/convert_weights.py dmae_base.pth encoder.safetensors --to timm --stats imagenet
 
-SOURCE is a file in any layout or a run directory; docs/weights.md says what is read, inferred and refused.
+SOURCE is a run directory, or a file with any of these names. docs/weights.md says what is read, what is inferred
+from the file, and what is refused.
 """
 
 import argparse
@@ -20,27 +21,33 @@ from dmaelab.utils.errors import UserError
 
 
 def main() -> None:
-    """Read, check, write, and say what became of the names."""
+    """Read and check the weights, write them, and print which tensors were kept, added and dropped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="file of weights, or run directory (its model_final.pth)"
+        "source", type=Path, metavar="SOURCE", help="file of weights, or run directory (its model_final.pth is read)"
     )
-    parser.add_argument("output", type=Path, metavar="FILE", help="what to write; .pth or .safetensors")
+    parser.add_argument("output", type=Path, metavar="FILE", help="file to write, .pth or .safetensors")
     parser.add_argument(
-        "--to", choices=("dmaelab", "official", "timm"), required=True, help="whose names; timm's have no decoder"
+        "--to",
+        choices=("dmaelab", "official", "timm"),
+        required=True,
+        help="names to write; timm has none for a decoder, which is dropped",
     )
-    parser.add_argument("--heads", type=int, metavar="N", help="attention heads, where the file does not tell them")
-    parser.add_argument("--decoder-heads", type=int, metavar="N", help="likewise, of the decoder")
+    parser.add_argument(
+        "--heads", type=int, metavar="N", help="number of attention heads, if the file does not store it"
+    )
+    parser.add_argument("--decoder-heads", type=int, metavar="N", help="the same for the decoder")
     parser.add_argument(
         "--stats",
         nargs="+",
         metavar="S",
-        help="pixel statistics, where the file stores none: imagenet, cifar10, or means and deviations",
+        help="pixel statistics, if the file stores none: imagenet, cifar10, or one mean per channel, then one standard"
+        " deviation per channel, in [0,1] pixel units",
     )
     parser.add_argument(
         "--pixel-targets",
         action="store_true",
-        help="the autoencoder predicts pixels, not patches normalised each (files called visualize)",
+        help="the autoencoder predicts pixels and not normalised patches (official files with 'visualize' in the name)",
     )
     args = parser.parse_args()
 
@@ -62,19 +69,19 @@ def main() -> None:
 
 
 def _from_run(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
-    """Return the model of a run directory, as its config builds it, and its tensors."""
+    """Return the model of a run directory, built from its config, and its tensors."""
     import torch
 
     from dmaelab.engine.run_dir import RunDirectory
 
     if args.heads or args.decoder_heads or args.stats or args.pixel_targets:
-        raise UserError(f"{args.source} is a run directory, which tells all of it: leave out all options but --to")
+        raise UserError(f"{args.source} is a run directory, whose config says all this: leave out all options but --to")
     model = RunDirectory(args.source).model("final", torch.device("cpu")).export()
     return model, model.state_dict()
 
 
 def _from_file(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
-    """Return the model of a file and the file's tensors, under our names."""
+    """Return the model of a file, and the tensors of the file under the names of this project."""
     from dmaelab.weights import load_classifier, load_pretrain, read_weights
     from dmaelab.weights.facts import has_decoder, known_heads
 
@@ -84,9 +91,7 @@ def _from_file(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     for name, given in needed.items():
         if given is None and name not in known_heads(weights) and weights.kind != "unknown":
             option = "--heads" if name == "num_heads" else "--decoder-heads"
-            raise UserError(
-                f"{args.source}: no tensor shows {name}, and what is written would tell a guess as known: give {option}"
-            )
+            raise UserError(f"{args.source}: the file does not tell {name}, and the converted file must: give {option}")
     mean, std = _statistics(args.stats)
     options: dict[str, Any] = {"num_heads": args.heads, "pixel_mean": mean, "pixel_std": std}
     if weights.kind == "classifier":
@@ -96,15 +101,13 @@ def _from_file(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     model = load_pretrain(weights, decoder_num_heads=args.decoder_heads, **options)
     if args.pixel_targets:
         if weights.facts.get("norm_pix"):
-            raise UserError(f"{args.source} tells that its targets are normalised patches: leave out --pixel-targets")
+            raise UserError(f"{args.source} says that its targets are normalised patches: leave out --pixel-targets")
         model.norm_pix = False
     return model, weights.state
 
 
 def _statistics(words: list[str] | None) -> tuple[Any, Any]:
-    """Return pixel_mean and pixel_std as the loaders take them: a name, or the first and the second half of the
-    numbers.
-    """
+    """Return pixel_mean and pixel_std: a name and None, or the first and the second half of the numbers."""
     if words is None or len(words) == 1:
         return (words[0] if words else None), None
     try:

@@ -5,7 +5,7 @@
     python tools/pipeline.py --config-file pipelines/digits --from rs pipeline.out_dir=runs/second
     python tools/pipeline.py --config-file pipelines/table6 pipeline.weights.dmae_large=dmae_large.pth pipeline.seeds=10
 
-Finished stages are skipped and a killed one continues, so the same command restarts a broken chain.
+Finished stages are skipped, and an interrupted stage continues: after a failure give the same command again.
 """
 
 import argparse
@@ -19,19 +19,21 @@ from dmaelab.utils.cli import run_main
 
 
 def main() -> None:
-    """Read the config, run the stages, print."""
+    """Read the config, run the stages, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="CONFIG", help="a file, or a name below configs/")
     parser.add_argument(
         "--from",
         dest="restart_at",
         metavar="STAGE",
-        help="redo this stage and those that need it, their results removed",
+        help="delete the results of this stage and of all stages that need it, and redo them",
     )
     parser.add_argument(
-        "--debug", action="store_true", help="a trial: tiny models, generated images, two steps a training"
+        "--debug",
+        action="store_true",
+        help="make a trial of seconds: tiny models, generated images, two steps for each training",
     )
-    parser.add_argument("--dry-run", action="store_true", help="check all stages, run none")
+    parser.add_argument("--dry-run", action="store_true", help="only check all stages")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
 

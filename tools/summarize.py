@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""Print certified accuracy, certified radii, abstentions and samples of certification logs, one row each.
+"""Print a table of certification logs: certified accuracy, certified radii, abstentions and samples.
 
     python tools/summarize.py runs/digits/rs runs/digits/cr --intervals
     python tools/summarize.py data/certify/cifar10/resnet110/noise_0.25/test/sigma_0.25 --norms linf l0 --shape 3x32x32
     python tools/summarize.py runs/mae-probe runs/dmae-probe --table 4 --paper
 
-LOG is a run directory, a folder certify/<name> of one, or a TSV file of another tool. With --table, logs are
-grouped by their labels as a table of the paper is. docs/analysis.md says what each figure is, and which labels
-the tables of the paper need.
+LOG is a run directory, a folder certify/<name> of a run directory, or a TSV file of another tool. Each log gives
+one row. With --table, logs are grouped by their labels, in the layout of a table of the paper. docs/analysis.md
+explains the columns, and lists the labels that the tables of the paper need.
 """
 
 import argparse
@@ -32,11 +32,11 @@ def main() -> None:
     """Read the logs and print one table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logs", nargs="*", metavar="LOG", help="run directory, certify folder or TSV file")
-    parser.add_argument("--format", choices=FORMATS, default="text", help="of the table (default: text)")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="format of the table (default: text)")
     parser.add_argument(
-        "--radii", nargs="+", type=float, metavar="R", help="in [0,1] pixel units (default: 0 0.25 ... 3)"
+        "--radii", nargs="+", type=float, metavar="R", help="radii, in [0,1] pixel units (default: 0 0.25 ... 3)"
     )
-    parser.add_argument("--labels", nargs="+", metavar="TEXT", help="one name for each log, in their order")
+    parser.add_argument("--labels", nargs="+", metavar="TEXT", help="names of the logs, in their order")
     parser.add_argument(
         "--intervals", nargs="?", type=_method, const=METHODS[0], metavar="METHOD",
         help=f"add 95%% confidence intervals: {' (default) or '.join(METHODS)}; without METHOD write it after the logs",
@@ -45,34 +45,44 @@ def main() -> None:
         "--bound",
         type=float,
         metavar="RHO",
-        help="add a lower bound of the population's robust accuracy, false with probability RHO",
+        help="add a lower bound of the robust accuracy of the population, which is false with probability RHO",
     )
-    parser.add_argument("--alpha", type=float, help="of the certificates, for --bound with logs that have no header")
-    parser.add_argument("--two-sided", action="store_true", help="take the two-sided radii")
+    parser.add_argument("--alpha", type=float, help="alpha of the certificates: for --bound, if a log has no header")
+    parser.add_argument("--two-sided", action="store_true", help="use the two-sided radii")
     parser.add_argument(
-        "--norm", choices=NORMS, help="convert the radii to this norm, [0,1] pixel units; l0 counts values"
+        "--norm", choices=NORMS, help="convert the radii to this norm, in [0,1] pixel units; l0 is a number of values"
     )
     parser.add_argument(
         "--norms", nargs="+", choices=NORMS, default=(), metavar="NORM", help="add the ACR in these norms as columns"
     )
     parser.add_argument(
-        "--shape", metavar="CxHxW", help="of the images, for --norm(s) with logs that have no header: 3x32x32"
+        "--shape", metavar="CxHxW", help="shape of the images, such as 3x32x32: for --norm(s), if a log has no header"
     )
-    parser.add_argument("--output", metavar="FILE", help="write the table there instead of printing it")
+    parser.add_argument("--output", metavar="FILE", help="write the table to this file instead of printing it")
     parser.add_argument(
-        "--plugin", action="append", default=[], metavar="MODULE", help="import this module, which a log's noise needs"
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import this module, which defines the noise of a log",
     )
     papers = parser.add_argument_group("tables of the paper")
     papers.add_argument(
-        "--table", type=int, choices=NUMBERS, metavar="N", help=f"its table N, one of {', '.join(map(str, NUMBERS))}"
+        "--table",
+        type=int,
+        choices=NUMBERS,
+        metavar="N",
+        help=f"print table N of the paper, one of {', '.join(map(str, NUMBERS))}",
     )
     papers.add_argument(
         "--label", nargs="+", action="append", default=[], metavar=("LOG", "KEY=VALUE"),
-        help="give a log labels, such as method=RS sigma=0.25; for one without a header also eval_sigma, n, n0, alpha"
+        help="set labels of a log, such as method=RS sigma=0.25; if it has no header, also eval_sigma, n, n0 and alpha"
              " (repeatable)",
     )  # fmt: skip
-    papers.add_argument("--partial", action="store_true", help="print what there is of a table that lacks rows")
-    papers.add_argument("--paper", action="store_true", help="add what the paper prints; without LOG that alone")
+    papers.add_argument("--partial", action="store_true", help="print a table although rows of it are missing")
+    papers.add_argument(
+        "--paper", action="store_true", help="add the rows that the paper prints; without LOG, print only these"
+    )
     args = parser.parse_intermixed_args()
     load_plugins({"plugins": args.plugin})
 
@@ -108,7 +118,7 @@ def _summary(args: argparse.Namespace) -> str:
 
 
 def _refuse(args: argparse.Namespace, why: str, *names: str) -> None:
-    """An option that would do nothing was meant to do something."""
+    """Raise ``UserError`` if one of the named options is given, because it would have no effect here."""
     if given := [f"--{name}" for name in names if getattr(args, name)]:
         raise UserError(f"{why} {', '.join(given)}")
 

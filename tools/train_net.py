@@ -6,7 +6,7 @@
     python tools/train_net.py --config-file imagenet/pretrain_base --debug
     torchrun --nproc-per-node 2 tools/train_net.py --config-file digits/pretrain
 
-A run that was killed continues with the same command and --resume.
+To continue an interrupted run, give the same command with --resume.
 """
 
 import argparse
@@ -25,20 +25,22 @@ from dmaelab.utils.errors import ConfigError
 
 
 def main() -> None:
-    """Read the config, apply the overrides, start."""
+    """Read the config, apply the overrides, and train or evaluate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True, metavar="CONFIG", help="a file, or a name below configs/")
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in train.out_dir from its newest checkpoint"
     )
-    parser.add_argument("--eval-only", action="store_true", help="evaluate the model of train.out_dir")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate the finished run in train.out_dir")
     parser.add_argument(
         "--weights", default="final", help="with --eval-only: 'final', 'best', or a checkpoint (default: final)"
     )
     parser.add_argument(
-        "--debug", action="store_true", help="a trial: tiny model, generated images, two steps, in a temporary folder"
+        "--debug",
+        action="store_true",
+        help="make a trial of seconds: tiny model, generated images, two steps, in a temporary folder",
     )
-    parser.add_argument("--dry-run", action="store_true", help="check the whole config, build nothing")
+    parser.add_argument("--dry-run", action="store_true", help="only check the whole config")
     parser.add_argument("--print-config", action="store_true", help="print the config with the overrides applied")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="also +new.key=value and ~key")
     args = parser.parse_intermixed_args()
@@ -62,7 +64,7 @@ def main() -> None:
 
 
 def _debug(args: argparse.Namespace) -> list[str]:
-    """Return the config's own overrides for a trial, and a folder that is nobody's run directory."""
+    """Return the overrides ``debug`` of the config, and an override of ``train.out_dir`` with a temporary folder."""
     if not args.debug:
         return []
     overrides = open_config(args.config_file).get("debug")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Draw what a run learned: reconstructions (the paper's Figure 2), certified-accuracy curves, or two logs compared.
+"""Draw reconstructions (as in Figure 2 of the paper), certified-accuracy curves, or the radii of two logs.
 
     python tools/visualize.py reconstruct runs/digits/pretrain
     python tools/visualize.py curves runs/digits/rs runs/digits/cr --labels RS CR --output curves.svg
     python tools/visualize.py compare runs/digits/rs runs/digits/cr --labels RS CR --output radii.png
 
-LOG is a run directory, a folder certify/<name> of one, or a TSV file of another tool.
+LOG, A and B are run directories, folders certify/<name> of run directories, or TSV files of other tools.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from dmaelab.utils.cli import run_main
 
 
 def main() -> None:
-    """Parse and draw."""
+    """Draw the picture that the subcommand names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser(
@@ -29,16 +29,18 @@ def main() -> None:
     one.add_argument("--output", type=Path, metavar="PNG", help="default: reconstruction.png in the run directory")
     many = commands.add_parser("curves", help="certified accuracy over the radius, one curve per log")
     many.add_argument("logs", nargs="+", metavar="LOG", help="run directory, certify folder or TSV file")
-    many.add_argument("--labels", nargs="+", metavar="TEXT", help="one name for each log, in their order")
+    many.add_argument("--labels", nargs="+", metavar="TEXT", help="names of the logs, in their order")
     many.add_argument("--title", default="")
     many.add_argument(
         "--output", type=Path, default=Path("curves.png"), metavar="FILE", help=".png or .svg (default: curves.png)"
     )
-    two = commands.add_parser("compare", help="the certified radius of each image in two logs, one against the other")
+    two = commands.add_parser(
+        "compare", help="scatter plot: the certified radius of each image in log B against that in log A"
+    )
     two.add_argument("a", metavar="A", help="run directory, certify folder or TSV file")
-    two.add_argument("b", metavar="B", help="likewise, on the same images")
-    two.add_argument("--labels", nargs=2, metavar="TEXT", help="names of the two")
-    two.add_argument("--common", action="store_true", help="leave out images that only one of them has")
+    two.add_argument("b", metavar="B", help="the same, for the same images")
+    two.add_argument("--labels", nargs=2, metavar="TEXT", help="names of the two logs")
+    two.add_argument("--common", action="store_true", help="leave out images that are in only one of the logs")
     two.add_argument(
         "--output", type=Path, default=Path("compare.png"), metavar="FILE", help=".png or .svg (default: compare.png)"
     )

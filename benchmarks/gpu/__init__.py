@@ -1,5 +1,6 @@
-"""All that is worth knowing on a GPU, in one command with a time limit: ``python -m benchmarks.gpu``.
+"""All GPU measurements in one command with a time limit: ``python -m benchmarks.gpu``.
 
-A phase is a module with ``run(record)``: it asks its :class:`~benchmarks.gpu.record.Record` to take one measurement
-after another. Each phase has a process of its own and a share of the time; what was measured is on disk at once.
+The command runs several phases. A phase is a module with a function ``run(record)``, which takes its measurements
+through a :class:`~benchmarks.gpu.record.Record`. Each phase runs in its own process with a share of the time. Every
+measurement is written to disk immediately.
 """

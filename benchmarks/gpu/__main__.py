@@ -1,12 +1,12 @@
-"""Everything that is worth knowing on a GPU, within a time limit.
+"""Run tests and measurements on a GPU within a time limit.
 
     python -m benchmarks.gpu --minutes 6 --output DIR [--phases tests certification ...] [--data cifar10-jpeg.tar.xz]
     python -m benchmarks.gpu --minutes 1 --output DIR --device cpu --tiny      # a trial of the code, anywhere
 
-Phases, in order of worth: tests, certification, training, rules, loaders, evidence. Each writes ``DIR/<phase>.json``
-after every single measurement, and ``DIR/gpu.md`` shows all of them, so that a command that is cut off keeps what it
-has. ``--phases`` runs some, or some again. ``evidence`` needs CIFAR-10 as an image folder: $DMAELAB_DATA/cifar10-jpeg,
-or --data.
+The phases, most important first: tests, certification, training, rules, loaders, evidence. Each phase writes
+``DIR/<phase>.json`` after every measurement, so that nothing is lost if the command is interrupted. ``DIR/gpu.md``
+shows the results of all phases. ``--phases`` selects phases, also to repeat them. ``evidence`` needs CIFAR-10 as an
+image folder, in $DMAELAB_DATA/cifar10-jpeg or from --data.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from dmaelab.utils.errors import UserError, did_you_mean
 
 
 def main() -> None:
-    """Check what was asked for, run the phases, say where the figures are."""
+    """Check the arguments, run the phases, and print where the results are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=6.0, help="for all phases together (default: 6)")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the figures")
+    parser.add_argument("--minutes", type=float, default=6.0, help="time limit for all phases together (default: 6)")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--phases", nargs="+", default=[phase.name for phase in PHASES], metavar="PHASE")
-    parser.add_argument("--device", default="auto", help="cuda, cuda:N or cpu (default: cuda where there is one)")
-    parser.add_argument("--tiny", action="store_true", help="tiny models and sizes: shows that the command works")
+    parser.add_argument("--device", default="auto", help="cuda, cuda:N or cpu (default: cuda if available)")
+    parser.add_argument("--tiny", action="store_true", help="use tiny models and sizes, to test the command")
     parser.add_argument("--data", type=Path, metavar="FILE", help="archive with the folder cifar10-jpeg")
     args = parser.parse_args()
     if not args.minutes > 0:
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def chosen(names: Sequence[str]) -> list[Phase]:
-    """Return the phases of these names, in their usual order."""
+    """Return the phases with these names, in the standard order."""
     known = [phase.name for phase in PHASES]
     for name in names:
         if name not in known:
@@ -59,14 +59,14 @@ def chosen(names: Sequence[str]) -> list[Phase]:
 
 
 def facts_of(device: torch.device, tiny: bool, context: dict[str, Any]) -> dict[str, Any]:
-    """Return what must be the same for figures that share a folder."""
+    """Return the facts (such as device and versions) that must agree for all results in one folder."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else context["cpu"]
     versions = {package: context["versions"][package] for package in ("dmaelab", "torch")}
     return {"device": name, "code": context["code"], **versions, "tiny": tiny}
 
 
 def check_folder(output: Path, facts: dict[str, Any]) -> None:
-    """Refuse a folder that holds figures of something else."""
+    """Refuse a folder that already has results with other facts."""
     for path in (output / f"{phase.name}.json" for phase in PHASES):
         theirs = json.loads(path.read_text()).get("run", {}) if path.exists() else facts
         for key, value in facts.items():

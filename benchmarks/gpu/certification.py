@@ -1,4 +1,4 @@
-"""Phase 2: noisy rows a second in certification, ours beside the reference's loop, and beside the device's peak."""
+"""Phase 2: noisy images per second in certification, compared with the official loop and with the device's peak."""
 
 import math
 import statistics
@@ -23,12 +23,12 @@ from dmaelab.smoothing import Case, Certificate, Cohen, Votes
 from dmaelab.smoothing.arithmetic import Arithmetic
 
 Turn = Callable[[int, int], float]
-"""Rows of a batch, batches of an image -> rows a second, without the start-up."""
+"""(Rows of a batch, batches of an image) -> rows/s, without the start-up."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to certify: how to build it on a device, [C,H,W] of its images, rows of a batch."""
+    """A network to certify: a function that builds it on a device, (C, H, W) of its images, and the batch size."""
 
     make: Callable[[torch.device], nn.Module]
     shape: tuple[int, int, int]
@@ -53,7 +53,7 @@ TINY = {
 
 EAGER: dict[str, Any] = {"compile": False, "cuda_graph": False}
 BF16: dict[str, Any] = {"precision": "bf16", **EAGER}
-# Variant -> options of Arithmetic, None for the reference's loop; ratios are over the first.
+# Variant -> options of Arithmetic, or None for the official loop. Ratios are relative to the first variant.
 PLAIN: dict[str, dict[str, Any] | None] = {
     "reference's loop": None,
     "bf16": BF16,
@@ -68,9 +68,9 @@ COMPILED: dict[str, dict[str, Any] | None] = {
 
 
 def run(record: Record) -> None:
-    """First all that needs no compiler, on all networks, then the rest."""
+    """Measure the variants without a compiler on all networks, then the compiled ones."""
     peaks = matmul_peaks(record)
-    for subject in TINY.values():  # libraries are loaded and the kernel of the noise is compiled, at nobody's expense
+    for subject in TINY.values():  # warm up: loads libraries and compiles the noise kernel, which belongs to no variant
         turn_of(BF16, subject, record.device)(subject.batch, 2)
     subjects = TINY if record.tiny else SUBJECTS
     for name, subject in subjects.items():
@@ -83,7 +83,7 @@ def run(record: Record) -> None:
 
 
 def compare(record: Record, name: str, subject: Subject, variants: dict[str, Any], peaks: Figures) -> None:
-    """Start each variant by itself, which may fail; those that run then take turns."""
+    """Start each variant once, which may fail; then measure the working ones in turn."""
     batch, turns = subject.batch, {}
     for variant, options in variants.items():
         if (options or {}).get("cuda_graph") and record.device.type != "cuda":
@@ -98,7 +98,7 @@ def compare(record: Record, name: str, subject: Subject, variants: dict[str, Any
 
 
 def turn_of(options: dict[str, Any] | None, subject: Subject, device: torch.device) -> Turn:
-    """Return the measurement of one variant, on a network of its own that is built at its first turn."""
+    """Return a function that measures one variant. It builds its own network at the first call."""
     make = cache(partial(subject.make, device))
     if options is None:
         plain = cache(lambda: plain_attention(make()))
@@ -107,7 +107,7 @@ def turn_of(options: dict[str, Any] | None, subject: Subject, device: torch.devi
 
 
 def plain_attention(model: nn.Module) -> nn.Module:
-    """Let a network compute attention by plain products, as the reference's does."""
+    """Make a network compute attention by plain matrix products, as the official code does."""
     for module in model.modules():
         if isinstance(module, Attention):
             module.attention = "matmul"
@@ -115,14 +115,14 @@ def plain_attention(model: nn.Module) -> nn.Module:
 
 
 def start(turn: Turn, batch: int) -> Figures:
-    """Return the seconds from nothing to the end of a few batches: kernels are chosen, compiled and recorded."""
+    """Return the seconds of the first few batches, in which kernels are chosen, compiled and recorded."""
     started = time.perf_counter()
     turn(batch, 2)
     return {"batch": batch, "seconds to start": time.perf_counter() - started}
 
 
 def rates(record: Record, subject: Subject, turns: dict[str, Turn], batch: int, peaks: Figures) -> Figures:
-    """Return for each variant rows a second, the ratio over the first, and the share of the peak of its precision."""
+    """Return rows/s of each variant, the ratio to the first one, and the share of the peak of its precision."""
     device, shape, first = record.device, subject.shape, next(iter(turns))
     batches = math.ceil((0.01 if record.tiny else 0.4) * turns[first](batch, 2) / batch)
     turns = {**turns, "noise": lambda batch, batches: noise_turn(shape, batch, batches, device)}
@@ -149,24 +149,25 @@ def _ratio(own: list[float], other: list[float]) -> float:
 
 
 class Stopwatch(Cohen):
-    """Cohen's certifier that notes when the votes of an image are complete."""
+    """Cohen's certifier, which also records the time at which the votes of an image are complete."""
 
     def __init__(self, n: int) -> None:
         super().__init__(N0, n, ALPHA)
         self._done: list[float] = []
 
     def certify(self, case: Case) -> Generator[Votes, np.ndarray, Certificate]:
-        """Certify, and look at the clock."""
+        """Certify, and record the time at the end."""
         certificate = yield from super().certify(case)
         self._done.append(time.perf_counter())
         return certificate
 
 
 def our_turn(options: dict[str, Any], subject: Subject, model: nn.Module, batch: int, batches: int) -> float:
-    """Return rows a second of ``certify_images`` on three images, from the end of the first to that of the second.
+    """Return rows/s of ``certify_images``, from the end of the first of three images to the end of the second.
 
-    At either end the first batches of the image after it have been sent, selection included: that evens out, and what
-    lies between are n rows. The hash of the weights is no part of the rate, and would take seconds of a large network.
+    At both times the first batches of the following image, its selection included, have already been sent. These
+    cancel, so that n rows lie between the two times. The weights are not hashed: this is not part of the rate, and
+    takes seconds for a large network.
     """
     certifier = Stopwatch(batch * batches)
     with patch("dmaelab.smoothing.identity.weights_hash", return_value="not hashed"):
@@ -176,7 +177,7 @@ def our_turn(options: dict[str, Any], subject: Subject, model: nn.Module, batch:
 
 
 def plain_turn(subject: Subject, model: nn.Module, batch: int, batches: int, device: torch.device) -> float:
-    """Return the same of the reference's loop, which is Cohen's under fp16 autocast."""
+    """Return rows/s of the official loop, which is that of Cohen et al. (2019) under fp16 autocast."""
     times: list[float] = []
 
     def noted() -> Iterator[Tensor]:
@@ -189,7 +190,7 @@ def plain_turn(subject: Subject, model: nn.Module, batch: int, batches: int, dev
 
 
 def noise_turn(shape: tuple[int, int, int], batch: int, batches: int, device: torch.device) -> float:
-    """Return rows a second of the noise without any forward."""
+    """Return rows/s of the noise alone, without a forward."""
     images, n = torch.rand(1, *shape), batch * batches
     started = time.perf_counter()
     noise_alone(images, n, batch, device)

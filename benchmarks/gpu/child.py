@@ -10,7 +10,7 @@ from dmaelab.utils.distributed import pick_device
 
 
 def main() -> None:
-    """Run the phase; whatever it raises ends it, and what it had measured stays."""
+    """Run the phase. An exception ends it, and the measurements so far are kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("module")
     parser.add_argument("path", type=Path)

@@ -1,4 +1,4 @@
-"""Whether ``torch.compile`` can work here: it needs a compiler that no wheel brings along."""
+"""Checks whether ``torch.compile`` can work here: it needs a C or C++ compiler, which pip does not install."""
 
 import importlib.util
 import os
@@ -8,7 +8,7 @@ from benchmarks.gpu.record import Record
 
 
 def no_compiler(record: Record) -> str:
-    """Return why nothing is compiled for the device of a phase, an empty text if it can be."""
+    """Return why nothing can be compiled for the device of a phase, or an empty text if compilation works."""
     if record.tiny:
         return "a trial does not wait for a compiler"
     device = record.device

@@ -1,7 +1,8 @@
-"""Phase 6: what denoising is worth: DMAE against MAE on CIFAR-10, in what is left of the time.
+"""Phase 6: DMAE compared with MAE on CIFAR-10, in the remaining time.
 
-The stages are those of ``pipelines/cifar10_tables`` with a larger ViT. A short trial of each kind of training says how
-many steps fit; both encoders get the same. A report is made after each method, so that a cut-off keeps the earlier one.
+The stages are those of ``pipelines/cifar10_tables`` with a larger ViT. A short trial of each kind of training
+determines how many steps fit into the time; both encoders get the same number. A report is written after each
+method (RS, CR, probe), so that the earlier report is kept if the time runs out.
 """
 
 import functools
@@ -33,7 +34,7 @@ KINDS = {
     "cr": "cifar10/finetune_cr",
     "probe": "cifar10/probe",
 }
-# Of the training time: RS and CR get the same steps, as in the paper, and everything is done for two encoders.
+# Shares of the training time. RS and CR get the same steps, as in the paper, and everything is done for two encoders.
 SHARES = {"pretrain": 0.5, "fine-tuning": 0.42, "probe": 0.08}
 SAFETY = 0.85
 
@@ -45,7 +46,7 @@ def images(split: str) -> Dataset:
 
 
 def run(record: Record) -> None:
-    """Find the data, measure the speed of the trainings, then run the pipeline method by method."""
+    """Find the data, measure the speed of each training, then run the pipeline method by method."""
     if record.data is None and not (Path(os.environ.get("DMAELAB_DATA", "")) / DATA).is_dir():
         record.skip("DMAE against MAE", f"no data: give --data, or set $DMAELAB_DATA to the folder that holds {DATA}")
         return
@@ -63,12 +64,12 @@ def run(record: Record) -> None:
         name = f"DMAE against MAE, {', '.join(METHODS[:count])}"
         cfg = pipeline_config(out / "runs", METHODS[:count], planned, record)
         if record.measure(name, functools.partial(certified, cfg, record)) is not None:
-            record.measurements.pop(earlier, None)  # this report contains it
+            record.measurements.pop(earlier, None)  # the new report contains it
             earlier = name
 
 
 def prepare(record: Record) -> Figures:
-    """Unpack the archive, if it is one, and read all images; return how long that took."""
+    """Unpack the archive, if the data is one, and read all images; return the seconds that both took."""
     started = time.perf_counter()
     if record.data is not None:
         os.environ["DMAELAB_DATA"] = folder = tempfile.mkdtemp()
@@ -80,7 +81,7 @@ def prepare(record: Record) -> Figures:
 
 
 def overrides(kind: str, steps: int, record: Record) -> list[str]:
-    """Return what is changed in the config of a training."""
+    """Return the overrides for the config of a training."""
     network = "model.encoder" if kind == "pretrain" else "model.classifier.backbone"
     width, depth, heads, batch = (32, 2, 2, 16) if record.tiny else (192, 12, 3, 512 if kind == "pretrain" else 256)
     data = [f"data.{split}={{'_target_': '{__name__}.images', 'split': '{split}'}}" for split in ("train", "test")]
@@ -100,7 +101,7 @@ def overrides(kind: str, steps: int, record: Record) -> list[str]:
 
 
 def trial(kind: str, out: Path, record: Record) -> Figures:
-    """Train for a moment; return the seconds of a step, and those that a stage takes beside its steps."""
+    """Train a few steps; return the seconds of a step, and the seconds that a stage needs in addition to its steps."""
     steps, folder, started = 4 if record.tiny else 40, out / f"trial_{kind}", time.perf_counter()
     own = [f"train.out_dir={folder}", "train.init_from=None", f"train.log_period={steps // 2}", "train.eval_images=16"]
     cfg = open_config(KINDS[kind], [*overrides(kind, steps, record), *own], SECTIONS)
@@ -112,9 +113,9 @@ def trial(kind: str, out: Path, record: Record) -> Figures:
 
 
 def plan(speeds: dict[str, Any], record: Record) -> Figures:
-    """Return the steps of each kind of training that fill the time which is left."""
+    """Return the number of steps of each kind of training, so that together they fill the remaining time."""
     step = {kind: figures["seconds of a step"] for kind, figures in speeds.items()}
-    # A forward is a third of a step and its batches are larger; sequential sampling mostly ends early.
+    # A forward takes a third of a step, and even less in larger batches; sequential sampling mostly ends early.
     forwards = images_to_certify(record) * 800 / (6 * speeds["rs"]["images/s"])
     beside = statistics.median(figures["seconds beside"] for figures in speeds.values())
     fixed = 2 * (len(KINDS) * beside + len(METHODS) * (1 + forwards))
@@ -133,12 +134,12 @@ def plan(speeds: dict[str, Any], record: Record) -> Figures:
 
 
 def images_to_certify(record: Record) -> int:
-    """Return how many test images are certified."""
+    """Return the number of test images to certify."""
     return 4 if record.tiny else 500
 
 
 def pipeline_config(out: Path, methods: tuple[str, ...], steps: Figures, record: Record) -> DictConfig:
-    """Return the config of the project's pipeline, with these methods, steps and networks; it continues in ``out``."""
+    """Return the config of ``pipelines/cifar10_tables`` with these methods, steps and networks, writing to ``out``."""
     count, (n0, n) = images_to_certify(record), (10, 50) if record.tiny else (100, 2000)
     cfg: Any = OmegaConf.to_container(open_config(PIPELINE))
     stages = [stage for stage in cfg["stages"] if stage["name"] in ("mae", "dmae") or stage["name"].endswith(methods)]
@@ -160,7 +161,7 @@ def pipeline_config(out: Path, methods: tuple[str, ...], steps: Figures, record:
 
 
 def certified(cfg: DictConfig, record: Record) -> Figures:
-    """Run what is not finished of the pipeline; return its report, and keep the logs of certification beside it."""
+    """Run the unfinished stages of the pipeline; return its report, and copy the certification logs next to it."""
     started = time.perf_counter()
     pipeline = Pipeline(cfg)
     pipeline.run()

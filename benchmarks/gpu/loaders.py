@@ -1,4 +1,4 @@
-"""Phase 5: what it takes to feed the device: images that are in memory, and JPEGs beside the appetite of a training."""
+"""Phase 5: speed of loading data, from memory and from JPEG files, compared with the speed of training."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from benchmarks.timing import take_turns
 
 
 def run(record: Record) -> None:
-    """Measure on one thread."""
+    """Measure both ways of loading, on one thread."""
     torch.set_num_threads(1)
     record.measure("images in memory", lambda: in_memory(record))
     record.measure("JPEGs", lambda: jpegs(record.tiny))
@@ -28,7 +28,7 @@ def run(record: Record) -> None:
 
 
 def in_memory(record: Record) -> Figures:
-    """Return the milliseconds of a step's data by three ways; 50,000 images of 32x32, 512 a step."""
+    """Return the milliseconds that three loaders need for a step: 512 of 50,000 images of 32x32."""
     count, batch, rounds = (2000, 32, 1) if record.tiny else (memory_loader.COUNT, memory_loader.BATCH, 1)
     milliseconds, ratios, equal = memory_loader.measure(record.device, rounds, count, batch).values()
     ways = {way: {"ms a step": spent, "plain over this way": ratios[way]} for way, spent in milliseconds.items()}
@@ -36,7 +36,7 @@ def in_memory(record: Record) -> Figures:
 
 
 def jpegs(tiny: bool) -> Figures:
-    """Return the images a second that one core reads, crops and flips: the common way and ours."""
+    """Return the images per second that one core reads, crops and flips, with the common loader and with ours."""
     with tempfile.TemporaryDirectory() as folder:
         image_loader.make_pictures(Path(folder), 8 if tiny else 32)
         files = sorted(map(str, Path(folder).iterdir()))
@@ -47,6 +47,6 @@ def jpegs(tiny: bool) -> Figures:
 
 
 def eaten(path: Path) -> dict[str, float]:
-    """Return the images a second of our trainings, as the phase before has measured them."""
+    """Return the images per second of our trainings, from the results of the phase ``training``."""
     measurements = json.loads(path.read_text())["measurements"] if path.exists() else {}
     return {name: rows["ours"]["images/s"] for name, rows in measurements.items() if "reference's loop" in rows}

@@ -1,4 +1,4 @@
-"""What a device could do at most, and what a forward asks of it."""
+"""The peak rate of a device, and the number of operations of a forward."""
 
 import statistics
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from benchmarks.timing import clocked, matmul, take_turns
 
 
 def matmul_peaks(record: Record) -> Figures:
-    """Measure the rates of a large matmul; return operations a second by precision, nothing where that fails."""
+    """Measure a large matmul; return precision -> operations per second, without precisions for which it fails."""
     size = 256 if record.tiny else 8192
     found: Figures = {}
 
@@ -27,9 +27,10 @@ def matmul_peaks(record: Record) -> Figures:
 
 
 def forward_flops(forward: Callable[[], object]) -> int:
-    """Return the operations of a forward: two for each multiply-add of its products and convolutions.
+    """Return the operations of a forward: two for each multiply-add in matrix products and convolutions.
 
-    As ``dmaelab.engine.model_analysis`` counts them: the plain products stand for every kernel of attention.
+    They are counted with plain attention, as in ``dmaelab.engine.model_analysis``; all attention kernels do the same
+    number of multiply-adds.
     """
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         forward()

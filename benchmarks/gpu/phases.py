@@ -1,4 +1,4 @@
-"""The phases, their shares of the time, and how each is run: in a process of its own that ends in time."""
+"""The phases and their shares of the time. Each runs in its own process, which is ended at its time limit."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from dmaelab.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 GRACE = 5.0
-"""Seconds that a phase has to end by itself after its deadline, before it is killed."""
+"""A phase is killed if it has not ended by itself this number of seconds after its deadline."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Phase:
     """One phase.
 
     Attributes:
-        name: of the phase and its JSON.
-        weight: its share of the time, over the sum of those of all chosen phases.
-        least: seconds below which it is not worth starting.
-        module: what is run; ``benchmarks.gpu.<name>`` by default.
+        name: name of the phase and of its JSON file.
+        weight: its share of the time is this weight divided by the sum over all chosen phases.
+        least: the phase is not started with less than this number of seconds.
+        module: module to run; ``benchmarks.gpu.<name>`` by default.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Phase:
 
     @property
     def target(self) -> str:
-        """The module that is run."""
+        """The module to run."""
         return self.module or f"benchmarks.gpu.{self.name}"
 
 
-# In order of worth: what is correct comes before what is fast.
+# The most important phases come first: correctness before speed.
 PHASES = (
     Phase("tests", weight=20, least=20),
     Phase("certification", weight=30, least=30),
@@ -58,7 +58,7 @@ PHASES = (
 
 @dataclass(frozen=True)
 class Setting:
-    """What the phases of one command share: where to write, what to measure on, and what that is (``facts``)."""
+    """Settings that all phases of one command share: output folder, device, and facts about the machine."""
 
     output: Path
     device: str
@@ -68,16 +68,16 @@ class Setting:
     environment: dict[str, Any]
 
     def weight(self, phase: Phase) -> float:
-        """Return the share of a phase; where all is tiny, each mostly imports."""
+        """Return the weight of a phase; with tiny models all are equal, because imports take most of the time."""
         return 1 if self.tiny else phase.weight
 
     def least(self, phase: Phase) -> float:
-        """Return the seconds below which a phase is not started."""
+        """Return the number of seconds that a phase needs at least to be started."""
         return phase.least * (TINY if self.tiny else 1)
 
 
 def check_time(phases: Sequence[Phase], setting: Setting, seconds: float) -> None:
-    """Refuse a time in which no phase could be started."""
+    """Refuse a time limit that is too short to start any phase."""
     weights = sum(map(setting.weight, phases))
     enough = min(setting.least(phase) * weights / setting.weight(phase) for phase in phases)
     if seconds < enough:
@@ -87,9 +87,9 @@ def check_time(phases: Sequence[Phase], setting: Setting, seconds: float) -> Non
 
 
 def run_all(phases: Sequence[Phase], setting: Setting, seconds: float) -> None:
-    """Run the phases in order; time that one leaves over goes to those after it."""
+    """Run the phases in order; time that a phase does not need goes to the following ones."""
     end = time.time() + seconds
-    with tempfile.TemporaryDirectory() as scratch:  # of all phases, so that a killed one leaves nothing behind
+    with tempfile.TemporaryDirectory() as scratch:  # for all phases, so that files of a killed one are removed
         for number, phase in enumerate(phases):
             share = (end - time.time()) * setting.weight(phase) / sum(map(setting.weight, phases[number:]))
             path = setting.output / f"{phase.name}.json"
@@ -106,11 +106,11 @@ def run_all(phases: Sequence[Phase], setting: Setting, seconds: float) -> None:
 
 
 def _run(phase: Phase, setting: Setting, path: Path, until: float, scratch: str) -> str:
-    """Run one phase until it ends or must end; return what went wrong, an empty text if it wrote its own state."""
+    """Run one phase up to its time limit; return what went wrong, or an empty text if it wrote its own status."""
     command = [sys.executable, "-m", "benchmarks.gpu.child", phase.target, str(path)]
     command += ["--until", str(until), "--device", setting.device]
     command += ["--tiny"] * setting.tiny + (["--data", str(setting.data)] if setting.data else [])
-    # A group of its own, so that it ends with all that it has started; not a session, which would outlive this one.
+    # A new process group, so that the phase can be ended with its children. A new session would outlive this process.
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": scratch}, process_group=0)
     try:
         code = process.wait(until + GRACE - time.time())

@@ -1,4 +1,4 @@
-"""The record of one phase: named measurements before a deadline, in a JSON file that is whole after each of them."""
+"""The record of one phase: named measurements with a deadline, written to a JSON file after each of them."""
 
 import gc
 import json
@@ -18,25 +18,25 @@ import torch
 from dmaelab.utils.files import write_json
 
 Figures = dict[str, Any]
-"""Label -> number or text, or name of a row -> such a dict; ``skipped`` or ``error`` where nothing was measured."""
+"""Label -> number or text, or name of a row -> such a dict. Without a result the label is ``skipped`` or ``error``."""
 
 HALVINGS = 3
 TINY = 0.05
-"""Factor of the least time where models and sizes are tiny."""
+"""Factor of the least time of a measurement, if models and sizes are tiny."""
 
 
 class TooLong(BaseException):
-    """A measurement has reached its time limit. No ``Exception``, which the code that is measured might catch."""
+    """A measurement has reached its time limit. Not an ``Exception``, because the measured code might catch that."""
 
 
 class Record:
-    """What a phase measures, and how much time it has.
+    """The measurements of a phase, and its remaining time.
 
     Args:
-        path: of the JSON, which holds the phase's head already; measurements are added to it.
-        until: the end of the phase, as ``time.time()`` counts.
-        device: where to measure.
-        tiny: whether models and sizes should be tiny: a trial of the code.
+        path: the JSON file, which already has the head of the phase; measurements are added to it.
+        until: end of the phase, in the seconds of ``time.time()``.
+        device: device to measure on.
+        tiny: use tiny models and sizes, to try the code.
         data: archive of images for the phase ``evidence``, or None.
     """
 
@@ -55,7 +55,7 @@ class Record:
 
     @property
     def left(self) -> float:
-        """Seconds that are left to the phase."""
+        """Remaining seconds of the phase."""
         return self.until - time.time()
 
     def measure(
@@ -66,16 +66,16 @@ class Record:
         needs: float = 1.0,
         limit: float = math.inf,
     ) -> Figures | None:
-        """Take one measurement and write the file; return the figures, or None if there are none.
+        """Take one measurement and write the file; return the results, or None if there are none.
 
-        A failure of any kind is one line in the file, and the phase goes on.
+        If the measurement fails for any reason, one line is written to the file, and the phase goes on.
 
         Args:
-            name: of the measurement, unique in its phase.
-            work: returns the figures; called with ``size`` where there is one.
-            size: such as the rows of a batch. Where memory runs out it is noted and halved, three times at most.
-            needs: seconds that it takes at least: with less left it is skipped.
-            limit: seconds after which it is given up.
+            name: name of the measurement, unique in its phase.
+            work: returns the results; it is called with ``size`` if that is given.
+            size: for example the batch size. If memory runs out, it is halved, at most three times, and noted.
+            needs: seconds that the measurement takes at least; it is skipped if less time is left.
+            limit: the measurement is stopped after this number of seconds.
         """
         full: list[int | str] = []
         figures: Figures | None = None
@@ -95,23 +95,23 @@ class Record:
         return None if {"skipped", "error"} & figures.keys() else figures
 
     def skip(self, name: str, reason: str) -> None:
-        """Note why something is not measured."""
+        """Write to the file why a measurement is skipped."""
         self.add(name, {"skipped": reason})
 
     def add(self, name: str, figures: Figures) -> None:
-        """Add figures and write the file."""
+        """Add results and write the file."""
         self.measurements[name] = _rounded(figures)
         line = f"{self.head['phase']}: {name}: {json.dumps(self.measurements[name], ensure_ascii=False)}"
         print(line, file=sys.stderr, flush=True)
         self.write("running")
 
     def write(self, status: str) -> None:
-        """Write the file with this state of the phase."""
+        """Write the file with this status of the phase."""
         write_json(self.path, self.head | {"status": status, "seconds": round(time.time() - self.started, 1)})
 
 
 def _attempt(work: Callable[[], Figures], seconds: float) -> Figures | None:
-    """Return the figures, one line of what went wrong, or None where the device's memory ran out."""
+    """Return the results, or one line about an error, or None if the memory of the device ran out."""
     try:
         with _time_limit(seconds):
             return work()
@@ -138,7 +138,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 def _free() -> None:
-    """Give memory back before the next measurement; a device that an assertion has stopped refuses."""
+    """Free memory before the next measurement. This fails, without harm, if an assertion has stopped the device."""
     gc.collect()
     if torch.cuda.is_initialized():
         with suppress(RuntimeError):

@@ -1,4 +1,4 @@
-"""All figures of a folder on one page of Markdown."""
+"""Writes all results of a folder to one page of Markdown."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def write_report(folder: Path, phases: Sequence[str]) -> None:
 
 
 def section(phase: dict[str, Any]) -> list[str]:
-    """Return the lines of one phase: its state, tables of rows with the same columns, texts, and what is missing."""
+    """Return the lines of one phase: its status, a table for all rows with the same columns, texts, and failures."""
     lines = [f"{phase['status']} ({phase.get('seconds', 0)} s)", ""]
     rows = [row for name, figures in phase["measurements"].items() for row in _rows(name, figures)]
     tables: dict[tuple[str, ...], list[list[str]]] = {}

@@ -1,4 +1,4 @@
-"""Phase 4: the choices that the package makes for its user, each beside its alternative."""
+"""Phase 4: the choices of ``dmaelab/rules``, each compared with its alternative."""
 
 import math
 import time
@@ -15,7 +15,7 @@ from dmaelab.rules.precision import precision_rule
 from dmaelab.solver import param_groups
 
 EQUAL = 1.03
-"""Ratios below this are no difference."""
+"""A smaller ratio counts as no difference."""
 OPTIMIZERS = ("fused", "foreach")
 
 TINY_ATTENTION = {"tiny (17 tokens, 32 wide)": (8, 2, 1, 32, 2, 2, 16, 16)}
@@ -23,7 +23,7 @@ TINY_STREAM = {"tiny": (residual_stream.DIGITS, 16, 16)}
 
 
 def run(record: Record) -> None:
-    """Measure the rules one by one; each ratio is above 1 where the first way is faster."""
+    """Measure the rules one by one. A ratio above 1 means that the first alternative is faster."""
     device, rounds, precision = record.device, 1 if record.tiny else 7, precision_rule(record.device.type)
     for name, shape in (TINY_ATTENTION if record.tiny else attention.SHAPES).items():
         for kind, backward in (("forward", False), ("forward and backward", True)):
@@ -41,7 +41,7 @@ def run(record: Record) -> None:
 
 
 def verdict(faster: float, one: str, other: str) -> Figures:
-    """Return the ratio, the time of ``other`` over that of ``one``, and what it means."""
+    """Return the ratio (time of ``other``) / (time of ``one``), and a sentence that says which one is faster."""
     if abs(math.log(faster)) < math.log(EQUAL):
         return {"ratio": faster, "verdict": f"{one} and {other} are equally fast"}
     winner, by = (one, faster) if faster > 1 else (other, 1 / faster)
@@ -49,7 +49,7 @@ def verdict(faster: float, one: str, other: str) -> Figures:
 
 
 def optimizers(name: str, device: torch.device, rounds: int) -> float:
-    """Return the median time of a step of AdamW as foreach over that of the fused one, on a backbone's parameters."""
+    """Return the median ratio (time of a foreach AdamW step) / (time of a fused one), on a backbone's parameters."""
     work: dict[str, Seconds] = {}
     for kind in OPTIMIZERS:
         with device:

@@ -13,7 +13,7 @@ SUMMARY = re.compile(r"^=+ (.*\d.* in .*?) =+$", re.MULTILINE)
 
 
 def run(record: Record) -> None:
-    """Run the files that hold such tests; in a trial those of one folder, where they are skipped without a device."""
+    """Run the files with such tests; with tiny models only those of one folder, which skips them without a device."""
     folder = ROOT / "tests" / "gpu" if record.tiny else ROOT / "tests"
     files = sorted(str(path.relative_to(ROOT)) for path in folder.rglob("test_*.py") if "mark.gpu" in path.read_text())
     if not files:
@@ -23,8 +23,8 @@ def run(record: Record) -> None:
 
 
 def pytest(files: list[str], seconds: float) -> Figures:
-    """Return what became of the tests, counted line by line, so that a run that is cut off counts as far as it came."""
-    # Warnings of other versions of torch must not fail a test here; a cache would be written into the repository.
+    """Return the results of the tests, counted line by line, so that an interrupted run counts as well."""
+    # Warnings of other torch versions must not fail a test here. A cache would be written into the repository.
     options = ["-m", "gpu", "-W", "default", "-p", "no:cacheprovider", "-v", "--tb=short", "--durations=5"]
     command = [sys.executable, "-m", "pytest", *options, *files]
     try:

@@ -1,4 +1,4 @@
-"""Phase 3: images a second in training, ours beside the reference's loop; memory, and the share of the peak."""
+"""Phase 3: images per second in training, compared with the official loop; memory, and the share of the peak."""
 
 import statistics
 import time
@@ -24,7 +24,7 @@ from dmaelab.utils.random import Draw
 
 @dataclass(frozen=True)
 class Task:
-    """A training: how to build its model, images of a step, side of an image, steps of a turn."""
+    """A training: a function that builds its model, images of a step, image size, and steps of a turn."""
 
     build: Build
     batch: int
@@ -47,7 +47,7 @@ TINY = {
 
 
 def run(record: Record) -> None:
-    """First all tasks beside the reference's loop, then with compiled blocks."""
+    """Compare all tasks with the official loop, then with compiled blocks."""
     peaks = matmul_peaks(record)
     tasks = TINY if record.tiny else TASKS
     for name, task in tasks.items():
@@ -62,7 +62,7 @@ def run(record: Record) -> None:
 
 
 def loop(name: str, task: Task, samples: Samples, device: torch.device) -> Run:
-    """Return the loop of that name, built: a function that runs the next steps."""
+    """Build the loop of that name; return a function that runs its next steps."""
     if name == "reference's loop":
         return plain_loop(task.build, samples, task.steps, device)
     ours = Variant(
@@ -72,7 +72,7 @@ def loop(name: str, task: Task, samples: Samples, device: torch.device) -> Run:
 
 
 def compare(task: Task, loops: Sequence[str], device: torch.device, peaks: Figures, batch: int) -> Figures:
-    """Build the loops one after the other, then let them take turns; ratios are over the first."""
+    """Build the loops one after the other, then measure them in turn. Ratios are relative to the first one."""
     samples = pictures(batch, task.side, device)
     figures: Figures = {name: {} for name in loops}
     built: dict[str, Run] = {}
@@ -94,7 +94,7 @@ def compare(task: Task, loops: Sequence[str], device: torch.device, peaks: Figur
 
 
 def training_flops(task: Task, device: torch.device) -> float:
-    """Return the operations of the forward of a training step, for an image."""
+    """Return the operations per image of the forward of a training step."""
     with device:
         model = task.build(Gaussian(0.25), "matmul").to(device)
     batch = make_batch(pictures(2, task.side, device), device, Draw(0, "train", 0, device=device), progress=0.0)
@@ -102,7 +102,7 @@ def training_flops(task: Task, device: torch.device) -> float:
 
 
 def _memory(device: torch.device) -> int:
-    """Return the bytes in use, and count the peak anew."""
+    """Return the bytes in use, and reset the peak."""
     if device.type != "cuda":
         return 0
     torch.cuda.reset_peak_memory_stats(device)

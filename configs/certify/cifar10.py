@@ -2,8 +2,8 @@
 
     python tools/certify.py certify/cifar10 certify.run=runs/cifar10_224/cr_0.25 --processes auto
 
-A billion forwards: at 35 GFLOP each, about 336 hours of one A100 (as users of such models report).
-certifier.name=sequential draws a fraction of the samples for the same radii.
+This takes a billion forwards of 35 GFLOP each: about 336 hours on one A100, as users of such models report.
+certifier.name=sequential needs only a fraction of the samples for the same radii.
 """
 
 from ..common.debug import CERTIFY as debug

@@ -3,7 +3,7 @@
     python tools/certify.py certify/cifar10_1000 certify.run=runs/cifar10_224/cr_multi corruption.sigma=0.5 \\
         certify.name=at_0.5
 
-The paper does not say which images: here every 10th.
+The paper does not say which images it takes. Here it is every 10th one.
 """
 
 from ..common.debug import CERTIFY as debug

@@ -1,9 +1,9 @@
-"""Certification of any fine-tuned run: CERTIFY of Cohen et al. with the paper's n0 (100, the default), n and alpha.
+"""Certification of any fine-tuned run: CERTIFY of Cohen et al. (2019) with n0 = 100, n and alpha of the paper.
 
     python tools/certify.py runs/digits/rs
     python tools/certify.py runs/digits/rs certifier.n=100000 certify.subset='{"count": 500}'
 
-What is None here comes from the run: sigma from its training, the data set from its data.test.
+Settings that are missing or None here are taken from the run: sigma from its training, the data set from its data.test.
 """
 
 from dmaelab.config import LazyCall as L

@@ -2,7 +2,7 @@
 
     python tools/train_net.py --config-file configs/cifar10/finetune_cr.py
 
-After cifar10/pretrain has run; from scratch: train.init_from=None.
+Run cifar10/pretrain first. To train from scratch, add train.init_from=None.
 """
 
 from dmaelab.config import LazyCall as L

@@ -1,7 +1,8 @@
 """RS fine-tuning on CIFAR-10 at 32x32: cross-entropy on noisy images, from the pre-trained encoder.
 
     python tools/train_net.py --config-file configs/cifar10/finetune_rs.py
-From scratch: train.init_from=None.
+
+Run cifar10/pretrain first. To train from scratch, add train.init_from=None.
 """
 
 from dmaelab.config import LazyCall as L

@@ -1,4 +1,4 @@
-"""DMAE pre-training on CIFAR-10 at 32x32, from an image folder, with a ViT that two CPU cores can train.
+"""DMAE pre-training on CIFAR-10 at 32x32 from an image folder, with a ViT small enough for two CPU cores.
 
     export DMAELAB_DATA=/path/to/data        # holds cifar10-jpeg/{train,test}/<class>/*.jpg
     python tools/train_net.py --config-file configs/cifar10/pretrain.py

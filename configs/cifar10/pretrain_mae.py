@@ -2,7 +2,7 @@
 
     python tools/train_net.py --config-file configs/cifar10/pretrain_mae.py
 
-Steps, images and sizes are the same, and so are the stages that follow: pipelines/cifar10_tables.
+Number of steps, images and model sizes are those of cifar10/pretrain. pipelines/cifar10_tables compares the two.
 """
 
 from dmaelab.config import LazyCall as L

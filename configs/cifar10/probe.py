@@ -1,9 +1,9 @@
-"""Linear probe under noise on CIFAR-10 at 32x32: the encoder of cifar10/pretrain frozen, batch normalisation and one
-linear layer.
+"""Linear probe on noisy CIFAR-10 images at 32x32, on the frozen encoder of cifar10/pretrain.
 
     python tools/train_net.py --config-file configs/cifar10/probe.py
 
-The rate is that of the paper's probe at batch 16,384 (6.4), not scaled down to this batch: 800 steps have to do.
+The trained part is a batch normalisation and one linear layer. The learning rate is the one of the paper's probe at
+batch 16,384 (6.4). It is not scaled down to the smaller batch here, because training takes only 800 steps.
 """
 
 from dmaelab.config import LazyCall as L

@@ -3,19 +3,19 @@
     python tools/train_net.py --config-file configs/cifar10_224/finetune_cr.py model.corruption.sigma=0.5
     python tools/train_net.py --config-file cifar10_224/finetune_cr --debug        # a trial without data
 
-Without continued pre-training: train.init_from=runs/imagenet/dmae_base.
+To start without continued pre-training, add train.init_from=runs/imagenet/dmae_base.
 
-Certified accuracy (%) of the paper (Table 3; all test images, n = 100,000, the best sigma) at radius 0.25, 0.5, 0.75,
-1:
+Certified accuracy (%) of the paper at radius 0.25, 0.5, 0.75, 1 (Table 3; all test images, n = 100,000, the best sigma
+at each radius):
     after continued pre-training    80.8 67.1 49.7 37.7
     without                         79.2 64.6 47.3 36.1
 Table 10 (1,000 images, n = 10,000) at radius 0, 0.25, 0.5, 0.75, 1, evaluated at sigma 0.25 and at 0.5:
     sigma 0.25   90.4 81.2 65.3 44.2 0     44.5 35.4 26.8 18.8 11.3
     sigma 0.5    72.2 65.2 54.1 41.6 0     74.5 66.5 57.3 46.3 34.7
 
-The last epoch is what is certified. The reference kept the epoch that was best on every 10th *test* image: to do as it
-did, train.best_metric=smoothed_accuracy model.votes=100 train.eval_images=1000 train.eval_period=195, then
-certify.weights=best; the log is marked `selected_by`.
+Here the model of the last epoch is certified. The official code certifies the epoch that is best on every 10th *test*
+image. To do the same, train with train.best_metric=smoothed_accuracy model.votes=100 train.eval_images=1000
+train.eval_period=195, and certify with certify.weights=best. The log then has the label `selected_by`.
 """
 
 from dmaelab.config import LazyCall as L

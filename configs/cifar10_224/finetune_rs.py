@@ -1,10 +1,9 @@
-"""RS fine-tuning of ViT-B on CIFAR-10: cross-entropy on noisy images; no row of the paper, the plain baseline beside
-CR.
+"""RS fine-tuning of ViT-B on CIFAR-10: cross-entropy on noisy images. The paper has no such row.
 
     python tools/train_net.py --config-file configs/cifar10_224/finetune_rs.py model.corruption.sigma=0.5
     python tools/train_net.py --config-file cifar10_224/finetune_rs --debug        # a trial without data
 
-Everything but the loss is that of cifar10_224/finetune_cr.
+This is a baseline for cifar10_224/finetune_cr; all settings except the loss are the same.
 """
 
 from dmaelab.config import LazyCall as L

@@ -6,8 +6,8 @@
         labels.pretrain=DMAE labels.epochs=1100
     python tools/train_net.py --config-file cifar10_224/pretrain --debug        # a trial without data
 
-Encoder and decoder go on; data, statistics and schedule change (10 epochs of warm-up in the reference, none named in
-the paper). What it leads to is in the header of cifar10_224/finetune_cr.
+Encoder and decoder both start from the ImageNet weights. Data, pixel statistics and schedule are new. The official code
+has 10 epochs of warm-up; the paper names none. The header of cifar10_224/finetune_cr quotes the paper's results.
 """
 
 from ..common.cifar10_224 import MEAN as _MEAN

@@ -1,5 +1,6 @@
-"""CIFAR-10 for models at 224: images and noise at 32x32, enlarged inside the model, so that radii are those of 32x32
-pixels.
+"""CIFAR-10 for models with 224x224 inputs.
+
+Images and noise are at 32x32 and enlarged inside the model, so that certified radii hold for 32x32 images.
 """
 
 from dmaelab.config import LazyCall as L

@@ -1,8 +1,8 @@
-"""Overrides for a trial of seconds: a tiny ViT, generated images, two steps, on the CPU. What `--debug` applies."""
+"""The overrides of `--debug`: a trial of seconds with a tiny ViT, generated images and two steps, on the CPU."""
 
 
 def _data(image_size, num_classes=10):
-    """Both data sets, generated; 16 images to train on are two steps of 8."""
+    """Overrides that replace both data sets by generated images; 16 training images are two steps of 8."""
     node = (
         f"'_target_': 'dmaelab.data.build.build_dataset', 'name': 'generated', 'image_size': {image_size},"
         f" 'num_classes': {num_classes}"

@@ -1,12 +1,13 @@
-"""Stages that the pipelines of the paper's tables share: one name is one model, so that what one table has trained the
-next one finds.
+"""Stages that the pipelines of the paper's tables share.
+
+The same stage has the same name in every pipeline, so that a model that is trained for one table is reused by others.
 """
 
 SIGMAS = (0.25, 0.5, 1.0)
 
 _PRETRAININGS = {"dmae_base": "pretrain_base", "dmae_large": "pretrain_large", "mae_base": "pretrain_mae_base"}
 
-# What stands in for a stage may be a file, which does not tell what it is.
+# A stage can be replaced by a bare file, which does not say how it was pre-trained. So the configs say it.
 _LABELS = {
     "dmae_base": ["labels.pretrain=DMAE", "labels.epochs=1100"],
     "dmae_base:epoch_700": ["labels.pretrain=DMAE", "labels.epochs=700"],

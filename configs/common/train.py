@@ -1,4 +1,4 @@
-"""What all trainings share; see dmaelab/engine/settings.py for every key."""
+"""Settings that the small trainings share. dmaelab/engine/settings.py describes all keys of `train`."""
 
 from dmaelab.config import LazyCall as L
 from dmaelab.solver import build_adamw, warmup_cosine

@@ -2,7 +2,7 @@
 
     python tools/train_net.py --config-file configs/digits/finetune_cr.py
 
-After digits/pretrain has run; from scratch: train.init_from=None.
+Run digits/pretrain first. To train from scratch, add train.init_from=None.
 """
 
 from dmaelab.config import LazyCall as L

@@ -1,7 +1,8 @@
 """RS fine-tuning on digits: cross-entropy on noisy images, from the pre-trained encoder.
 
     python tools/train_net.py --config-file configs/digits/finetune_rs.py
-From scratch: train.init_from=None.
+
+Run digits/pretrain first. To train from scratch, add train.init_from=None.
 """
 
 from dmaelab.config import LazyCall as L

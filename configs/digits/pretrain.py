@@ -1,4 +1,4 @@
-"""DMAE pre-training on scikit-learn's digits, 8x8 at native size.
+"""DMAE pre-training on scikit-learn's digits at their native size of 8x8.
 
     python tools/train_net.py --config-file configs/digits/pretrain.py
 

@@ -4,10 +4,12 @@
         model.corruption.sigma=0.5
     python tools/train_net.py --config-file imagenet/finetune_base_cr --debug        # a trial without data
 
-sigma is 0.25, 0.5 or 1.0; mu follows it. train.init_from takes a run directory, which tells how it was pre-trained, or
-a file, which does not: the released weights with labels.pretrain=DMAE labels.epochs=1100; the 700-epoch model of Table
-5, runs/imagenet/dmae_base/checkpoints/epoch_700.pth, with labels.epochs=700; MAE of Table 9 with labels.pretrain=MAE
-labels.epochs=1600.
+sigma is 0.25, 0.5 or 1.0; mu of the loss is set from it. train.init_from is a run directory or a file. A file does not
+say how it was pre-trained, so give the labels as well:
+  * released DMAE weights: labels.pretrain=DMAE labels.epochs=1100
+  * the 700-epoch model of Table 5, runs/imagenet/dmae_base/checkpoints/epoch_700.pth: labels.pretrain=DMAE
+    labels.epochs=700
+  * MAE weights of Table 9: labels.pretrain=MAE labels.epochs=1600
 
 Certified accuracy (%) of the paper (Table 2; 1,000 images, n = 10,000) at radius 0, 0.5, 1, 1.5, 2, 3:
     sigma 0.25   78.1 69.6
@@ -19,8 +21,8 @@ After 700 epochs of pre-training (Table 5):
     sigma 0.5    72.0 64.4 55.5 45.3
     sigma 1.0    56.4 50.7 46.2 40.4 34.9 23.3
 
-RandAugment is timm's: pip install 'dmaelab[timm]'.
-Mixup and CutMix act on noisy copies, as in the reference; model.mixing.after_noise=False mixes clean images.
+RandAugment comes from timm: pip install 'dmaelab[timm]'.
+Mixup and CutMix mix noisy images, as in the official code. model.mixing.after_noise=False mixes clean images.
 """
 
 from dmaelab.config import LazyCall as L

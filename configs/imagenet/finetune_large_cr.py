@@ -4,8 +4,8 @@
         model.corruption.sigma=0.5
     python tools/train_net.py --config-file imagenet/finetune_large_cr --debug        # a trial without data
 
-sigma is 0.25, 0.5 or 1.0; mu follows it. (The official README's command for ViT-L leaves out the consistency terms and
-trains RS.)
+sigma is 0.25, 0.5 or 1.0; mu of the loss is set from it. (The command for ViT-L in the official README leaves out the
+consistency terms, so it trains RS.)
 
 Certified accuracy (%) of the paper (Table 2; 1,000 images, n = 10,000) at radius 0, 0.5, 1, 1.5, 2, 3:
     sigma 0.25   81.7 73.6

@@ -4,10 +4,12 @@
     torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/pretrain_base.py
     python tools/train_net.py --config-file imagenet/pretrain_base --debug        # a trial without data
 
-The paper gives no number for pre-training itself; what it leads to is in the headers of the fine-tuning configs.
-The checkpoint `epoch_700` is that of Table 5. batch_size is global; a process takes micro_batch images at once, the 64
-of the reference on any number of GPUs (more is faster where it fits). The reference trains in fp16;
-train.precision=bf16 needs no loss scaling.
+The paper gives no number for pre-training itself; the headers of the fine-tuning configs quote the results after
+fine-tuning. Table 5 uses the checkpoint `epoch_700`.
+
+train.batch_size counts the images of all processes. Each process takes train.micro_batch images at once: 64, as in the
+official code, on any number of GPUs. A larger value is faster if it fits into memory. The official code trains in
+fp16; train.precision=bf16 needs no loss scaling.
 """
 
 from dmaelab.config import LazyCall as L

@@ -1,9 +1,9 @@
-"""DMAE pre-training of ViT-H (patch 14) on ImageNet: in the official code, without weights or numbers in the paper.
+"""DMAE pre-training of ViT-H (patch size 14) on ImageNet, for 1600 epochs as for ViT-L.
 
     torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/pretrain_huge.py
     python tools/train_net.py --config-file imagenet/pretrain_huge --debug        # a trial without data
 
-1600 epochs, as for ViT-L.
+The official code has this model, but there are no released weights, and the paper gives no numbers for it.
 """
 
 from .pretrain_large import data, debug, labels, model, optimizer, schedule, train

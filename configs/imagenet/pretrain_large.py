@@ -3,8 +3,8 @@
     torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/pretrain_large.py
     python tools/train_net.py --config-file imagenet/pretrain_large --debug        # a trial without data
 
-24 blocks, as in the released weights and the paper's 304M parameters; its text says 16. Everything else as
-imagenet/pretrain_base.
+The model has 24 blocks, as the released weights and the 304M parameters of the paper imply; the text of the paper says
+16. All other settings are those of imagenet/pretrain_base.
 """
 
 from ..common.debug import pretrain as _debug

@@ -1,11 +1,11 @@
-"""MAE pre-training of ViT-B on ImageNet, the paper's baseline in Tables 4 and 9: no noise, loss on the hidden patches.
+"""MAE pre-training of ViT-B on ImageNet, the baseline in Tables 4 and 9 of the paper: no noise, loss on masked patches.
 
     torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/pretrain_mae_base.py
     python tools/train_net.py --config-file imagenet/pretrain_mae_base --debug        # a trial without data
 
-The paper takes the weights that He et al. (2022) released, trained so for 1600 epochs; load those with
-train.init_from=mae_pretrain_vit_base.pth labels.pretrain=MAE labels.epochs=1600 in the next stage and leave this one
-out.
+The paper does not run this training. It takes the weights that He et al. (2022) released, which were trained in this
+way for 1600 epochs. To do the same, skip this stage, and start the next one with
+train.init_from=mae_pretrain_vit_base.pth labels.pretrain=MAE labels.epochs=1600.
 """
 
 from dmaelab.config import LazyCall as L

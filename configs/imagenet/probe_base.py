@@ -4,14 +4,15 @@
         model.corruption.sigma=0.5
     python tools/train_net.py --config-file imagenet/probe_base --debug        # a trial without data
 
-For MAE: train.init_from=mae_pretrain_vit_base.pth labels.pretrain=MAE labels.epochs=1600.
+To probe MAE, add train.init_from=mae_pretrain_vit_base.pth labels.pretrain=MAE labels.epochs=1600.
 
 Certified accuracy (%) of the paper (Table 4; 1,000 images, n = 10,000) at radius 0, 0.5, 1, 1.5, 2, 3:
     sigma 0.25   DMAE 58.7 45.3                        MAE 32.5 13.3
     sigma 0.5    DMAE 26.4 16.7 10.6  5.1              MAE 13.3  6.9  2.6  0.1
     sigma 1.0    DMAE  7.6  5.4  3.5  2.4  1.6  0.4    MAE  3.0  2.2  1.2  0.5  0.4  0.0
 
-The batch statistics are those of a micro-batch: 512 images, as in the reference, on any number of GPUs.
+The statistics of the batch normalisation are those of a micro-batch: 512 images, as in the official code, on any number
+of GPUs.
 """
 
 from dmaelab.config import LazyCall as L

@@ -1,11 +1,11 @@
-"""Tables 4, 6 and 9 of the paper in small: DMAE against MAE on CIFAR-10 at 32x32 with a tiny ViT, on two CPU cores.
+"""A small version of Tables 4, 6 and 9 of the paper: DMAE and MAE on CIFAR-10 at 32x32, a tiny ViT, two CPU cores.
 
     export DMAELAB_DATA=/path/to/data        # holds cifar10-jpeg/{train,test}/<class>/*.jpg
     python tools/pipeline.py --config-file pipelines/cifar10_tables
 
-Both encoders get the same steps, images and settings; each is probed, and fine-tuned with RS and with CR for the same
-steps, as the paper does (CR then sees twice the noisy copies); the same 500 test images are certified. The steps are
-what two cores bear in about two hours.
+Both encoders get the same steps, images and settings. Each is probed, and fine-tuned with RS and with CR for the same
+number of steps, as in the paper; CR then sees twice as many noisy copies. The same 500 test images are certified. The
+numbers of steps are chosen so that the pipeline takes about two hours on two cores.
 """
 
 pipeline = dict(

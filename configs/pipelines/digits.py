@@ -1,8 +1,8 @@
-"""The main job on real digits in a few minutes of two cores: what `make demo` runs.
+"""Pre-train, fine-tune and certify on real digits, in a few minutes on two cores. `make demo` runs this pipeline.
 
     python tools/pipeline.py --config-file pipelines/digits
 
-Settings were chosen on the split "val"; the 200 images of "test" are only certified.
+The settings were chosen on the split "val". The 200 images of "test" are used for certification only.
 """
 
 pipeline = dict(

@@ -1,13 +1,13 @@
-"""Table 10 of the paper: fine-tuning at one sigma and on a range of them, evaluated at sigma 0.25 and 0.5, CIFAR-10.
+"""Table 10 of the paper: CR on CIFAR-10 at one sigma and on a range of sigma, evaluated at sigma 0.25 and 0.5.
 
     python tools/pipeline.py --config-file pipelines/table10 \\
         pipeline.weights.dmae_base=dmae_base_sigma_0.25_mask_0.75_1100e.pth
     python tools/pipeline.py --config-file pipelines/table10 --debug        # a trial of half a minute without data
     python tools/pipeline.py --config-file pipelines/table10 pipeline.seeds=10  # ten seeds, as in the paper
 
-Without weights the pre-training on ImageNet is run too. Whether the paper pre-trained on CIFAR-10 for this table it
-does not say; its numbers at sigma 0.25 are near those after continued pre-training in Table 3. The paper's numbers:
-tools/summarize.py --table 10 --paper.
+Without pipeline.weights the pre-training on ImageNet is run as well. The paper does not say whether the models of this
+table had continued pre-training on CIFAR-10; its numbers at sigma 0.25 are near those with it in Table 3.
+tools/summarize.py --table 10 --paper prints the paper's numbers.
 """
 
 from ..common.paper import cifar10_trained as _cifar10_trained

@@ -1,12 +1,12 @@
-"""Table 3 of the paper: DMAE ViT-B on CIFAR-10, with and without continued pre-training, CR at sigma 0.25, 0.5 and 1.0.
+"""Table 3 of the paper: DMAE ViT-B on CIFAR-10 with and without continued pre-training, CR at sigma 0.25, 0.5 and 1.0.
 
     python tools/pipeline.py --config-file pipelines/table3 \\
         pipeline.weights.dmae_base=dmae_base_sigma_0.25_mask_0.75_1100e.pth
     python tools/pipeline.py --config-file pipelines/table3 --debug        # a trial of half a minute without data
     python tools/pipeline.py --config-file pipelines/table3 pipeline.seeds=10  # ten seeds, as in the paper
 
-Without weights the pre-training on ImageNet is run too. The paper names no sigmas for this table: these are the usual
-ones. The paper's numbers: tools/summarize.py --table 3 --paper.
+Without pipeline.weights the pre-training on ImageNet is run as well. The paper does not give the sigmas of this table;
+we take the usual ones. tools/summarize.py --table 3 --paper prints the paper's numbers.
 """
 
 from ..common.paper import SIGMAS as _SIGMAS

@@ -6,7 +6,8 @@
     python tools/pipeline.py --config-file pipelines/table4 --debug        # a trial of half a minute without data
     python tools/pipeline.py --config-file pipelines/table4 pipeline.seeds=10  # ten seeds, as in the paper
 
-Without weights the pre-trainings are run too. The paper's numbers: tools/summarize.py --table 4 --paper.
+Without pipeline.weights the pre-trainings are run as well. tools/summarize.py --table 4 --paper prints the paper's
+numbers.
 """
 
 from ..common.paper import SIGMAS as _SIGMAS

@@ -4,8 +4,8 @@
     python tools/pipeline.py --config-file pipelines/table5 --debug        # a trial of half a minute without data
     python tools/pipeline.py --config-file pipelines/table5 pipeline.seeds=10  # ten seeds, as in the paper
 
-No 700-epoch weights were released: the pre-training is run, unless pipeline.weights.dmae_base names its run directory.
-The paper's numbers: tools/summarize.py --table 5 --paper.
+The weights after 700 epochs were not released, so the pre-training is run, unless pipeline.weights.dmae_base is a run
+directory of it. tools/summarize.py --table 5 --paper prints the paper's numbers.
 """
 
 from ..common.paper import SIGMAS as _SIGMAS

@@ -5,7 +5,8 @@
     python tools/pipeline.py --config-file pipelines/table6 --debug        # a trial of half a minute without data
     python tools/pipeline.py --config-file pipelines/table6 pipeline.seeds=10  # ten seeds, as in the paper
 
-Without weights the pre-training is run too. The paper's numbers: tools/summarize.py --table 6 --paper.
+Without pipeline.weights the pre-training is run as well. tools/summarize.py --table 6 --paper prints the paper's
+numbers.
 """
 
 from ..common.paper import SIGMAS as _SIGMAS

@@ -1,4 +1,7 @@
-"""Trainer, hooks, run directories, and the entries that see a whole config."""
+"""Training and certification from a config: trainer, hooks, run directories, and the ``run_*`` functions.
+
+Only this package, and ``launch`` above it, read a whole config. All other packages get plain arguments.
+"""
 
 from dmaelab.engine.certification import certification_config, run_certification
 from dmaelab.engine.defaults import DefaultTrainer

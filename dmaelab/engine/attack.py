@@ -1,4 +1,4 @@
-"""run_attack: attack the certificates of a finished log inside their balls."""
+"""run_attack: search for counterexamples inside the certified balls of a finished certification log."""
 
 from pathlib import Path
 from typing import Any
@@ -40,27 +40,31 @@ _SAME = (
     "dataset",
     "plugins",
 )
-"""Of a log's identity: what makes the smoothed classifier and the images. The others say how they were certified."""
+"""Keys of a log's identity that define the smoothed classifier and the images.
+
+The other keys of the identity say how the images were certified.
+"""
 
 
 def run_attack(
     cfg: DictConfig, *, images: int = 20, scale: float = 1.0, attack: PGD | None = None, n: int = 1000, seed: int = 0
 ) -> tuple[AttackReport, Path]:
-    """Attack certificates of the log that a config of ``certification_config`` names; write :data:`REPORT` beside it.
+    """Attack certified images of a finished log, and write the file :data:`REPORT` into the folder of the log.
 
     Args:
-        cfg: as for ``run_certification``, whose log must be there.
-        images: how many of the certified ones, drawn at random; all if there are fewer.
-        scale: factor of their radii.
-        attack: how to search; None takes ``PGD()``.
-        n: samples of PREDICT at what was found; its alpha is that of the log.
-        seed: of search and PREDICT.
+        cfg: a config from ``certification_config``. ``run_certification`` must have written its log already.
+        images: number of certified images to attack, drawn at random; all of them if there are fewer.
+        scale: the search goes up to ``scale`` times the certified radius of an image.
+        attack: search method; None takes ``PGD()``.
+        n: noisy samples of PREDICT (Cohen et al., 2019) at each point that the search finds. PREDICT uses the alpha
+            of the log.
+        seed: seed of the search and of PREDICT.
 
     Returns:
-        What became of them, and the path of the file.
+        The outcome for each image, and the path of the file.
 
     Raises:
-        UserError: bad input, no log, or one of another classifier, noise or data set (names the differing keys).
+        UserError: bad input, no log, or a log of another classifier, noise or data set (names the differing keys).
     """
     certification = Certification(cfg)
     settings, folder = certification.settings, certification.folder
@@ -94,7 +98,7 @@ def run_attack(
 
 
 def report_lines(report: AttackReport) -> list[str]:
-    """Return the lines that a terminal shows: one for each image, and what follows from all."""
+    """Return the lines to print: a table with a row for each image, and a summary line."""
     head = ("image", "class", "radius", "distance", "answer", "outcome")
     rows = [(a.index, a.prediction, a.radius, a.worst.distance, a.worst.answer, a.outcome) for a in report.images]
     counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in OUTCOMES)
@@ -113,14 +117,15 @@ def _check_same(log: Log, facts: dict[str, Any]) -> None:
     if different := differences(there, here):
         raise UserError(
             f"{log.path} is the log of another certification: {'; '.join(map(str, different))};"
-            " its certificates say nothing here"
+            " give the config that it was certified with"
         )
 
 
 def _choose(log: Log, images: int, seed: int) -> tuple[Log, int]:
-    """Return the rows to attack, and how many rows they stand for, abstentions included.
+    """Return the rows to attack, and the number of rows that they represent, abstentions included.
 
-    They are drawn at random: what alpha allows is for rows that are chosen without regard to what they hold.
+    The rows are drawn at random, because the number of changed images that alpha allows holds only for rows that are
+    chosen independently of their content.
     """
     log = log.take(~skipped(log))
     certified = log.take((log.prediction >= 0) & (log.radius > 0))
@@ -132,7 +137,7 @@ def _choose(log: Log, images: int, seed: int) -> tuple[Log, int]:
 
 
 def _plain(report: AttackReport, log: Log, settings: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Return the content of the file."""
+    """Return the content of the report file as plain values."""
     return {
         "identity_hash": (log.header or {})["identity_hash"],
         "settings": {"scale": report.scale, "alpha": report.alpha, **settings},

@@ -1,4 +1,4 @@
-"""run_certification: certify the classifier of a finished run, or a module of one's own, as a config says."""
+"""run_certification: certify the classifier of a finished run, or any other module, from a config."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -24,28 +24,31 @@ logger = logging.getLogger("dmaelab")
 
 SECTIONS = {"certify": CertifySettings}
 _NODES = ("certifier", "corruption", "dataset")
-# Where a data set lies and how it is kept do not change what is certified.
+# Keys of a data set that do not change its images: the identity of a log leaves them out.
 _PLACES = ("root", "in_memory", "download")
 DEFAULT = "certify/default"
 
 
 class Certification:
-    """A certification config, checked and built once; data and weights are read when :meth:`run` asks for them.
+    """A certification that is checked and built from its config.
+
+    Data and weights are not read here, but in :meth:`run` and :meth:`smoothing`.
 
     Args:
-        cfg: a complete config: with ``certify, certifier, corruption, dataset`` and a run or a ``classifier``.
-        subject: what is certified; None reads it from the config.
+        cfg: a complete config: with the sections ``certify``, ``certifier``, ``corruption`` and ``dataset``, and with
+            either ``certify.run`` or a section ``classifier``.
+        subject: the classifier to certify; None takes the one that the config names.
 
     Attributes:
         cfg: the config.
         settings: its section ``certify``.
-        subject: what is certified.
-        certifier, corruption: as built.
-        sigma: level of the noise, in [0,1] pixel units.
-        folder: of the log.
+        subject: the classifier to certify.
+        certifier, corruption: the objects built from these sections.
+        sigma: noise level, in [0,1] pixel units.
+        folder: folder of the log.
 
     Raises:
-        UserError: in one line, the first thing that is wrong.
+        UserError: the config is wrong; one line names the first problem.
     """
 
     def __init__(self, cfg: DictConfig, subject: Subject | None = None) -> None:
@@ -63,21 +66,21 @@ class Certification:
         self.folder = parent.log_folder(self.settings.name)
 
     def smoothing(self, dataset: Dataset, device: torch.device, seed: int) -> Smoothing:
-        """Return the smoothed classifier, its weights read.
+        """Read the weights, and return the smoothed classifier.
 
         Args:
-            dataset: whose images are certified; it must have as many classes as the classifier.
+            dataset: data set of the images; it must have as many classes as the classifier.
             device: where to evaluate.
-            seed: of the noise.
+            seed: seed of the noise.
 
         Raises:
-            UserError: there is no such classifier, or it has other classes.
+            UserError: the classifier cannot be loaded, or its number of classes is not that of the data set.
         """
         classifier = self.subject.load(device)
         if dataset.num_classes != getattr(classifier, "num_classes", dataset.num_classes):
             raise UserError(
                 f"the classifier has {classifier.num_classes} classes and the data set {dataset.num_classes}:"
-                " set another dataset"
+                " set the section dataset to another one"
             )
         return Smoothing(
             classifier,
@@ -89,7 +92,7 @@ class Certification:
         )
 
     def run(self, shard: tuple[int, int] = (0, 1), progress: bool = True) -> Path:
-        """Certify, and return the folder of the log. See :func:`run_certification`."""
+        """Certify the images, and return the folder of the log. See :func:`run_certification`."""
         settings, device = self.settings, pick_device(self.settings.device)
         dataset = instantiate(self.cfg.dataset)
         smoothing = self.smoothing(dataset, device, settings.seed)
@@ -114,9 +117,10 @@ class Certification:
         return self.folder
 
     def identity(self, device: torch.device) -> dict[str, Any]:
-        """Return what determines the rows besides noise, statistics and the tensors of the weights.
+        """Return this config's part of the log's identity: model, data set and plug-ins.
 
-        The model's config stands for what no tensor shows (heads, input size).
+        The smoothing adds the noise, the certifier and a hash of the weights. The config of the model is needed as
+        well, because some of its options are not visible in any tensor (number of heads, input size).
         """
         model = with_attention(self.subject.model_config, device, training=False)
         return {
@@ -129,12 +133,16 @@ class Certification:
 def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
     """Return a complete, checked certification config from a run directory or a config file, with overrides.
 
-    A run directory takes the config :data:`DEFAULT`. See :func:`complete` for what the run fills in. A config with
-    a section ``classifier`` (any module, [0,1] images -> logits) needs no run: it names ``certify.out_dir``,
-    ``dataset`` and ``corruption.sigma`` itself.
+    A run directory is certified with the config :data:`DEFAULT`. :func:`complete` describes what is filled in from
+    the run. A config with a section ``classifier`` (any module, [0,1] images -> logits) needs no run; it must set
+    ``certify.out_dir``, ``dataset`` and ``corruption.sigma`` itself.
+
+    Args:
+        source: run directory, config file, or name of a config below ``configs/``.
+        overrides: ``key=value`` texts, as on the command line.
 
     Raises:
-        UserError: there is no such run or config, or :func:`complete` refuses.
+        UserError: there is no such run or config, or :func:`complete` raises it.
     """
     source = Path(source)
     is_file = source.suffix in (".py", ".yaml", ".yml")
@@ -142,26 +150,31 @@ def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> D
         raise ConfigError(
             f"{source}: there is no such run directory, and no config of that name{did_you_mean(str(source), known)}"
         )
-    # The run must be known before the overrides are applied, which may set what it fills in.
+    # Find the run before the other overrides are applied: they may set keys inside the sections that it fills in.
     named = [text for text in overrides if text.startswith("certify.run=")]
     run = [f"certify.run={source}"] if source.is_dir() else named
     cfg = open_config(DEFAULT if source.is_dir() else source, run, SECTIONS)
     if "certify" not in cfg:
-        raise ConfigError(f"{source} is no certification config (it has no section 'certify'), and no run directory")
-    if "classifier" in cfg:  # the overrides may name the folder of its log
+        raise ConfigError(f"{source} is neither a run directory nor a certification config (with a section 'certify')")
+    if "classifier" in cfg:
         return Certification(LazyConfig.apply_overrides(cfg, overrides, sections=SECTIONS)).cfg
-    subject_of(cfg)  # a config without a run is refused before one is looked for
+    subject_of(cfg)  # raises if the config names no run
     return complete(cfg, RunDirectory(cfg.certify.run).config, overrides).cfg
 
 
 def complete(cfg: DictConfig, run_config: DictConfig, overrides: Sequence[str] = ()) -> Certification:
-    """Return the certification of a run, with what ``cfg`` leaves open taken from the config of its training.
+    """Return the certification of a run. What ``cfg`` leaves open is taken from the config of the training.
 
-    ``dataset`` comes from the ``data.test`` of the training, and the plug-ins of both are needed; then the overrides
-    are applied, and ``corruption.sigma`` comes from the noise of the training if it is still open.
+    If ``dataset`` is missing, it is the ``data.test`` of the training. The plug-ins of both configs are loaded. Then
+    the overrides are applied. If ``corruption.sigma`` is still None, it is the sigma of the training.
+
+    Args:
+        cfg: certification config that names the run.
+        run_config: config of the training. A pipeline passes it before the run exists.
+        overrides: ``key=value`` texts.
 
     Raises:
-        UserError: the run was trained on a range of sigma, or without a corruption, and no sigma is given.
+        UserError: no sigma is given, and the run was trained on a range of sigma or without a corruption.
     """
     if "dataset" not in cfg:
         cfg.dataset = run_config.data.test
@@ -175,15 +188,20 @@ def complete(cfg: DictConfig, run_config: DictConfig, overrides: Sequence[str] =
         if isinstance(run.sigma, Sequence):
             raise UserError(f"the run was trained with sigma in {list(run.sigma)}: choose one with corruption.sigma=")
         if run.sigma is None:
-            raise UserError("the run was trained without a corruption: give its noise with corruption.sigma=")
+            raise UserError("the run was trained without a corruption: choose the noise with corruption.sigma=")
         cfg.corruption.sigma = run.sigma
     return Certification(cfg, run)
 
 
 def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress: bool = True) -> Path:
-    """Certify as a config of :func:`certification_config` says; return the folder of the log.
+    """Run the certification of a config from :func:`certification_config`, and return the folder of the log.
 
-    Finished images of an earlier, killed attempt are skipped. ``shard=(i, N)`` takes every N-th image.
+    Images that are already in the log, from an interrupted run of the same certification, are skipped.
+
+    Args:
+        cfg: a complete certification config.
+        shard: ``(i, N)``: certify the images at positions i, i + N, i + 2N, ... of the list of images.
+        progress: draw a progress bar.
 
     Raises:
         UserError: bad input, or the folder holds another certification.
@@ -192,11 +210,12 @@ def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress
 
 
 def images_of(dataset: Dataset) -> Callable[[int], tuple[Tensor, int]]:
-    """Return index -> (float image in [0,1], label)."""
+    """Return a function: index -> (float32 image [C,H,W] in [0,1], label)."""
 
     def load(index: int) -> tuple[Tensor, int]:
         image, label = dataset.load(index)
-        return to_float(image).contiguous(), label  # where a data set keeps its images must not change a sum's rounding
+        # Contiguous, because the memory layout of an image can change how sums are rounded.
+        return to_float(image).contiguous(), label
 
     return load
 

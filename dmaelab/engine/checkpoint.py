@@ -1,4 +1,4 @@
-"""Checkpoint files: atomic, tensors and plain values only, the newest found by its number."""
+"""Checkpoint files of a run: written atomically, with tensors and plain values only."""
 
 import re
 from pathlib import Path
@@ -17,8 +17,8 @@ _STEP = re.compile(r"step_(\d+)\.pth")
 class CheckpointFolder:
     """The folder ``checkpoints/`` of a run: ``step_0000400.pth``, ``best.pth``, named milestones.
 
-    Saving is collective: every process calls it, the first one writes, the others wait. A file is
-    whole or absent: a full disk or a kill leaves the older ones as they were.
+    Saving is collective: every process calls it, the first one writes, the others wait. A file is written completely
+    or not at all: if the disk is full or the process is killed, the older files stay as they were.
 
     Args:
         path: the folder.
@@ -28,11 +28,11 @@ class CheckpointFolder:
         self.path = path
 
     def file(self, name: str) -> Path:
-        """Return the path of the file of a name, such as a milestone, whether it is there or not."""
+        """Return the path ``<name>.pth`` in this folder; the file need not exist."""
         return self.path / f"{name}.pth"
 
     def save(self, name: str, state: dict[str, Any]) -> None:
-        """Write the file of a name."""
+        """Write ``state`` to ``<name>.pth``. Every process must call it; the first one writes."""
         if is_main():
             save_file(self.file(name), state)
         barrier()
@@ -45,17 +45,17 @@ class CheckpointFolder:
                 path.unlink()
 
     def steps(self) -> list[Path]:
-        """Return the step files, oldest first, by number rather than by text."""
+        """Return the step files, sorted by their step as a number, oldest first."""
         found = [
             (int(match[1]), path) for path in self.path.glob("step_*.pth") if (match := _STEP.fullmatch(path.name))
         ]
         return [path for _, path in sorted(found)]
 
     def load_latest(self) -> dict[str, Any] | None:
-        """Return the state of the newest step file, ``None`` where there is none.
+        """Return the state of the newest step file, or ``None`` if there is none.
 
         Raises:
-            WeightsError: the newest file cannot be read; names the earlier one that could be used.
+            WeightsError: the newest file cannot be read; the text names the file before it.
         """
         files = self.steps()
         if not files:
@@ -71,7 +71,7 @@ def save_file(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values to ``path``, atomically.
 
     Raises:
-        UserError: the disk is full or cannot be written; what stood at ``path`` and beside it is intact.
+        UserError: the disk is full or cannot be written. An older file at ``path`` and the files beside it are intact.
     """
     try:
         atomic_write(path, lambda file: torch.save(state, file))

@@ -35,11 +35,12 @@ logger = logging.getLogger("dmaelab")
 class DefaultTrainer(Trainer):
     """Builds everything that a training config names, in a fixed order, and registers the default hooks.
 
-    A config adds hooks of its own in the list ``hooks``, and names a subclass of this class in ``trainer``, which may
-    override any ``build_*`` method.
+    To add hooks, list them in the section ``hooks`` of the config. To change how something is built, write a subclass
+    that overrides ``build_*`` methods, and set ``trainer`` in the config to its dotted name.
 
     Args:
-        cfg: a checked and resolved config with the sections ``model, data, optimizer, schedule, train``.
+        cfg: a checked and resolved config with the sections ``model``, ``data``, ``optimizer``, ``schedule`` and
+            ``train``.
         resume: continue from the newest checkpoint of ``train.out_dir``, if there is one.
     """
 
@@ -78,32 +79,36 @@ class DefaultTrainer(Trainer):
 
     @property
     def final_model(self) -> Trainable:
-        """The module that evaluation uses and that is kept: the moving average if there is one."""
+        """The module that is evaluated and saved at the end: the moving average if there is one, else the model."""
         average = self.find_hook(hooks.EMAHook)
         return self.inner if average is None else cast(Trainable, average.model)
 
     def build_model(self) -> Trainable:
-        """Build ``cfg.model`` with the global generator of the CPU set from (seed, "init"), and put it back."""
+        """Build ``cfg.model`` with the global CPU generator seeded from (seed, "init"), then restore the generator."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(Draw(self.settings.seed, "init").seed())
             return instantiate(self.cfg.model)
 
     def load_pretrained(self, model: Trainable, source: Path) -> Path:
-        """Start from the weights of a run directory or a file, of this project or in the official layout; return the
-        file.
+        """Load initial weights into ``model``, and return the path of the file that they came from.
+
+        Args:
+            model: the module to fill.
+            source: run directory, or weights file of this project or in the official DMAE layout.
         """
         path = weights_of(source)
         logger.info("%s: %s", path, fill_pretrained(model, path))
         return path
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a run needs to continue, and what its model is beyond the tensors, for who loads the file without
-        the run.
+        """Return the state that a resumed run needs, and facts about the model that its tensors do not show.
+
+        The facts are for programs that load the checkpoint without the run directory.
         """
         return {**super().state_dict(), FACTS: facts_of(self.final_model.export())}
 
     def build_train_loader(self, dataset: Dataset, start: int, device: torch.device) -> Any:
-        """Build the endless loader of this process, from step ``start`` on."""
+        """Build the endless loader of this process; its first batch is that of step ``start``."""
         settings = self.settings
         micro, accum = settings.split(world_size())
         transform = instantiate(self.cfg.data.get("transform") or [])
@@ -123,17 +128,17 @@ class DefaultTrainer(Trainer):
         )
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Compile the blocks if that is asked for, and wrap the model for distributed training where there are several
-        processes.
-        """
+        """Compile the blocks if ``train.compile`` is set, and wrap the model in DDP if there are several processes."""
         if self.settings.compile and not compile_blocks(model):
-            raise ConfigError(f"train.compile: {type(model).__name__} has no repeated blocks to compile, leave it out")
+            raise ConfigError(
+                f"train.compile: {type(model).__name__} has no repeated blocks to compile: set it to False"
+            )
         if world_size() == 1:
             return model
         return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
     def build_hooks(self) -> list[Hook]:
-        """Return the default hooks and those of the config; their order is written here and nowhere else."""
+        """Return the default hooks and those of the config. This method alone decides their order."""
         settings, folder = self.settings, self.run.checkpoints
         guard = hooks.NaNGuard(settings.log_period)
         evaluation = hooks.EvalHook(self.evaluate, settings.eval_period)
@@ -144,9 +149,10 @@ class DefaultTrainer(Trainer):
         if settings.ema_decay is not None:
             chosen.append(hooks.EMAHook(self.inner, settings.ema_decay))
         chosen += [hooks.ThroughputHook(settings.batch_size, settings.log_period), evaluation]
-        # Before records and checkpoints, which then hold what they found and what they did.
+        # The config's hooks run before logging and checkpoints, so that both contain their values and their state.
         chosen += self.build_own_hooks()
-        # Records before checkpoints: a checkpoint at a log step then starts a new record, as the unbroken run does.
+        # Logging runs before checkpoints. Then a checkpoint at a log step holds empty sums, and a resumed run writes
+        # the same records as an uninterrupted one.
         chosen.append(hooks.LogHook(self.build_writers() if is_main() else [], settings.log_period))
         if settings.best_metric is not None:
             chosen.append(hooks.BestHook(folder, evaluation, guard.check, settings.best_metric, settings.best_mode))
@@ -156,7 +162,7 @@ class DefaultTrainer(Trainer):
         """Return the hooks that the config lists in ``hooks``, in its order.
 
         Raises:
-            ConfigError: an entry builds something else than a hook.
+            ConfigError: an entry does not build a hook.
         """
         own = instantiate(self.cfg.get("hooks") or [])
         for place, hook in enumerate(own):
@@ -165,16 +171,19 @@ class DefaultTrainer(Trainer):
         return own
 
     def _check_best_metric(self, metric: str) -> None:
-        """Evaluate one image to see the names: the first evaluation may come with the last step, too late to refuse."""
+        """Refuse an unknown metric name at the start; evaluates one image to learn the names.
+
+        The first regular evaluation may come only after the last step, when an error would be too late.
+        """
         known = sorted(evaluate(self.final_model, self.test_set, replace(self.settings, eval_images=1), self.device))
         if metric not in known:
             raise ConfigError(
-                f"train.best_metric '{metric}' is not evaluated{did_you_mean(metric, known)}; there are:"
+                f"train.best_metric: there is no metric '{metric}'{did_you_mean(metric, known)}; there are:"
                 f" {', '.join(known)}"
             )
 
     def build_writers(self) -> list[Writer]:
-        """Return where log records go."""
+        """Return the writers that log records go to."""
         writers: list[Writer] = [ConsoleWriter(self.max_iter), JSONWriter(self.run.metrics)]
         if self.settings.tensorboard:
             writers.append(TensorBoardWriter(self.run.tensorboard))
@@ -185,12 +194,12 @@ class DefaultTrainer(Trainer):
         return evaluate(self.final_model, self.test_set, self.settings, self.device)
 
     def last_metrics(self) -> dict[str, float]:
-        """Return the metrics of the last step, measured now if no step was left to do."""
+        """Return the metrics after the last step; evaluates now if the run was already complete and no step ran."""
         evaluation = self.find_hook(hooks.EvalHook)
         return (evaluation.latest if evaluation else {}) or self.evaluate()
 
     def train(self) -> None:
-        """Train to the end, then write the final weights: the exported module that evaluation used."""
+        """Train to the end, then write the exported :attr:`final_model` as the final weights of the run."""
         super().train()
         if is_main():
             weights = "raw" if self.find_hook(hooks.EMAHook) is None else "ema"

@@ -1,4 +1,4 @@
-"""Evaluation: the mean of a model's own metrics over test images."""
+"""Evaluation: the mean over test images of the metrics that a model returns."""
 
 import torch
 
@@ -11,17 +11,26 @@ from dmaelab.utils.random import Draw
 
 
 def evaluate(model: Trainable, dataset: Dataset, settings: TrainSettings, device: torch.device) -> dict[str, float]:
-    """Return the mean over the test images of what ``model.evaluate(batch)`` returns, exact over processes.
+    """Return the mean over test images of each metric that ``model.evaluate(batch)`` returns.
 
-    Images are ``settings.eval_images`` evenly spaced ones; noise and masks come from (seed, "eval", first
-    image of the batch), the same at every evaluation, so that values can be compared along a run. Processes
-    share whole batches, so that their number changes no noise either.
+    The images are ``settings.eval_images`` evenly spaced ones. Noise and masks of a batch come from (seed, "eval",
+    index of its first image). They are the same at every evaluation, so that values can be compared along a run.
+    With several processes each evaluates whole batches; the noise and the mean do not depend on their number.
+
+    Args:
+        model: evaluated in evaluation mode; its mode is restored afterwards.
+        dataset: test images.
+        settings: gives number of images, batch size, precision and seed.
+        device: device of the model.
+
+    Returns:
+        Metric name -> mean over the images, the same on every process.
     """
     subset = None if settings.eval_images is None else {"count": min(settings.eval_images, len(dataset))}
     indices = select_indices(len(dataset), subset)
     size = settings.eval_batch_size
     batches = [indices[begin : begin + size] for begin in range(0, len(indices), size)]
-    if len(batches) >= world_size():  # otherwise everyone counts all of them
+    if len(batches) >= world_size():  # with fewer batches than processes, every process evaluates all of them
         batches = batches[rank() :: world_size()]
     share = [index for batch in batches for index in batch]  # only the last batch of all may be smaller
     loader = build_test_loader(dataset, share, size)

@@ -1,4 +1,4 @@
-"""Labels of trainings: what a fine-tuning inherits from what it starts from, and what has changed since a run."""
+"""Labels of trainings: what a fine-tuning inherits from its initial weights, and how a config differs from its run."""
 
 import logging
 from pathlib import Path
@@ -16,15 +16,15 @@ logger = logging.getLogger("dmaelab")
 
 
 def inherit_labels(cfg: DictConfig) -> DictConfig:
-    """Return a training config whose labels say how the weights that it starts from were pre-trained.
+    """Return a copy of a training config whose labels say how its initial weights were pre-trained.
 
     If the training starts from a run directory, the labels of that directory win over those of the config. If it
-    starts from a bare file, the config's labels are used. A run that has begun takes them from its own frozen config,
-    since what it started from may be gone.
+    starts from a bare file, the config's labels are used. If the run has already begun, the labels of its own frozen
+    config are used, because the initial weights may have been deleted since.
 
     Raises:
-        ConfigError: what it starts from does not tell, and the config does not either: a table would call it what it is
-            not.
+        ConfigError: neither the initial weights nor the config say how the weights were pre-trained. A table would
+            then put the model into a wrong row.
     """
     if "labels" not in cfg:
         return cfg
@@ -39,15 +39,15 @@ def inherit_labels(cfg: DictConfig) -> DictConfig:
         _take(cfg.labels, teller.labels, teller.path)
     if cfg.labels.get("pretrain") is None:
         raise ConfigError(
-            f"labels.pretrain: say what {source} is, such as labels.pretrain=DMAE labels.epochs=1100: tables go by it"
+            f"labels.pretrain: say what {source} is, such as labels.pretrain=DMAE labels.epochs=1100; tables need it"
         )
     return cfg
 
 
 def other_labels(run: RunDirectory, cfg: DictConfig) -> list[Difference]:
-    """Return the labels that a config gives and that the run in a directory has otherwise.
+    """Return the labels whose values in a config differ from those of the run.
 
-    Labels that the run inherited are left out: they were never the config's to say.
+    Labels that the run inherited from its initial weights are left out, because the config does not decide them.
     """
     source, there, here = cfg.train.get("init_from"), run.config.get("labels") or {}, cfg.get("labels") or {}
     own = "method" not in here if source is None else Path(source).is_file()
@@ -64,14 +64,14 @@ def _from_scratch(labels: DictConfig) -> None:
 
 
 def _take(labels: DictConfig, told: Any, place: str | Path) -> None:
-    """Give the labels of a config those that a run tells, with a word where it said another."""
+    """Overwrite the labels of a config with the inherited ones of a run; warn if a value changes."""
     known = {name: told[name] for name in INHERITED if told.get(name) is not None}
     if "pretrain" in known and "method" in labels:
-        known.setdefault("continued", False)  # a pre-training that went on says so
+        known.setdefault("continued", False)  # a continued pre-training has this label; without it the answer is no
     for name, value in known.items():
         said = labels.get(name)
         if said not in (None, value) and is_main():
-            logger.warning("labels.%s is %s in the config, and %s in %s, which holds", name, said, value, place)
+            logger.warning("labels.%s is %s in the config, but %s in %s, which is used", name, said, value, place)
         labels[name] = value
     if labels.get("continued") is False:
         del labels["continued"]

@@ -1,4 +1,4 @@
-"""What a model costs before any of it is run: parameters, multiply-adds, and the memory of a training step."""
+"""Cost of a model, computed without running it: parameters, multiply-adds, and memory of a training step."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,22 +26,23 @@ from dmaelab.utils.random import Draw
 
 @dataclass(frozen=True)
 class ModelAnalysis:
-    """What :func:`analyze` found.
+    """Result of :func:`analyze`.
+
+    The fields from ``activation_bytes`` on describe a training step. They are None for a classifier that is only
+    certified.
 
     Attributes:
-        parameters: numbers in the model, frozen ones included: the "#Params" of papers.
-        trainable: those that the optimizer moves.
-        parts: parameters of each part: encoder and decoder, or backbone and head.
-        flops: multiply-adds of one forward per image: products of matrices, attention's included, and convolutions,
-            each counted once. (Two operations make a multiply-add: hardware figures are twice as large.)
-        activation_bytes: what autograd keeps of a training step for its backward pass, per image of the batch (all
-            noise copies of an image together), each storage once, parameters and their casts left out.
-        weight_bytes: parameters and buffers.
-        gradient_bytes: gradients of the trainable parameters.
-        optimizer_bytes: the state that the optimizer keeps from its first step on.
-        precision: of the training step.
-
-    Those of the training are None for a classifier that is only certified.
+        parameters: number of parameters, frozen ones included; papers call it "#Params".
+        trainable: number of parameters that require a gradient.
+        parts: number of parameters of each part: encoder and decoder, or backbone and head.
+        flops: multiply-adds of one forward per image, in matrix products (attention included) and convolutions.
+            A multiply-add is counted once; hardware figures count it as two operations.
+        weight_bytes: bytes of parameters and buffers.
+        activation_bytes: bytes that autograd keeps for the backward pass, per image of the batch (with all noisy
+            copies of that image). Each storage counts once; parameters and their casts are left out.
+        gradient_bytes: bytes of the gradients of the parameters in the optimizer.
+        optimizer_bytes: bytes of the optimizer's state after its first step.
+        precision: precision of the training step.
     """
 
     parameters: int
@@ -55,9 +56,10 @@ class ModelAnalysis:
     precision: str | None = None
 
     def step_bytes(self, batch_size: int) -> int | None:
-        """Return the bytes of a training step on ``batch_size`` images at once: all of the above together.
+        """Return the bytes of a training step on ``batch_size`` images; None without a training.
 
-        Workspaces of kernels, the gradients of activations, a moving average and the loader's batches come on top.
+        This is the sum of weights, gradients, optimizer state and activations. Not included are workspaces of
+        kernels, gradients of activations, a moving average, and the loader's batches.
         """
         if self.activation_bytes is None or self.gradient_bytes is None or self.optimizer_bytes is None:
             return None
@@ -65,8 +67,12 @@ class ModelAnalysis:
 
 
 def analysis_config(source: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
-    """Return the config to analyse: of a training, a run directory, or a certification (of its run, or its own
-    classifier).
+    """Return the config of the model to analyse.
+
+    Args:
+        source: run directory, training config, or certification config. For a certification of a run, the config of
+            that run is returned.
+        overrides: ``key=value`` texts, as on the command line.
 
     Raises:
         UserError: there is no such run or config, or it names no model.
@@ -86,26 +92,28 @@ def analysis_config(source: str | Path, overrides: Sequence[str] = ()) -> DictCo
 
 
 def analyze(cfg: DictConfig, shape: tuple[int, int, int] | None = None) -> ModelAnalysis:
-    """Return what the model of a config of :func:`analysis_config` costs.
+    """Return the cost of the model of a config from :func:`analysis_config`.
 
-    Everything is computed on fake tensors, which have shapes and no data: a model of any size takes no memory.
-    The training step is the real one of the CPU, in the precision and with the attention that the config has or that
-    the rules give for its device. (Autocast on CUDA keeps norms and softmax in fp32, somewhat more than this.)
+    Everything is computed on fake tensors, which have a shape but no data, so that a model of any size needs no
+    memory. The training step is that of the CPU, with the precision and attention kernel of the config, or of the
+    rules for its device. On CUDA autocast keeps norms and softmax in fp32, which takes somewhat more memory.
 
     Args:
-        shape: [C,H,W] of an image; by default what the network is made for.
+        cfg: config of a training, or of a certification with a section ``classifier``.
+        shape: (C, H, W) of an image; by default the size that the network is built for.
 
     Raises:
-        UserError: the network takes any size and ``shape`` is not given, or it decides by values that it computes.
+        UserError: the network takes any size and ``shape`` is not given, or its control flow depends on values that
+            it computes.
     """
     is_training = "model" in cfg
     if is_training:
         cfg = resolve(cfg, pick_device(cfg.train.get("device", "auto")))
-    with torch.device("meta"):  # where initialisation is skipped, which may depend on what it draws
+    with torch.device("meta"):  # skips the initialisation, whose control flow may depend on random values
         model = instantiate(cfg.model if is_training else cfg.classifier)
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True):  # a Draw makes its numbers on the host
-            # Not to_empty(), which would make fakes of the old tensors first and then cannot replace them.
+        with FakeTensorMode(allow_non_fake_inputs=True):  # a Draw makes real tensors, on the host
+            # to_empty() does not work here: it turns the old tensors into fake ones and then cannot replace them.
             model._apply(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))
             exported = model.export() if is_training else model
             shape = shape or _shape(exported)
@@ -113,14 +121,14 @@ def analyze(cfg: DictConfig, shape: tuple[int, int, int] | None = None) -> Model
             return ModelAnalysis(**own, **(_training_costs(cfg, model, shape) if is_training else {}))
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise UserError(
-            f"the model cannot be analysed without data: what it does depends on values that it computes ({error})"
+            f"the model cannot be analysed without data: its control flow depends on values that it computes ({error})"
         ) from None
 
 
 def _costs(module: nn.Module, shape: tuple[int, ...], takes_batch: bool) -> dict[str, Any]:
-    """Return what does not depend on a training. An autoencoder takes a batch, which it masks; a classifier images."""
+    """Return the fields that need no training. An autoencoder takes a ``Batch``, a classifier takes images."""
     batch = _batch(1, shape)
-    # The plain products stand for every kernel of attention: they do the same multiply-adds, and are seen.
+    # The counter sees only the plain (MATH) attention; the fused kernels do the same number of multiply-adds.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         module.eval()(batch if takes_batch else batch.images)
     parameters = list(module.parameters())
@@ -134,11 +142,13 @@ def _costs(module: nn.Module, shape: tuple[int, ...], takes_batch: bool) -> dict
 
 
 def _training_costs(cfg: DictConfig, model: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return what a step needs: activations from two batches, whose difference holds no parameters, the rest from one
-    step.
+    """Return the fields of a training step.
+
+    The activations per image are half the difference between batches of 4 and of 2 images. The difference removes
+    what does not grow with the batch, such as casts of parameters. The rest is measured on one optimizer step.
     """
     precision = cfg.train.precision
-    # Two images at least: batch normalisation and mixing want a neighbour.
+    # At least two images, because batch normalisation and mixup do not work with one.
     small, large = (_saved_bytes(model.train(), _batch(count, shape), precision) for count in (2, 4))
     optimizer = instantiate(cfg.optimizer, model=model)
     moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -156,7 +166,7 @@ def _training_costs(cfg: DictConfig, model: nn.Module, shape: tuple[int, ...]) -
 
 def _saved_bytes(model: nn.Module, batch: Batch, precision: str) -> int:
     """Return the bytes that autograd keeps of a forward pass, each storage once."""
-    storages: dict[int, torch.UntypedStorage] = {}  # keeping them keeps their keys apart
+    storages: dict[int, torch.UntypedStorage] = {}  # keeps the storages alive, so that no address is used twice
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -174,13 +184,13 @@ def _batch(count: int, shape: tuple[int, ...]) -> Batch:
 
 
 def _shape(module: Any) -> tuple[int, int, int]:
-    """Return [C,H,W] of the images that a network is made for: its own side, at which nothing is resized."""
+    """Return (C, H, W) of the images that a network is built for: its ``input_size``, at which nothing is resized."""
     preprocess = getattr(module, "preprocess", None)
     network = getattr(module, "backbone", None) or getattr(module, "encoder", None)
     side = getattr(preprocess, "input_size", None) or getattr(network, "input_size", None)
     if preprocess is None or side is None:
         raise UserError(
-            f"this {type(module).__name__} does not say for which images it is made: give --shape, such as 3x224x224"
+            f"this {type(module).__name__} does not say which image size it takes: give --shape, such as 3x224x224"
         )
     return len(preprocess.pixel_mean), side, side
 

@@ -1,4 +1,4 @@
-"""What a config leaves to defaults and to the rules of the device, written into a copy of it."""
+"""Resolving a config: writes defaults, and the choices that depend on the device, into a copy of it."""
 
 from dataclasses import MISSING, fields
 
@@ -11,10 +11,11 @@ from dmaelab.rules.precision import precision_rule
 
 
 def resolve(cfg: DictConfig, device: torch.device) -> DictConfig:
-    """Return a training config that leaves nothing open, so that the frozen one tells how the run was trained.
+    """Return a copy of a training config with all defaults and all ``auto`` values filled in.
 
-    The defaults of the section ``train`` are written out, and ``auto`` becomes what the rules of the device choose for
-    precision and attention.
+    The run directory keeps this copy, so that it shows how the run was really trained. The defaults of the section
+    ``train`` are written out. ``auto`` for precision and attention is replaced by the choice of the rules for
+    ``device``.
     """
     cfg = with_defaults(cfg)
     if cfg.train.precision == "auto":
@@ -33,10 +34,11 @@ def with_defaults(cfg: DictConfig) -> DictConfig:
 
 
 def with_attention(node: DictConfig, device: torch.device, training: bool) -> DictConfig:
-    """Return a copy of a model's config in which each ``attention`` names the kernel that the device's rule chooses.
+    """Return a copy of a model's config in which each key ``attention`` names a kernel.
 
-    A training keeps a kernel that the config names itself. An evaluation always takes the rule's: what was fastest for
-    the device of the training says nothing about this one.
+    In a training, ``auto`` becomes the kernel that the rule chooses for ``device``, and a kernel that the config names
+    is kept. An evaluation always takes the kernel of the rule: the fastest kernel on the training's device need not be
+    the fastest on this one.
     """
     node = node.copy()
     for key, value in node.items_ex(resolve=False):

@@ -1,4 +1,4 @@
-"""The run directory: everything that a training leaves behind, and all that the next stage finds."""
+"""The run directory: the files that a training writes, and that fine-tuning and certification read."""
 
 import fcntl
 import json
@@ -29,7 +29,7 @@ from dmaelab.weights.layouts import unwrap
 
 logger = logging.getLogger("dmaelab")
 
-# Keys of the section `train` that change no weight.
+# Keys of the section `train` that have no effect on the weights.
 _NEUTRAL = (
     "out_dir",
     "device",
@@ -43,10 +43,18 @@ _NEUTRAL = (
 
 
 class RunDirectory:
-    """The folder of one training. It owns every path in it, and nothing is read before it is asked for.
+    """The folder of one training: paths of its files, frozen config, weights, and a lock.
+
+    This class decides all paths in the folder. Files are read only when they are needed.
 
     Args:
-        path: of the folder; it need not exist yet.
+        path: the folder; it need not exist yet.
+
+    Attributes:
+        path: the folder.
+        checkpoints: its folder of checkpoints.
+        metrics: file of log records, one JSON object in each line.
+        tensorboard: folder of TensorBoard files.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -62,17 +70,17 @@ class RunDirectory:
 
     @property
     def begun(self) -> bool:
-        """Whether a training has begun in it."""
+        """Whether a training has begun in this folder."""
         return self._config.is_file()
 
     @property
     def finished(self) -> bool:
-        """Whether the training in it has finished."""
+        """Whether the training in this folder has finished."""
         return self._final.is_file()
 
     @cached_property
     def config(self) -> DictConfig:
-        """The frozen config, its plug-ins imported. ``UserError`` if no training has begun here."""
+        """The frozen config; reading it imports its plug-ins. ``UserError`` if no training has begun here."""
         if not self.begun:
             raise UserError(f"{self} is not a run directory: it has no {self._config.name}")
         cfg = LazyConfig.load(self._config)
@@ -81,20 +89,23 @@ class RunDirectory:
 
     @property
     def labels(self) -> dict[str, Any]:
-        """The labels of the training, by which tables group its logs."""
+        """The labels of the training; tables group certification logs by them."""
         labels = self.config.get("labels")
         return {} if labels is None else dict(OmegaConf.to_container(labels, resolve=True))  # type: ignore[arg-type]
 
     def weights(self, name: str = "final") -> Path:
-        """Return the file that a name of weights means: ``"final"``, the name of a checkpoint here, or a path.
+        """Return the path of a file of weights.
+
+        Args:
+            name: ``"final"``, the name of a checkpoint in this run (such as ``"best"`` or a milestone), or a path.
 
         Raises:
-            UserError: the final weights are asked for and the training has not finished.
+            UserError: ``name`` is ``"final"``, and the training has not finished.
         """
         if name == "final":
             if not self.finished:
                 raise UserError(
-                    f"{self} has no {self._final.name}: the training has not finished (continue it with --resume),"
+                    f"{self} has no {self._final.name}: the training has not finished; continue it with --resume,"
                     " or name a checkpoint"
                 )
             return self._final
@@ -104,43 +115,53 @@ class RunDirectory:
     def model(self, weights: str, device: torch.device) -> Trainable:
         """Return the trainable module with its weights, in evaluation mode, on ``device``.
 
-        Its ``export()`` is what was trained: the classifier, or the autoencoder. Attention is computed as the rule says
-        for this device, whatever the run was trained on.
+        Its ``export()`` returns the network itself: the classifier, or the autoencoder. The attention kernel is the one
+        that the rules choose for ``device``, not that of the training.
+
+        Args:
+            weights: as for :meth:`weights`.
+            device: device of the module.
 
         Raises:
-            UserError: there is no run here, or the weights are not of its model.
+            UserError: there is no run here, or the weights do not fit its model.
         """
         model = instantiate(with_attention(self.config.model, device, training=False))
         path = self.weights(weights)
         content = read_file(path)
         if "model" not in content:
             raise WeightsError(
-                f"{path}: not a file of a run, it has no entry 'model': tools/convert_weights.py --to dmaelab makes one"
-                " of it"
+                f"{path}: not a file of a run, it has no entry 'model': convert it with tools/convert_weights.py --to"
+                " dmaelab"
             )
         check_heads(content.get(FACTS, {}), model.export(), str(path))
         fill_exact(model.export(), unwrap(_state(content, weights)), str(path))
         return model.eval().to(device)
 
     def save_final(self, content: dict[str, Any]) -> None:
-        """Write the final weights, with which the training is finished."""
+        """Write the final weights. From then on the run counts as :attr:`finished`."""
         save_file(self._final, content)
 
     def log_folder(self, name: str) -> Path:
-        """Return the folder of the certification log of that name."""
+        """Return ``<run>/certify/<name>``, the folder of a certification log."""
         return self.path / "certify" / name
 
     @contextmanager
     def occupied(self, cfg: DictConfig, resume: bool) -> Iterator[None]:
-        """Make the folder, still without what :meth:`freeze` writes, and keep other processes out of it.
+        """Create the folder, and lock it against other trainings until the block ends.
+
+        No file of the run is written here; :meth:`freeze` does this later.
+
+        Args:
+            cfg: config of the training; if it differs from that of the run in the folder, each change is logged.
+            resume: whether to continue a run.
 
         Raises:
-            UserError: another process trains in it, or it holds a run and ``resume`` is not asked for.
+            UserError: another process trains in the folder, or the folder holds a run and ``resume`` is False.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"train.out_dir {self} cannot be made: {error.strerror}") from None
+            raise UserError(f"train.out_dir {self} cannot be created: {error.strerror}") from None
         with self.hold():
             if self.begun:
                 if not resume:
@@ -153,9 +174,17 @@ class RunDirectory:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep other processes from training in the folder meanwhile; ``UserError`` if one does."""
+        """Lock the folder against other trainings until the block ends.
+
+        On a file system without locks it only warns.
+
+        Raises:
+            UserError: another process trains in the folder.
+        """
         with open(self.path / ".lock", "w") as file:
-            try:  # a lock of this process alone: workers of the loader that outlive a killed one hold nothing
+            # lockf, not flock: the lock belongs to this process alone. With flock, loader workers that outlive a
+            # killed training would still hold it.
+            try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except (BlockingIOError, PermissionError):
                 raise UserError(
@@ -163,23 +192,23 @@ class RunDirectory:
                 ) from None
             except OSError as error:  # some file systems of clusters have no locks
                 logger.warning(
-                    "%s cannot be locked (%s): see to it that no other process trains in it", self, error.strerror
+                    "%s cannot be locked (%s): make sure that no other process trains in it", self, error.strerror
                 )
             yield
 
     def freeze(self, cfg: DictConfig, resume: bool, started_from: Path | None = None) -> None:
-        """Write the frozen config and the record of this start.
+        """Write the frozen config ``config.yaml``, and add this start to ``run.json``.
 
-        Call it when everything is built: then a start that fails neither occupies a directory nor gives a run the
-        config of another.
+        Call this after everything is built. Then a start that fails leaves no half-made run, and does not replace the
+        config of an existing one.
 
         Args:
             cfg: a resolved training config.
-            resume: whether the start was asked to continue.
-            started_from: the file whose weights the run begins with; its hash is recorded.
+            resume: whether this start was to continue a run (``--resume``).
+            started_from: file of the initial weights; its path and hash are recorded.
         """
         kept = cfg.copy()
-        kept.pop("debug", None)  # a trial is of the config as it comes, not of a run
+        kept.pop("debug", None)  # the overrides of --debug belong to the original config, not to a run
         LazyConfig.save(kept, self._config)
         self.__dict__.pop("config", None)
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -190,20 +219,22 @@ class RunDirectory:
         write_json(self._starts, {"starts": [*self.starts(), start]})
 
     def starts(self) -> list[dict[str, Any]]:
-        """Return the record of each start so far."""
+        """Return the records of all starts so far, oldest first; empty if there is none."""
         return json.loads(self._starts.read_text())["starts"] if self._starts.exists() else []
 
     def initial_weights(self) -> str | None:
-        """Return the hash of the file whose weights the run began with; None if from scratch, or not recorded."""
+        """Return the hash of the file of initial weights; None if there was none, or if it was not recorded."""
         return next((start["weights_hash"] for start in self.starts() if "weights_hash" in start), None)
 
     def changes(self, cfg: DictConfig) -> list[Difference]:
-        """Return what in ``cfg`` makes it another training than the one in this folder.
+        """Return the differences between the frozen config and ``cfg`` that could change the trained weights.
 
-        Left out is what changes no weight: labels, how often the run logs and saves, workers, where the folder lies,
-        and, unless it selects ``best``, how it evaluates. The device and what its rules choose are left out too.
+        Left out are keys that do not change the weights: labels, the periods of logging and saving, loader workers,
+        the place of the folder, and evaluation (unless ``train.best_metric`` selects a checkpoint by it). The device
+        and the choices that depend on it (attention kernel, precision ``auto``) are left out as well.
         """
-        frozen = with_defaults(LazyConfig.load(self._config))  # of options that did not exist when it was frozen
+        # An older frozen config may lack options that were added later.
+        frozen = with_defaults(LazyConfig.load(self._config))
         asked = resolve(cfg, pick_device(cfg.train.get("device", "auto")))
         neutral = [f"train.{name}" for name in _NEUTRAL]
         if cfg.train.get("precision", "fp32") == "auto":
@@ -220,19 +251,19 @@ class RunDirectory:
 
 
 def weights_of(source: str | Path) -> Path:
-    """Return the file of weights that a source means: the final one of a run directory, or the file itself."""
+    """Return the file of weights of a source: the final weights of a run directory, or the file itself."""
     return RunDirectory(source).weights() if Path(source).is_dir() else Path(source)
 
 
 def is_selected(weights: str) -> bool:
-    """Return whether ``weights`` means those that a metric has selected, by name or by path."""
+    """Return whether ``weights`` names the checkpoint that a metric selected: ``best``, or a path to ``best.pth``."""
     return Path(weights).name in ("best", "best.pth")
 
 
 def _state(content: dict[str, Any], weights: str) -> dict[str, torch.Tensor]:
-    """Return the weights of a checkpoint.
+    """Return the weights in the content of a checkpoint.
 
-    Of ``best`` these are those of the moving average, if there is one: the metric was measured on it.
+    For ``best`` these are the averaged weights, if the run kept an average, because the metric was measured on them.
     """
     average = content.get("hooks", {}).get("EMAHook")
     if not is_selected(weights) or average is None:

@@ -12,34 +12,35 @@ from dmaelab.utils.precision import PRECISIONS, Precision
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How a training runs.
+    """The section ``train``: how a training runs.
 
     Attributes:
         out_dir: run directory; everything that the run writes is in it.
-        max_iter: length in optimizer steps; None where ``epochs`` gives it.
-        epochs: length in epochs of floor(images / batch_size) steps; None where ``max_iter`` gives it.
+        max_iter: length in optimizer steps; None if ``epochs`` is given.
+        epochs: length in epochs of floor(images / batch_size) steps; None if ``max_iter`` is given.
         batch_size: images of one step, over all processes and micro-batches.
-        seed: of initialisation, data order, noise and masks.
+        seed: seed of initialisation, data order, noise and masks.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (autocast, fp16 with loss scaling), or ``"auto"``: bf16 where
-            the device has it, else fp32.
-        compile: compile the repeated blocks of the model, which takes a compiler and up to a minute at every start.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` (autocast, fp16 with loss scaling), or ``"auto"``: bf16 if the
+            device supports it, else fp32.
+        compile: compile the repeated blocks of the model. This needs a compiler, and up to a minute at every start.
         accum_steps: micro-batches per step and process.
-        micro_batch: images of one forward and backward of one process, in place of ``accum_steps``, which then follows
-            from it and the number of processes: batch statistics and memory are the same on any number of GPUs.
+        micro_batch: images of one forward and backward of one process, instead of ``accum_steps``. The number of
+            micro-batches then follows from it and the number of processes, so that batch statistics and memory are
+            the same on any number of GPUs.
         clip_grad: largest norm of the gradient; ``None`` does not clip.
-        num_workers: loader processes.
-        init_from: run directory or file whose weights to start from.
-        ema_decay: decay of an exponential moving average of the weights, which evaluation and the
-            final model then use; ``None`` keeps none.
-        log_period: steps between log lines; the host waits for the device only there.
+        num_workers: number of loader processes; 0 loads in the training process.
+        init_from: run directory or file of the initial weights; ``None`` starts from scratch.
+        ema_decay: decay of an exponential moving average of the weights. Evaluation and the final model then use the
+            average. ``None`` keeps no average.
+        log_period: steps between log records; the host waits for the device only then.
         eval_period: steps between evaluations; 0 evaluates at the end only.
-        eval_images: evaluate on so many evenly spaced test images; ``None`` takes all.
+        eval_images: evaluate on this number of evenly spaced test images; ``None`` takes all.
         eval_batch_size: images per forward in evaluation.
         checkpoint_period: steps between checkpoints; 0 writes one at the end only.
-        keep_checkpoints: periodic checkpoints kept, the newest.
-        milestones: name -> when: further checkpoints ``<name>.pth``, kept for good; counted as the length is, in steps
-            or epochs.
+        keep_checkpoints: number of periodic checkpoints to keep; older ones are deleted.
+        milestones: name -> step (or epoch, if the length is given in epochs) of a further checkpoint ``<name>.pth``,
+            which is never deleted.
         best_metric: evaluation metric whose best checkpoint is kept as ``best``; ``None`` keeps none.
         best_mode: whether a larger (``"max"``) or a smaller value is better.
         tensorboard: also write TensorBoard files, to ``tb/``.
@@ -76,8 +77,8 @@ class TrainSettings:
             raise ConfigError(f"{given}: give the length in one of them, and set the other to None")
         if self.micro_batch is not None and self.accum_steps != 1:
             raise ConfigError(
-                "train.micro_batch and train.accum_steps say one thing twice: set train.micro_batch=None or"
-                " train.accum_steps=1"
+                "train.micro_batch and train.accum_steps both set the size of a micro-batch: set"
+                " train.micro_batch=None or train.accum_steps=1"
             )
         for name in (
             "max_iter",
@@ -103,7 +104,7 @@ class TrainSettings:
         for name, step in self.milestones.items():
             if not _is_file_name(name) or name == "best" or name.startswith("step_"):
                 raise ConfigError(
-                    f"train.milestones has the name '{name}': give a file name, and neither 'best' nor 'step_...'"
+                    f"train.milestones: the name '{name}' is not allowed: give a file name, not 'best' or 'step_...'"
                 )
             if not 1 <= step <= (self.epochs or self.max_iter or 0):
                 raise ConfigError(
@@ -113,15 +114,25 @@ class TrainSettings:
             raise ConfigError(f"train.ema_decay is {self.ema_decay}: give a number in (0, 1), or None")
 
     def steps(self, images: int) -> tuple[int, dict[str, int]]:
-        """Return the length in steps, and the steps of the milestones, for a training set of so many images.
+        """Return the length in steps, and the steps of the milestones.
 
-        An epoch is floor(images / batch_size) steps: its tail is dropped, as the reference does.
+        An epoch is floor(images / batch_size) steps: the incomplete last batch is dropped, as in the official code.
+
+        Args:
+            images: number of images of the training set.
         """
         unit = 1 if self.epochs is None else images // self.batch_size
         return unit * (self.epochs or self.max_iter or 0), {name: unit * when for name, when in self.milestones.items()}
 
     def split(self, processes: int) -> tuple[int, int]:
-        """Return images of a micro-batch and micro-batches per step, for so many processes."""
+        """Return (images of a micro-batch, micro-batches per step) of each process.
+
+        Args:
+            processes: number of training processes.
+
+        Raises:
+            ConfigError: the batch cannot be split evenly.
+        """
         accum = (
             self.accum_steps if self.micro_batch is None else max(1, self.batch_size // (processes * self.micro_batch))
         )
@@ -134,25 +145,26 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class CertifySettings:
-    """How a certification runs.
+    """The section ``certify``: how a certification runs.
 
     Attributes:
-        run: run directory of the training whose model is certified; None where the config has a section ``classifier``.
+        run: run directory of the training whose model is certified; None if the config has a section ``classifier``.
         weights: ``"final"``, ``"best"``, or a checkpoint file.
         out_dir: the log goes to ``<out_dir>/certify/<name>/``; None means the run directory.
-        name: of the log.
+        name: name of the log.
         subset: which images of ``dataset``: ``None`` (all), ``{"count": n}`` evenly spaced, ``{"stride": k}``,
             ``{"random": n, "seed": s}``, ``{"stratified": n, "seed": s}`` (of each class alike), or a list of indices.
-        seed: of the noise.
-        batch_size: rows per forward; part of the log's identity.
-        precision: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"``: bf16 where the device has it; the certificate is
-            for the network as evaluated.
+        seed: seed of the noise.
+        batch_size: noisy images per forward; part of the log's identity.
+        precision: ``"fp32"``, ``"bf16"``, ``"fp16"``, or ``"auto"``: bf16 if the device supports it. The certificate
+            holds for the network evaluated in this precision.
         channels_last, compile, cuda_graph: how the network is evaluated, see
             :class:`~dmaelab.smoothing.arithmetic.Arithmetic`; None takes the rule of the device.
-        on_invalid: ``"stop"`` at logits that are not finite, or ``"count"`` them as a class of their own.
+        on_invalid: what to do with logits that are not finite: ``"stop"`` with an error, or ``"count"`` them as votes
+            for an extra class.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        labels: for tables, copied to the log's header over the ``labels`` of the run; ``label`` names the row of a
-            plain table.
+        labels: labels for tables, written to the log's header. They win over the ``labels`` of the run. The label
+            ``label`` names the row in a plain table.
     """
 
     run: str | None = None
@@ -180,7 +192,7 @@ class CertifySettings:
 
     @property
     def arithmetic(self) -> Arithmetic:
-        """The arithmetic of the forward, with what the rules of the device have yet to fill in."""
+        """The arithmetic of the forward. Values that are None or ``auto`` are filled in later by the device's rules."""
         return Arithmetic(self.precision, self.channels_last, self.compile, self.cuda_graph)
 
 
@@ -190,5 +202,5 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 def _is_file_name(text: str) -> bool:
-    """Whether the text names something in a folder: a path, or nothing, would write elsewhere."""
+    """Return whether the text is a plain file name. A path or an empty text would write to another folder."""
     return text not in ("", ".", "..") and "/" not in text

@@ -1,4 +1,4 @@
-"""What is certified: the classifier of a finished run, or a module of one's own."""
+"""The subject of a certification: the classifier of a finished run, or any other module."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ class TrainedRun:
     """The classifier that a run directory holds.
 
     Args:
-        path: of the run directory.
-        weights: which of its weights, as for :meth:`~dmaelab.engine.run_dir.RunDirectory.weights`.
-        config: the config of its training; None reads the frozen one. A pipeline has it before the run exists.
+        path: the run directory.
+        weights: name of its weights, as for :meth:`~dmaelab.engine.run_dir.RunDirectory.weights`.
+        config: the config of its training; None reads the frozen one. A pipeline passes it before the run exists.
     """
 
     def __init__(self, path: str | Path, weights: str, config: DictConfig | None = None) -> None:
@@ -32,19 +32,23 @@ class TrainedRun:
 
     @property
     def model_config(self) -> DictConfig:
-        """The node of the trainable module."""
+        """The config node of the trainable module."""
         return self.config.model
 
     @property
     def sigma(self) -> float | Sequence[float] | None:
-        """The level of noise of the training: a number, a range, or None without a corruption."""
+        """Sigma of the training in [0,1] pixel units: a number, a range (low, high), or None without a corruption."""
         return (self.config.model.get("corruption") or {}).get("sigma")
 
     def labels(self, own: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what tables group a log by: the labels of the training, and over them those of the certification.
+        """Return the labels of the log: those of the training, updated with those of the certification.
 
-        Weights that were chosen by a metric add ``selected_by``, which nothing overrides: if ``data.test`` is what is
-        certified, its images have had a say in their own certificates.
+        If the weights were selected by a metric, the label ``selected_by`` is added and cannot be overridden. Such
+        weights were chosen on ``data.test``, so certificates for images of ``data.test`` are not independent of that
+        choice.
+
+        Args:
+            own: the labels of the certification.
         """
         selected = {}
         if is_selected(self.weights):
@@ -60,12 +64,17 @@ class TrainedRun:
         classifier = self.run.model(self.weights, device).export()
         if not hasattr(classifier, "num_classes"):
             raise UserError(
-                f"{self.run} trained a {type(classifier).__name__}, which is no classifier: certify a fine-tuned run"
+                f"{self.run} trained a {type(classifier).__name__}, which is not a classifier: certify a fine-tuned run"
             )
         return classifier
 
     def warn_of_noise(self, name: str, sigma: float) -> None:
-        """Warn if the noise of a certification is not what the classifier was trained with."""
+        """Warn if the noise of a certification is not the noise of the training.
+
+        Args:
+            name: registered name of the noise.
+            sigma: its level, in [0,1] pixel units.
+        """
         if self.sigma is None:
             return
         low, high = self.sigma if isinstance(self.sigma, Sequence) else (self.sigma, self.sigma)
@@ -79,11 +88,11 @@ class TrainedRun:
 
 
 class OwnModule:
-    """A module of one's own, which the section ``classifier`` of a certification config builds.
+    """A module that the section ``classifier`` of a certification config builds, without a run.
 
     Args:
-        node: that section.
-        path: ``certify.out_dir``, below which the log goes.
+        node: the section ``classifier``.
+        path: ``certify.out_dir``; the log is written below it.
     """
 
     weights = "final"
@@ -93,14 +102,14 @@ class OwnModule:
         self.model_config, self.run = node, RunDirectory(path)
 
     def labels(self, own: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the labels of the certification: there is no training to take any from."""
+        """Return the labels of the certification; there is no training whose labels could be added."""
         return dict(own)
 
     def load(self, device: torch.device) -> nn.Module:
         """Return the module, [0,1] images [N,C,H,W] -> logits [N,K], in evaluation mode on ``device``.
 
         Raises:
-            UserError: the section builds no module.
+            UserError: the section does not build a ``torch.nn.Module``.
         """
         classifier = instantiate(with_attention(self.model_config, device, training=False))
         if not isinstance(classifier, nn.Module):
@@ -111,18 +120,18 @@ class OwnModule:
         return classifier.to(device).eval()
 
     def warn_of_noise(self, name: str, sigma: float) -> None:
-        """Say nothing: what the module was trained with is not known."""
+        """Do nothing: the noise of the module's training is not known."""
 
 
 Subject = TrainedRun | OwnModule
 
 
 def subject_of(cfg: DictConfig, run_config: DictConfig | None = None) -> Subject:
-    """Return what a certification config certifies: the only place that asks which of the two it is.
+    """Return the subject that a certification config names.
 
     Args:
-        cfg: with a section ``classifier``, or with ``certify.run``.
-        run_config: the config of the training, where its run does not exist yet.
+        cfg: a config with either a section ``classifier`` or ``certify.run``.
+        run_config: the config of the training, if its run does not exist yet.
 
     Raises:
         ConfigError: the config names neither, or both.
@@ -131,7 +140,7 @@ def subject_of(cfg: DictConfig, run_config: DictConfig | None = None) -> Subject
     if "classifier" in cfg:
         if run is not None or out is None:
             raise ConfigError(
-                "certify: a config with a section 'classifier' names certify.out_dir for its log, and no certify.run"
+                "certify: a config with a section 'classifier' needs certify.out_dir for its log, and no certify.run"
             )
         return OwnModule(cfg.classifier, out)
     if run is None:

@@ -1,4 +1,4 @@
-"""The training loop: one class, whatever the task, precision, accumulation or number of processes."""
+"""The training loop, one for all tasks, precisions, gradient accumulation and numbers of processes."""
 
 import contextlib
 import time
@@ -21,10 +21,11 @@ from dmaelab.weights import fill_exact
 
 
 class Hook:
-    """Something that happens around the steps. Hooks run in the order of their list.
+    """Base class of hooks: code that runs before and after the steps of a training, in the order of registration.
 
-    ``state_dict`` is what a resumed run needs to continue as if it had never stopped; it is kept in
-    checkpoints under :attr:`name`, which is unique among the hooks of a trainer.
+    A hook reads and changes the training through ``self.trainer``. If it has a state, ``state_dict`` must return all
+    that a resumed run needs to continue as if it had never stopped. Checkpoints store it under :attr:`name`, which must
+    be unique among the hooks of a trainer.
     """
 
     trainer: "Trainer"
@@ -50,10 +51,10 @@ class Hook:
         """Run once, after the last step."""
 
     def on_data_error(self) -> None:
-        """Run when the data of a step cannot be read; the state is that of the step before."""
+        """Run if the data of a step cannot be read; the weights are still those after the last finished step."""
 
     def close(self) -> None:
-        """Run once at the very end, whatever ended the training: give back files, signals and other resources."""
+        """Run once at the end, also after an error: close files, restore signal handlers, and so on."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain values to save."""
@@ -71,22 +72,24 @@ class Trainer:
 
     Args:
         model: a :class:`~dmaelab.interfaces.Trainable`, perhaps wrapped for distributed training.
-        optimizer: of the model's parameters.
-        micro_batches: endless iterator; ``accum_steps`` of them make a step.
+        optimizer: optimizer of the model's parameters.
+        micro_batches: endless iterator; a step takes ``accum_steps`` of them.
         max_iter: number of steps.
-        device: of model and batches.
+        device: device of model and batches.
         seed: noise and masks of micro-batch ``g = micro * world + rank`` of a step come from
-            ``(seed, "train", step, g)``, so that the split into processes and micro-batches does not matter.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` autocast; fp16 with loss scaling, whose overflowing steps change
-            no weights.
-        accum_steps: micro-batches per step.
-        clip_grad: largest gradient norm, or ``None``.
+            ``(seed, "train", step, g)``. They do not depend on how the micro-batches are split over processes.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` autocast; fp16 uses loss scaling, and a step whose gradients
+            overflow changes no weights.
+        accum_steps: micro-batches per step and process.
+        clip_grad: largest gradient norm; ``None`` does not clip.
 
     Attributes:
         step: number of finished steps.
-        losses: named losses of the current step, on the device.
-        grad_norm: before clipping, ``None`` without it; 0 in a step that the loss scaling leaves out.
-        pending: values for the next log record.
+        losses: named losses of the current step: scalar tensors on the device, means over its micro-batches.
+        grad_norm: gradient norm before clipping; ``None`` without clipping, 0 in a step that loss scaling skips.
+        data_seconds: time that the current step waited for data.
+        pending: values for the next log record; hooks add to it.
+        hooks: the registered hooks, in the order in which they run.
     """
 
     def __init__(
@@ -119,7 +122,7 @@ class Trainer:
         return cast(Trainable, self.model.module if wrapped else self.model)
 
     def register_hooks(self, hooks: Sequence[Hook]) -> None:
-        """Add hooks; two of one name are refused, since they would share their saved state."""
+        """Add hooks; ``ConfigError`` if two have the same name, because they would share their saved state."""
         for hook in hooks:
             if any(hook.name == other.name for other in self.hooks):
                 raise ConfigError(f"hooks: two are called {hook.name}; override `name` in one of them")
@@ -127,13 +130,13 @@ class Trainer:
             self.hooks.append(hook)
 
     def find_hook(self, kind: type[AnyHook]) -> AnyHook | None:
-        """Return the first hook of a class, None where there is none."""
+        """Return the first hook of a class, or None if there is none."""
         return next((hook for hook in self.hooks if isinstance(hook, kind)), None)
 
     def train(self) -> None:
-        """Run from ``step`` to ``max_iter``, then close every hook, also where a step or another hook raised an error.
+        """Run steps until ``max_iter``, then close every hook, also if a step or a hook raised an error.
 
-        The hooks of the beginning and the end run also when no step was left to do.
+        ``before_train`` and ``after_train`` are called even if no step is left to do.
         """
         self.model.train()
         with contextlib.ExitStack() as stack:
@@ -176,14 +179,14 @@ class Trainer:
         try:
             raw = next(self.micro_batches)
         except UserError:
-            # In a later micro-batch the statistics of a batch norm are those of half a step, the weights still those of
-            # the last.
+            # After the first micro-batch, the statistics of batch norms are already those of an unfinished step. They
+            # do not match the weights, so this state must not be saved.
             if micro == 0 or not any(isinstance(module, _BatchNorm) for module in self.inner.modules()):
                 self._call("on_data_error")
             raise
         self.data_seconds += time.perf_counter() - started
         draw = Draw(self.seed, "train", self.step, micro * world_size() + rank(), device=self.device)
-        # The one global generator that a module may use (drop path, a user's dropout).
+        # For modules that use torch's global generator (drop path, dropout): the only one that is seeded in each step.
         torch.manual_seed(draw.child("global").seed())
         return make_batch(raw, self.device, draw, progress=self.step / self.max_iter)
 
@@ -197,7 +200,10 @@ class Trainer:
             getattr(hook, moment)()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a run needs to continue exactly: no generator state, randomness has addresses."""
+        """Return all that a run needs to continue exactly.
+
+        It holds no state of random generators, because all random numbers follow from seed, step and micro-batch.
+        """
         return {
             "model": self.inner.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -207,13 +213,13 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`; a hook that the file does not know keeps its initial state.
+        """Restore what :meth:`state_dict` returned.
 
-        The optimizer's options (weight decay, betas, ...) are those that it was built with, as the learning
-        rate is; its moments come from the file.
+        The optimizer takes its moments from ``state``, but keeps the options that it was built with (learning rate,
+        weight decay, betas, ...). A hook that is missing in ``state`` keeps its initial state.
 
         Raises:
-            UserError: the state is one of another architecture, or of other parameter groups.
+            UserError: the state is of another architecture or of other parameter groups.
         """
         fill_exact(self.inner, state["model"], "the checkpoint")
         options = [

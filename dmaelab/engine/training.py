@@ -1,4 +1,4 @@
-"""run_training: one training or evaluation from a config."""
+"""run_training and run_evaluation: train or evaluate a model from a config."""
 
 import logging
 from collections.abc import Sequence
@@ -46,10 +46,10 @@ _NODES = ("model", "optimizer", "schedule")
 
 
 def check_training(cfg: DictConfig) -> TrainSettings:
-    """Check a whole training config without building it, and return its section ``train``.
+    """Check a whole training config without building anything, and return its section ``train``.
 
     Raises:
-        ConfigError: in one line, the first thing that is wrong.
+        ConfigError: the config is wrong; one line names the first problem.
     """
     for name in (*_NODES, "train", "data"):
         if name not in cfg:
@@ -62,7 +62,7 @@ def check_training(cfg: DictConfig) -> TrainSettings:
             raise ConfigError(f"{name}: a training config needs this section")
     check(cfg, sections=SECTIONS, allowed=(*_NODES, "hooks", "trainer", "debug"), extra={"optimizer": ["model"]})
     if not isinstance(cfg.get("hooks", []), Sequence):
-        raise ConfigError("hooks: is a list of nodes, such as hooks=[L(MyHook)(...)]")
+        raise ConfigError("hooks: give a list of nodes, such as hooks=[L(MyHook)(...)]")
     trainer_of(cfg)
     return TrainSettings(**instantiate(cfg.train))
 
@@ -71,27 +71,34 @@ def trainer_of(cfg: DictConfig) -> type[DefaultTrainer]:
     """Return the class that a training config names in ``trainer``, by default :class:`DefaultTrainer`.
 
     Raises:
-        ConfigError: there is no such class, or it is no :class:`DefaultTrainer`.
+        ConfigError: there is no such class, or it is not a subclass of :class:`DefaultTrainer`.
     """
     name = cfg.get("trainer")
     if name is None:
         return DefaultTrainer
     if not isinstance(name, str):
-        raise ConfigError(f"trainer: is the dotted name of a subclass of DefaultTrainer, not {name!r}")
+        raise ConfigError(f"trainer: give the dotted name of a subclass of DefaultTrainer, not {name!r}")
     try:
         found = locate(name)
     except ConfigError as error:
         raise ConfigError(f"trainer: {error}") from None
     if not (isinstance(found, type) and issubclass(found, DefaultTrainer)):
-        raise ConfigError(f"trainer: {name} is no subclass of dmaelab.engine.DefaultTrainer")
+        raise ConfigError(f"trainer: {name} is not a subclass of dmaelab.engine.DefaultTrainer")
     return found
 
 
 def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
-    """Train as the config says, in ``train.out_dir``, and return the last evaluation.
+    """Train as the config says, in the run directory ``train.out_dir``, and return the last evaluation.
+
+    Args:
+        cfg: a training config; it is checked and resolved here.
+        resume: continue the run in ``train.out_dir`` from its newest checkpoint, if there is one.
+
+    Returns:
+        Metric name -> value, of the evaluation after the last step.
 
     Raises:
-        UserError: bad input, in one line.
+        UserError: bad input; the text is one line.
         Preempted: a signal asked the run to stop; its state is saved.
     """
     settings = check_training(cfg)
@@ -113,7 +120,14 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
 
 
 def run_evaluation(cfg: DictConfig, weights: str = "final") -> dict[str, float]:
-    """Evaluate the model of the finished run ``train.out_dir`` on ``data.test``; nothing is written."""
+    """Evaluate the model of the run in ``train.out_dir`` on ``data.test``, and log and return the metrics.
+
+    Nothing is written.
+
+    Args:
+        cfg: a training config.
+        weights: ``"final"``, ``"best"``, or a checkpoint.
+    """
     setup_logging()
     device = pick_device(check_training(cfg).device)
     settings = TrainSettings(**instantiate(resolve(cfg, device).train))

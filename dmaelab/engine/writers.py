@@ -1,4 +1,4 @@
-"""Where log records go: the console, a file of JSON lines, TensorBoard."""
+"""Writers of log records: to the console, to a file of JSON lines, and to TensorBoard."""
 
 import json
 import logging
@@ -13,24 +13,26 @@ logger = logging.getLogger("dmaelab")
 
 
 class Writer:
-    """Gets ``open(step)`` before the first record, ``write(step, values)`` for each, and ``close()`` at the end."""
+    """Base class: ``open(step)`` is called once, then ``write(step, values)`` for each record, then ``close()``."""
 
     def open(self, step: int) -> None:
-        """Get ready for the records after ``step``, the number of steps that are finished."""
+        """Prepare for the first record. ``step`` is the number of finished steps, above 0 in a resumed run."""
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Take one record."""
+        """Write one record: name -> value, after ``step`` steps."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Release what is open; called also where :meth:`open` was not."""
+        """Close files. It is called even if :meth:`open` was never called."""
 
 
 class ConsoleWriter(Writer):
-    """One line per record, with the time that is left at the pace since the start of this process.
+    """Logs one line per record, with an estimate of the remaining time.
+
+    The estimate assumes the mean speed since the start of this process.
 
     Args:
-        max_iter: steps of the whole training.
+        max_iter: number of steps of the whole training.
     """
 
     def __init__(self, max_iter: int) -> None:
@@ -53,14 +55,17 @@ class JSONWriter(Writer):
     """Appends one JSON object per record to a file, which is open only while a record is written.
 
     Args:
-        path: of the file.
+        path: the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def open(self, step: int) -> None:
-        """Remove the records after ``step``: an attempt that was killed wrote them, and this one writes them again."""
+        """Remove the records after ``step``.
+
+        They are left over from a run that was killed after its last checkpoint, and will be written again.
+        """
         if self.path.exists():
             lines = self.path.read_text().splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
@@ -74,10 +79,10 @@ class JSONWriter(Writer):
 
 
 class TensorBoardWriter(Writer):
-    """Scalars for TensorBoard, from the extra ``tensorboard``.
+    """Writes scalars for TensorBoard; needs the extra ``tensorboard``.
 
     Args:
-        folder: of the event files.
+        folder: folder of the event files.
 
     Raises:
         UserError: TensorBoard is not installed.
@@ -108,7 +113,7 @@ class TensorBoardWriter(Writer):
 
 
 def clock(seconds: float) -> str:
-    """Return ``h:mm:ss`` or ``m:ss``."""
+    """Return a number of seconds as ``h:mm:ss``, or as ``m:ss`` below one hour."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

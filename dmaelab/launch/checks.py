@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a plan, found before the first stage starts."""
+"""Checks of a whole pipeline before its first stage starts, so that errors do not show after hours of training."""
 
 from dmaelab.analysis.paper.tables import NUMBERS
 from dmaelab.config import open_config
@@ -12,10 +12,10 @@ def check_plan(plan: Plan) -> None:
     """Check the stages in their order, and then the settings, without building anything.
 
     Raises:
-        ConfigError: names the place, or the stage, and the first thing that is wrong with it.
+        ConfigError: something is wrong; the text names the config key or the stage, and the first problem.
     """
     if not plan.stages:
-        raise ConfigError("stages: a pipeline needs at least one")
+        raise ConfigError("stages: a pipeline needs at least one stage")
     for number, stage in enumerate(plan.stages):
         where, earlier = f"stages.{number}", plan.stages[:number]
         _check_source(stage, earlier, where)
@@ -29,7 +29,7 @@ def check_plan(plan: Plan) -> None:
 
 
 def _check_source(stage: Stage, earlier: list[Stage], where: str) -> None:
-    """Refuse a name that an earlier stage has, and a source that is no earlier training."""
+    """Refuse a name that an earlier stage already has, and a source that is not an earlier training stage."""
     if stage.name in [other.name for other in earlier]:
         raise ConfigError(f"{where}.name: two stages are called '{stage.name}'")
     if stage.source is not None:
@@ -39,7 +39,10 @@ def _check_source(stage: Stage, earlier: list[Stage], where: str) -> None:
 
 
 def _check_milestone(plan: Plan, stage: Stage, where: str) -> None:
-    """Refuse a milestone that the run of a stage will not leave; of a run in its place it is not known."""
+    """Refuse a milestone that the training stage will not save.
+
+    If ``pipeline.weights`` replaces the stage, its milestones are not known, and this is not checked.
+    """
     name, colon, milestone = (stage.init_from or stage.certify or "").partition(":")
     if colon and stage.certify is not None:
         raise ConfigError(
@@ -57,7 +60,7 @@ def _check_milestone(plan: Plan, stage: Stage, where: str) -> None:
 
 
 def _check_config(plan: Plan, stage: Stage) -> None:
-    """Check the config of a stage, a certification against the config of the training that it will find."""
+    """Check the config of a stage. A certification is completed with the config of the training that it certifies."""
     if stage.certify is None:
         training.check_training(plan.training_config(stage))
         return
@@ -66,12 +69,12 @@ def _check_config(plan: Plan, stage: Stage) -> None:
 
 
 def _check_weights(plan: Plan) -> None:
-    """Check ``pipeline.weights``: its names mean stages, its paths exist, and a stage that is drawn is no file."""
+    """Check ``pipeline.weights``: its keys are stages, its paths exist, and stages in ``pictures`` are not files."""
     for name in plan.settings.weights:
         _check_known(name.partition(":")[0], plan.trainings(), "pipeline.weights: there is no training stage")
         started = [stage.init_from for stage in plan.stages if stage.init_from]
         if ":" in name and name not in started:
-            raise ConfigError(f"pipeline.weights.{name}: no stage starts from that{did_you_mean(name, started)}")
+            raise ConfigError(f"pipeline.weights.{name}: no stage starts from '{name}'{did_you_mean(name, started)}")
     for name, path in plan.weights.items():
         if not path.exists():
             raise ConfigError(f"pipeline.weights.{name}: there is no file or run directory {path}")
@@ -82,19 +85,19 @@ def _check_weights(plan: Plan) -> None:
 
 
 def _check_report(plan: Plan) -> None:
-    """Check what the report is made of: pictures, comparisons and tables."""
+    """Check the settings of the report: pictures, comparisons and tables."""
     for name in plan.settings.pictures:
         _check_known(name, plan.trainings(), "pipeline.pictures: there is no training stage")
     logs = plan.certifications()
     for pair in plan.settings.compare:
         if len(pair) != 2 or not set(pair) <= set(logs):
             raise ConfigError(
-                f"pipeline.compare: {pair} is no pair of certification stages; there are: {', '.join(logs)}"
+                f"pipeline.compare: {pair} is not a pair of certification stages; there are: {', '.join(logs)}"
             )
     for number in plan.settings.tables:
         if number not in NUMBERS:
             raise ConfigError(
-                f"pipeline.tables: table {number} is none that logs make: there are {', '.join(map(str, NUMBERS))}"
+                f"pipeline.tables: table {number} cannot be made from logs: choose from {', '.join(map(str, NUMBERS))}"
             )
 
 

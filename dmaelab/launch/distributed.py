@@ -1,4 +1,4 @@
-"""The process group of a training, from the environment of its processes."""
+"""The process group of a distributed training, set up from environment variables."""
 
 import gc
 import os
@@ -16,10 +16,10 @@ from dmaelab.utils.distributed import local_rank
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the group that torchrun describes (``RANK``, ``WORLD_SIZE``), or run alone; leave it at the end.
+    """Join the process group that torchrun describes (``RANK``, ``WORLD_SIZE``), and leave it at the end of the block.
 
-    Bare ``SLURM_*`` variables are ignored: inside an interactive allocation they describe the
-    allocation, not this process.
+    If these variables are missing, or ``WORLD_SIZE`` is 1, the process runs alone. ``SLURM_*`` variables are ignored:
+    inside an interactive allocation they describe the allocation, not this process.
     """
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -27,16 +27,17 @@ def process_group() -> Iterator[None]:
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if backend == "nccl":
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
-    # DDP would import this module later. Its default arguments keep the group of the moment of import for ever.
+    # DDP imports this module. If that happened after init_process_group, its default arguments would keep a reference
+    # to the group for ever.
     import_module("torch.distributed.nn")
     dist.init_process_group(backend, timeout=timedelta(minutes=30))
     try:
         yield
     except BaseException as error:
-        traceback.clear_frames(error.__traceback__)  # they hold the trainer
+        traceback.clear_frames(error.__traceback__)  # the frames hold references to the trainer
         raise
     finally:
-        # A trainer and its hooks hold each other, and the groups with their threads. At the end of the interpreter a
-        # thread that still frees a tensor aborts the process, now and then: they have to end here.
+        # A trainer and its hooks form a reference cycle that keeps process groups and their threads alive. If such a
+        # thread frees a tensor while the interpreter shuts down, the process sometimes aborts. So collect them here.
         gc.collect()
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""What is to be done, as plain data: a training, an evaluation or a certification that any process can run."""
+"""Jobs: a training, an evaluation or a certification, described by plain data that any process can run."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from dmaelab.utils.cli import preempted_by_signals, run_main
 class Job(ABC):
     """Work that one process, or several together, can do.
 
-    A job holds text, numbers and truth values only. So a launcher can pickle it and send it to a fresh process of
-    this or another machine. There are three ways to run it:
+    A job holds only text, numbers and booleans, so that a launcher can pickle it and send it to a new process on this
+    or another machine. There are three ways to run it:
 
-    * :meth:`run`, in a process that has other things to do afterwards: errors are raised;
-    * calling the job, in a process that was started for it: errors are one line and an exit status;
-    * :meth:`work`, in a process whose parent handles the signals and ends it.
+    * ``job.run()``, in a process that has other work to do afterwards: errors are raised;
+    * ``job()``, in a process that was started for this job: an error prints one line and sets the exit status;
+    * ``job.work()``, in a process whose parent handles signals and ends it.
 
     Attributes:
         config: the whole config, as YAML.
@@ -33,11 +33,11 @@ class Job(ABC):
 
     @classmethod
     def of(cls, cfg: DictConfig, **options: Any) -> Self:
-        """Return the job of a config; ``options`` are the other attributes of the class."""
+        """Return a job for a config; ``options`` are the other attributes of the class."""
         return cls(OmegaConf.to_yaml(cfg), **options)
 
     def load_config(self) -> DictConfig:
-        """Return the config, with its plug-ins imported.
+        """Import the plug-ins of the config, and return the config.
 
         Raises:
             ConfigError: a plug-in is missing or fails to import.
@@ -50,27 +50,27 @@ class Job(ABC):
         """Do the work in this process.
 
         Raises:
-            UserError: bad input, in one line.
-            Preempted: a signal asked to stop, and what is done is saved.
+            UserError: bad input; the text is one line.
+            Preempted: a signal asked to stop, and finished work is saved.
         """
         self.work()
 
     def __call__(self) -> None:
-        """Do the work in a process that was started for it; return when all is well.
+        """Do the work in a process that was started for it; return if it succeeds.
 
         Raises:
-            SystemExit: with the status and after the one line of :func:`~dmaelab.utils.cli.run_main`: 2 for bad
-                input, 75 when a signal stopped the job, 130 after Ctrl-C.
+            SystemExit: the job failed. :func:`~dmaelab.utils.cli.run_main` has printed one line. The status is 2 for
+                bad input, 75 if a signal stopped the job, and 130 after Ctrl-C.
         """
         try:
             run_main(self.run)
         except SystemExit as end:
-            if end.code != 0:  # a launcher may wait for the call to return
+            if end.code != 0:  # after success, return to the launcher instead of ending the process
                 raise
 
     @abstractmethod
     def work(self) -> None:
-        """Do the work without handlers for signals, except those of the training loop; raises ``UserError``."""
+        """Do the work without installing signal handlers, except those of the training loop; raises ``UserError``."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,15 @@ class TrainJob(Job):
     """Train as a config says. Several processes that run the same job form one process group.
 
     Attributes:
-        resume: continue the run in ``train.out_dir`` where there is one.
+        resume: continue the run in ``train.out_dir``, if there is one.
     """
 
     resume: bool = False
 
     def work(self) -> None:
-        """Train; where the environment describes a process group (``RANK``, ``WORLD_SIZE``), as one process of it.
+        """Train. If the environment describes a process group (``RANK``, ``WORLD_SIZE``), join it.
 
-        The training loop handles SIGTERM and SIGUSR2 itself: it saves its state and raises ``Preempted``.
+        The training loop handles SIGTERM, SIGUSR2 and SIGHUP itself: it saves its state and raises ``Preempted``.
         """
         cfg = self.load_config()
         with process_group():
@@ -112,11 +112,11 @@ class EvaluateJob(Job):
 
 @dataclass(frozen=True)
 class CertifyJob(Job):
-    """Certify as a config says. Each of several processes does a :meth:`part`; they need nothing of each other.
+    """Certify as a config says. Several processes each do one :meth:`part`, independently of each other.
 
     Attributes:
-        shard: ``(i, N)``: certify positions i, i + N, ... of the list of images.
-        progress: draw a bar.
+        shard: ``(i, N)``: certify the images at positions i, i + N, i + 2N, ... of the list of images.
+        progress: draw a progress bar.
     """
 
     STOPPED: ClassVar[str] = "stopped by a signal; finished images are in the log: continue with the same command"
@@ -130,12 +130,15 @@ class CertifyJob(Job):
         return Certification(self.load_config()).folder
 
     def part(self, number: int, count: int) -> Self:
-        """Return what process ``number`` of ``count`` does, without a bar: whoever starts all parts may draw one."""
+        """Return the job of process ``number`` (from 0) of ``count``.
+
+        It draws no progress bar; the launcher may draw one for all parts.
+        """
         first, step = self.shard
         return replace(self, shard=(first + number * step, count * step), progress=False)
 
     def run(self) -> None:
-        """Certify; the first SIGTERM, SIGUSR2 or SIGHUP raises ``Preempted``, and the rows so far are in the log."""
+        """Certify. On SIGTERM, SIGUSR2 or SIGHUP it raises ``Preempted``; the finished rows are in the log."""
         with preempted_by_signals(self.STOPPED):
             self.work()
 

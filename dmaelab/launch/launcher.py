@@ -1,4 +1,4 @@
-"""Who starts a job: the interface of all launchers, and the choice of one."""
+"""Launchers: the interface of objects that start jobs, and the function that chooses one."""
 
 from typing import Literal, Protocol
 
@@ -10,41 +10,41 @@ from dmaelab.utils.errors import UserError
 
 
 class Launcher(Protocol):
-    """Starts jobs somewhere and waits for them. Any class with this method is one; it need not inherit from this."""
+    """Interface of launchers: starts a job and waits for it. A class need not inherit from it."""
 
     def launch(self, job: Job) -> None:
-        """Have the job done; return when it is finished.
+        """Run the job; return when it is finished.
 
-        The results lie where the config of the job says. Repeating the call after an error continues a certification,
-        and a training whose job says ``resume``.
+        The results are written where the config of the job says. If the call is repeated after an error, a
+        certification continues, and so does a training if its job has ``resume``.
 
         Raises:
-            UserError: it failed; one line says what to do, or where to read why.
-            Preempted: a signal stopped it, and what is done is saved.
+            UserError: the job failed; one line says what to do, or where the reason was printed.
+            Preempted: a signal stopped the job, and finished work is saved.
         """
 
 
 class ThisProcess:
-    """Runs a job in the process that asks for it.
+    """Runs a job in the calling process.
 
-    Started by torchrun, each of its processes asks, and a training joins them to one group.
+    Under torchrun every process runs the job, and a training joins them to one process group.
     """
 
     def launch(self, job: Job) -> None:
-        """Run the job here; its errors pass through."""
+        """Run the job here; its errors are raised unchanged."""
         job.run()
 
 
 def choose_launcher(processes: int | Literal["auto"] = 1) -> Launcher:
-    """Return the launcher for so many processes of this machine: one runs in this process.
+    """Return the launcher for a number of processes on this machine; a single one is the calling process.
 
     Args:
-        processes: at least 1, or ``"auto"``: one per visible GPU, and one without any.
+        processes: at least 1, or ``"auto"``: one per visible GPU, and a single process without a GPU.
 
     Raises:
-        UserError: fewer than 1.
+        UserError: ``processes`` is less than 1.
     """
     count = max(1, torch.cuda.device_count()) if processes == "auto" else processes
     if count < 1:
-        raise UserError(f"{count} processes cannot do any work: give at least 1, or 'auto' for one per GPU")
+        raise UserError(f"the number of processes is {count}: give at least 1, or 'auto' for one per GPU")
     return ThisProcess() if count == 1 else Processes(count)

@@ -1,4 +1,4 @@
-"""A chain of stages: pre-train, fine-tune, certify, table. Restartable at any of them."""
+"""Pipelines: a chain of stages (pre-train, fine-tune, certify) that can be restarted at any stage."""
 
 import logging
 import shutil
@@ -23,16 +23,17 @@ logger = logging.getLogger("dmaelab")
 
 
 class Pipeline(Plan):
-    """A plan that is checked as a whole before its first stage starts, and can be run.
+    """A chain of stages that can be run. The whole chain is checked when the object is created.
 
     Args:
-        cfg: with the sections ``pipeline`` and ``stages``.
-        debug: a trial of seconds: every stage with the overrides ``debug`` of its config, in this process, without
-            ``pipeline.weights``, anew below ``<out_dir>/debug``.
+        cfg: a config with the sections ``pipeline`` and ``stages``.
+        debug: make a trial that takes seconds. Every stage is run with the overrides ``debug`` of its config, in this
+            process and without ``pipeline.weights``. The results are written to ``<out_dir>/debug``, which is deleted
+            first.
         launcher: starts the stages; by default ``pipeline.processes`` chooses one.
 
     Raises:
-        ConfigError: names the stage and what is wrong with it.
+        ConfigError: something is wrong; the text names the stage and the problem.
     """
 
     def __init__(self, cfg: DictConfig, debug: bool = False, launcher: Launcher | None = None) -> None:
@@ -44,14 +45,14 @@ class Pipeline(Plan):
         self.launcher = launcher or choose_launcher(1 if debug else settings.processes)
 
     def run(self, restart_at: str | None = None) -> None:
-        """Run the stages in order; finished ones are skipped, a killed one continues.
+        """Run the stages in order. Finished stages are skipped, and an interrupted stage continues.
 
         Args:
-            restart_at: name of a stage; its results and those of all stages that need it are removed first.
+            restart_at: name of a stage. Its results, and those of all stages that depend on it, are deleted first.
 
         Raises:
-            UserError: a stage failed, or what it has left was made with another config or from other weights.
-            Preempted: a signal came; the same call continues.
+            UserError: a stage failed, or existing results of it come from another config or from other weights.
+            Preempted: a signal stopped the pipeline; the same call continues.
         """
         if self.debug and self.out.exists():
             shutil.rmtree(self.out)
@@ -62,7 +63,7 @@ class Pipeline(Plan):
             self.run_stage(stage)
 
     def run_stage(self, stage: Stage) -> None:
-        """Run one stage, unless it is finished; errors as of :meth:`run`."""
+        """Run one stage, unless it is finished. It raises the same errors as :meth:`run`."""
         if stage.certify is None:
             self._train(stage)
         else:
@@ -70,16 +71,16 @@ class Pipeline(Plan):
             self.launcher.launch(CertifyJob.of(cfg))
 
     def discard(self, name: str) -> None:
-        """Remove the results of a stage and of all stages that need it.
+        """Delete the results of a stage and of all stages that depend on it.
 
         Raises:
-            ConfigError: there is no such stage, or ``pipeline.weights`` stands in its place.
+            ConfigError: there is no such stage, or ``pipeline.weights`` replaces it.
         """
         names = [stage.name for stage in self.stages]
         if name not in names:
             raise ConfigError(f"there is no stage '{name}'{did_you_mean(name, names)}; there are: {', '.join(names)}")
         if name in self.weights:
-            raise ConfigError(f"--from {name}: its place is taken by pipeline.weights.{name}, which is not removed")
+            raise ConfigError(f"--from {name}: pipeline.weights.{name} replaces this stage, so it cannot be redone")
         for stage in dependents(name, self.stages):
             folder = self.folder_of(stage)
             if folder.exists() and stage.name not in self.weights:
@@ -89,7 +90,7 @@ class Pipeline(Plan):
 
     def _train(self, stage: Stage) -> None:
         if stage.name in self.weights:
-            logger.info("not run: %s stands in its place", self.weights[stage.name])
+            logger.info("not run: replaced by %s", self.weights[stage.name])
             return
         cfg, run = self.training_config(stage), RunDirectory(self.folder_of(stage))
         if run.begun:
@@ -99,12 +100,12 @@ class Pipeline(Plan):
 
 
 def _check_begun(stage: Stage, cfg: DictConfig, run: RunDirectory) -> None:
-    """Refuse to take, or to continue, a run of another config or from other weights for this stage."""
-    redo = f"redo it, and what needs it, with --from {stage.name}"
+    """Refuse an existing run of this stage if it has another config, or began from other weights."""
+    redo = f"redo it, and the stages that need it, with --from {stage.name}"
     began, source = run.initial_weights(), cfg.train.get("init_from")
     changed = run.changes(cfg)
     known = began is not None and source is not None and Path(source).exists()
-    if known:  # the bytes of the weights count, not how their place is written
+    if known:  # compare the content of the initial weights below, not their path
         changed = [change for change in changed if change.key != "train.init_from"]
     if changed:
         raise ConfigError(
@@ -112,11 +113,11 @@ def _check_begun(stage: Stage, cfg: DictConfig, run: RunDirectory) -> None:
         )
     for label in other_labels(run, cfg):
         logger.warning(
-            "stage '%s' was run with another label, which tables go by (%s): --label corrects it",
+            "stage '%s' was run with another label (%s), which tables use: correct it with --label",
             stage.name,
             label.between("there", "now"),
         )
     if known:
         file = weights_of(source)
         if file_hash(file) != began:
-            raise ConfigError(f"stage '{stage.name}' began with other weights than {file} holds now: {redo}")
+            raise ConfigError(f"stage '{stage.name}' began with other weights than {file} has now: {redo}")

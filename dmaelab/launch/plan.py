@@ -1,4 +1,4 @@
-"""The stages of a pipeline, where each of them writes, and the config that it runs with."""
+"""The plan of a pipeline: its stages, the folder that each writes, and the config that each runs with."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,17 +13,17 @@ from dmaelab.utils.errors import ConfigError
 
 
 class Plan:
-    """What a pipeline is to do. Nothing here runs or checks anything.
+    """The stages of a pipeline with their folders and configs. Nothing is run or checked here.
 
     Args:
         settings: the section ``pipeline``.
-        stages: in the order in which they run.
-        debug: a trial: every stage with the overrides ``debug`` of its config, without ``pipeline.weights``, below
-            ``<out_dir>/debug``.
+        stages: the stages, in the order in which they run.
+        debug: plan a trial: every stage gets the overrides ``debug`` of its config, ``pipeline.weights`` is ignored,
+            and everything is written below ``<out_dir>/debug``.
 
     Attributes:
         out: folder below which the stages write.
-        weights: training stage, or ``stage:milestone`` of one -> file or run directory that stands in its place.
+        weights: name of a training stage, or ``stage:milestone`` -> file or run directory that replaces it.
     """
 
     def __init__(self, settings: PipelineSettings, stages: Sequence[Stage], debug: bool = False) -> None:
@@ -42,33 +42,37 @@ class Plan:
         return [stage.name for stage in self.stages if stage.certify is not None]
 
     def logs(self) -> list[tuple[str, Path]]:
-        """Return (label, folder of the log) of the certification stages."""
+        """Return (label, folder of the log) of each certification stage."""
         return [
             (stage.label or stage.name, self.folder_of(stage)) for stage in self.stages if stage.certify is not None
         ]
 
     def run_of(self, name: str) -> Path:
-        """Return the run directory of a training stage, or what stands in its place."""
+        """Return the run directory of a training stage, or the file or run directory that replaces it."""
         return self.weights.get(name, self.out / name)
 
     def folder_of(self, stage: Stage) -> Path:
-        """Return the folder that a stage writes: a run directory, or the folder of a log inside of one."""
+        """Return the folder that a stage writes: a run directory, or the folder of a log inside one."""
         if stage.certify is None:
             return self.out / stage.name
         return RunDirectory(self.run_of(stage.certify)).log_folder(stage.name)
 
     def initial_weights(self, name: str) -> Path:
-        """Return the run directory or file that ``init_from`` means: ``stage``, or ``stage:milestone``.
+        """Return the run directory or file for a value of ``init_from``.
+
+        Args:
+            name: ``stage``, or ``stage:milestone``.
 
         Raises:
-            ConfigError: a milestone of a stage in whose place there is one file.
+            ConfigError: ``name`` is a milestone of a stage that ``pipeline.weights`` replaces by a single file.
         """
         stage, _, milestone = name.partition(":")
         if name in self.weights or not milestone:
             return self.run_of(name)
         if self.run_of(stage).is_file():
             raise ConfigError(
-                f"'{name}' is a milestone and pipeline.weights.{stage} one file: give pipeline.weights.{name} as well"
+                f"'{name}' is a milestone, but pipeline.weights.{stage} is a single file: give"
+                f" pipeline.weights.{name} as well"
             )
         return RunDirectory(self.run_of(stage)).checkpoints.file(milestone)
 
@@ -79,9 +83,9 @@ class Plan:
         return open_config(stage.config, overrides, training.SECTIONS)
 
     def trained_config(self, name: str) -> DictConfig:
-        """Return the config of the run that a certification of this training stage finds.
+        """Return the training config that a certification of this training stage uses.
 
-        It is that of the run directory in its place, or the one that the stage will leave.
+        If ``pipeline.weights`` replaces the stage, this is the config of that run directory, else that of the stage.
         """
         if name in self.weights:
             return RunDirectory(self.weights[name]).config
@@ -93,10 +97,10 @@ class Plan:
         return [f"certify.run={run}", f"certify.name={stage.name}", *stage.overrides, *self._trial(stage)]
 
     def _trial(self, stage: Stage) -> list[str]:
-        """Return the overrides that make a trial of a stage; none unless this is one."""
+        """Return the overrides ``debug`` of a stage's config in a trial, else an empty list."""
         if not self.debug:
             return []
         overrides = open_config(stage.config).get("debug")
         if overrides is None:
-            raise ConfigError(f"{stage.config} has no overrides `debug`: this pipeline has no trial")
+            raise ConfigError(f"{stage.config} has no overrides `debug`: this pipeline cannot be run with --debug")
         return list(overrides)

@@ -1,4 +1,4 @@
-"""A job in several processes of this machine."""
+"""A launcher that runs a job in several processes on this machine."""
 
 import logging
 import multiprocessing
@@ -20,12 +20,12 @@ logger = logging.getLogger("dmaelab")
 class Processes:
     """Starts a job in several processes of this machine and waits for all of them.
 
-    A certification is split: process i does part i, and where the config leaves the device open (``"auto"``,
-    ``"cuda"``) it takes the i-th visible GPU, round robin; without a GPU the processes share the cores. They share
-    nothing but the folder of the log and wait for nothing. When one fails, the others finish their parts, and the
-    same command then does the rest.
+    A certification is split: process i does part i. If the device is ``"auto"`` or ``"cuda"``, process i takes the
+    i-th visible GPU, modulo their number; without a GPU the processes share the cores. The processes write to one log
+    folder and are otherwise independent. If one fails, the others finish their parts, and repeating the command does
+    the rest.
 
-    The processes of every other job form one process group. When one of them fails, the others are asked to end.
+    The processes of every other job form one process group. If one of them fails, the others are stopped.
 
     Args:
         count: processes, at least 1.
@@ -38,8 +38,8 @@ class Processes:
         """Start the processes and wait for them.
 
         Raises:
-            UserError: a process failed; its own line says why.
-            Preempted: a signal came. All processes have ended, and what they had done is saved.
+            UserError: a process failed; it has printed the reason.
+            Preempted: a signal stopped the job. All processes have ended, and their finished work is saved.
         """
         if isinstance(job, CertifyJob):
             run_parts(job, self.count)
@@ -48,7 +48,7 @@ class Processes:
 
 
 def run_group(job: Job, count: int) -> None:
-    """Run one job in so many processes of one process group, with torchrun's launcher; errors as of ``launch``."""
+    """Run one job in ``count`` processes of one process group, with torchrun's launcher; errors as of ``launch``."""
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -89,22 +89,22 @@ def run_parts(job: CertifyJob, count: int) -> None:
                     child.join()
     if failed := [number for number, child in enumerate(children) if child.exitcode]:
         raise UserError(
-            f"shards {', '.join(map(str, failed))} of {count} failed, see above; repeat the command to do what they"
-            " left"
+            f"shards {', '.join(map(str, failed))} of {count} failed, see above; repeat the command to do the missing"
+            " images"
         )
 
 
 def _member(job: Job) -> None:
-    """Run a job as one process of a group: torchrun's launcher wants a function that has a name."""
+    """Run a job as one process of a group. This is a function because torchrun's launcher needs one with a name."""
     job()
 
 
 def _part(job: CertifyJob, number: int, count: int) -> None:
     """Certify one part, in a process of its own."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if number:  # a warning is the same in every process
+    if number:  # every process would print the same warnings
         logger.setLevel(logging.ERROR)
-    os.environ["LOCAL_RANK"] = str(number)  # which GPU is this process's own
+    os.environ["LOCAL_RANK"] = str(number)  # chooses the GPU of this process
 
     def work() -> None:
         device = pick_device(job.load_config().certify.get("device", "auto"))
@@ -116,7 +116,10 @@ def _part(job: CertifyJob, number: int, count: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent does. A parent that was killed cannot, and the files would stay locked."""
+    """End this process when its parent ends.
+
+    A parent that is killed cannot stop its children, and a child that goes on would keep its files locked.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

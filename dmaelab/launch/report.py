@@ -1,4 +1,4 @@
-"""What a pipeline leaves behind: one table, the curves, and the reconstructions."""
+"""The report of a finished pipeline: tables, certified-accuracy curves, comparisons and reconstructions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from dmaelab.utils.files import write_text
 def write_report(plan: Plan) -> str:
     """Write tables, ``curves.png``, comparisons and pictures to ``<out_dir>/<report>``; return the text to print.
 
-    The stages of the plan have been run.
+    All stages of the plan must be finished.
     """
     settings, out = plan.settings, plan.out / plan.settings.report
     title = f"A trial on generated images. {settings.title}" if plan.debug else settings.title
@@ -42,7 +42,7 @@ def write_report(plan: Plan) -> str:
 
 
 def paper_tables(number: int, logs: Sequence[Log], out: Path, radii: Sequence[float] | None = None) -> str:
-    """Write ``table<number>.md``, ``.tex`` and ``.json`` of the paper's layout, with intervals; return it as text."""
+    """Write ``table<number>.md``, ``.tex`` and ``.json`` in the paper's layout, with intervals; return it as text."""
     for style, suffix in (("markdown", "md"), ("latex", "tex"), ("json", "json")):
         write_text(
             out / f"table{number}.{suffix}", paper_table(number, logs, style=style, radii=radii, intervals=True) + "\n"

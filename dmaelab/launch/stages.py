@@ -1,4 +1,4 @@
-"""What a pipeline consists of: its settings and its stages, and the copies of the stages for several seeds."""
+"""The settings and the stages of a pipeline, and the copies of stages for further seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,16 +10,17 @@ from dmaelab.utils.errors import ConfigError, did_you_mean
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a pipeline: a training, or with ``certify`` a certification.
+    """One stage of a pipeline: a certification if ``certify`` is set, else a training.
 
     Attributes:
-        name: of the stage; a training's run directory is ``<out_dir>/<name>``.
-        config: training or certification config, by name or file.
-        overrides: of that config, as on the command line.
-        init_from: earlier training stage to start from; ``"stage:milestone"`` takes a milestone of it, or its ``best``.
+        name: name of the stage; the run directory of a training is ``<out_dir>/<name>``.
+        config: training or certification config: a name below ``configs/``, or a file.
+        overrides: ``key=value`` texts for that config, as on the command line.
+        init_from: earlier training stage whose weights to start from. ``"stage:milestone"`` takes its checkpoint of
+            that name, a milestone or ``best``.
         certify: earlier training stage whose model is certified.
-        label: row of the final table; the name by default.
-        once: not repeated for every seed: a pre-training that all of them share.
+        label: name of the row in the final table; by default the name of the stage.
+        once: do not repeat the stage for every seed, as for a pre-training that all seeds share.
     """
 
     name: str
@@ -32,7 +33,7 @@ class Stage:
 
     @property
     def source(self) -> str | None:
-        """The earlier stage that this one needs, without the name of a milestone."""
+        """Name of the earlier stage that this one needs, without a milestone; None if it needs none."""
         needed = self.init_from if self.certify is None else self.certify
         return None if needed is None else needed.partition(":")[0]
 
@@ -42,20 +43,21 @@ class PipelineSettings:
     """The section ``pipeline``.
 
     Attributes:
-        out_dir: everything is written below it. Pipelines that share it share their finished stages.
+        out_dir: folder for everything that the pipeline writes. Pipelines with the same folder share their stages.
         report: folder below ``out_dir`` for tables and pictures.
-        title: over table and curves.
+        title: title of the table and the curves.
         radii: columns of the table, in [0,1] pixel units.
         tables: numbers of the paper's tables to print as well.
-        table_radii: their columns; those of the paper by default.
-        compare: pairs of certification stages that are compared image by image.
+        table_radii: columns of these tables, in [0,1] pixel units; by default those of the paper.
+        compare: pairs of certification stages to compare image by image.
         pictures: training stages whose reconstructions are drawn.
-        note: printed under the table.
-        weights: training stage, or ``stage:milestone`` of one -> file or run directory to take in its place: the
-            stage is not run. Only a run directory can be certified.
-        seeds: repetitions of every stage that is not ``once``; tables then give mean and standard deviation.
-        processes: of each training and certification, one per GPU; ``"auto"``: all GPUs of the machine, one process
-            without any.
+        note: text printed under the tables.
+        weights: name of a training stage, or ``stage:milestone`` -> file or run directory that replaces it. The stage
+            is then not run. Only a run directory can be certified.
+        seeds: number of repetitions of every stage that is not ``once``; tables of the paper then give mean and
+            standard deviation.
+        processes: number of processes of each training and certification, one per GPU. ``"auto"`` takes all GPUs of
+            the machine, or a single process without a GPU.
     """
 
     out_dir: str
@@ -79,10 +81,10 @@ class PipelineSettings:
 
 
 def read_stages(nodes: Sequence[dict[str, Any]]) -> list[Stage]:
-    """Return the stages of the section ``stages``, a dict for each.
+    """Return the stages of the section ``stages``, which has a dict for each stage.
 
     Raises:
-        ConfigError: a key that a stage does not have, or a stage without a name.
+        ConfigError: a dict has an unknown key, or no name.
     """
     known = list(Stage.__dataclass_fields__)
     for number, node in enumerate(nodes):
@@ -95,9 +97,13 @@ def read_stages(nodes: Sequence[dict[str, Any]]) -> list[Stage]:
 
 
 def repeated(stages: Sequence[Stage], seeds: int) -> list[Stage]:
-    """Return the stages with a copy of each for every further seed, ``<name>_seed<k>``; seed 0 keeps its name.
+    """Return the stages and, for each seed k from 1 to ``seeds - 1``, copies named ``<name>_seed<k>``.
 
-    So a pipeline of one seed that is run again with ten adds nine.
+    Stages that are ``once`` are not copied. Seed 0 keeps the original names. So, if a pipeline has been run with one
+    seed and is run again with ten, only nine copies are new.
+
+    Raises:
+        ConfigError: a stage already has the name of a copy.
     """
     shared = {stage.name for stage in stages if stage.once}
     copies = [
@@ -106,12 +112,12 @@ def repeated(stages: Sequence[Stage], seeds: int) -> list[Stage]:
     ]
     names = [stage.name for stage in copies]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise ConfigError(f"stage '{twice[0]}' has the name of another one's copy for a seed: call it otherwise")
+        raise ConfigError(f"stage '{twice[0]}' has the name of another stage's copy for a seed: rename it")
     return copies
 
 
 def dependents(name: str, stages: Sequence[Stage]) -> list[Stage]:
-    """Return the stage of that name and all that need it, directly or not, in their order."""
+    """Return the stage of that name and all stages that depend on it, directly or not, in their order."""
     found: list[Stage] = []
     for stage in stages:
         if stage.name == name or stage.source in [earlier.name for earlier in found]:

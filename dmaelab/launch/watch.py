@@ -1,4 +1,4 @@
-"""One progress bar over a certification that several processes write."""
+"""One progress bar for a certification that runs in several processes."""
 
 import contextlib
 import time
@@ -15,18 +15,16 @@ _POLL = 1.0  # seconds between two looks at the files
 
 
 def watch_shards(children: Sequence[BaseProcess], folder: Path, progress: bool) -> None:
-    """Return when all processes have ended; meanwhile draw the rows as they come.
-
-    The rows are read from the files that the processes append to.
+    """Wait until all processes have ended; meanwhile update the bar with the rows that they append to the log.
 
     Args:
         children: processes that have been started; each writes a shard.
-        folder: of the log. It may not be there yet.
-        progress: draw a bar; else only wait.
+        folder: folder of the log; it need not exist yet.
+        progress: draw a bar; otherwise only wait.
     """
     begun = None
     while begun is None and _running(children):
-        with contextlib.suppress(UserError):  # no header, or no row yet
+        with contextlib.suppress(UserError):  # there is no header or no row yet
             begun, total = read_folders([folder]), read_header(folder)["identity"]["subset"]["count"]
         time.sleep(_POLL)
     if begun is None:
@@ -35,7 +33,7 @@ def watch_shards(children: Sequence[BaseProcess], folder: Path, progress: bool) 
         seen, running = begun.rows.keys(), True
         while running:
             running = _running(children)
-            with contextlib.suppress(UserError):  # a file that is being made; only the bar would miss it
+            with contextlib.suppress(UserError):  # a file is just being created; its rows show at the next look
                 table = read_folders([folder])
                 for index in table.rows.keys() - seen:
                     bar.add(parse_row(table.columns, table.rows[index]))

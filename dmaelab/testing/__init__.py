@@ -1,4 +1,4 @@
-"""Contract checks for registered entries and for plug-ins: call them in a test of your own.
+"""Contract checks for your own corruptions, losses, certifiers, backbones and data sets: call them in a test.
 
 ::
 
@@ -7,8 +7,9 @@
     def test_contract():
         check_corruption(build_corruption("speckle", sigma=0.5))
 
-Each raises ``AssertionError`` with one sentence that says which promise is broken, also under
-``python -O``, and takes about a second at most.
+A check tests the properties that the rest of the package relies on. If one does not hold, it raises an
+``AssertionError`` with one sentence that says which one, also under ``python -O``. Each check takes about a second at
+most. The tests of this project run the same checks on all registered classes.
 """
 
 from dmaelab.testing.backbones import check_backbone

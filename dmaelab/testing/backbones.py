@@ -1,4 +1,4 @@
-"""What every backbone promises."""
+"""Contract check of backbones."""
 
 import torch
 from torch import Tensor
@@ -11,15 +11,23 @@ from dmaelab.utils.random import Draw
 
 
 def check_backbone(backbone: Backbone, image_shape: tuple[int, int, int]) -> None:
-    """Check a backbone: features [N,D], images one by one in evaluation mode, layers, a gradient for each parameter.
+    """Check that a backbone keeps the contract of :class:`~dmaelab.modeling.Backbone`.
+
+    * Features are finite float32 [N, num_features].
+    * In evaluation mode it is deterministic, and the features of an image do not depend on the other images.
+    * If it has an ``input_size``, it refuses images of another size with a ``UserError``.
+    * It uses no global random generator in evaluation mode, changes neither its input nor its state, and does not
+      read values back to the host.
+    * ``layers()`` names parameters of the backbone, each once, and every parameter gets a gradient.
+
+    For a :class:`PatchEncoder`, the methods ``embed`` and ``encode`` that an autoencoder needs are checked as well.
 
     Args:
-        backbone: the network, with a pool; its mode is put back. Of a :class:`PatchEncoder` the methods for an
-            autoencoder are checked too.
+        backbone: the network, with a pool; its mode (training or evaluation) is restored.
         image_shape: ``(C, H, W)`` of images that it takes.
 
     Raises:
-        AssertionError: for the first promise that it breaks.
+        AssertionError: the contract is broken; the text names the first problem.
     """
     expect = Expect(backbone)
     images = Draw(0, "call", "images").normal((3, *image_shape))
@@ -36,7 +44,9 @@ def check_backbone(backbone: Backbone, image_shape: tuple[int, int, int]) -> Non
         backbone.zero_grad(set_to_none=True)
     grouped = [id(parameter) for layer in backbone.layers() for parameter in layer]
     expect(grouped and len(set(grouped)) == len(grouped), "layers() names no parameter, or one twice")
-    expect(set(grouped) <= set(map(id, backbone.parameters())), "layers() names a parameter that is not the backbone's")
+    expect(
+        set(grouped) <= set(map(id, backbone.parameters())), "layers() names a parameter that is not in the backbone"
+    )
 
 
 @torch.no_grad()
@@ -67,8 +77,8 @@ def _check_refusal(expect: Expect, backbone: Backbone, images: Tensor) -> None:
         reaction = type(error).__name__
     expect(
         False,
-        f"it has an input_size and meets images of another size with {reaction}; raise a UserError, or set input_size"
-        " to None",
+        f"it has an input_size, but for images of another size it gives {reaction}; raise a UserError, or set"
+        " input_size to None",
     )
 
 
@@ -83,15 +93,15 @@ def _check_encoder(expect: Expect, backbone: PatchEncoder, images: Tensor) -> No
     wanted = [len(images), backbone.num_prefix_tokens + 1, backbone.num_features]
     expect(
         list(encoded) == wanted,
-        f"encode() of one token returns {list(encoded)}, not its num_prefix_tokens and that one, {wanted}",
+        f"encode() of one token returns {list(encoded)}, not num_prefix_tokens + 1 tokens: {wanted}",
     )
 
 
 def _check_gradients(expect: Expect, backbone: Backbone, images: Tensor) -> None:
-    with global_generators(0):  # drop path draws from a global one
+    with global_generators(0):  # drop path uses the global generator
         backbone(images).square().sum().backward()
     idle = [name for name, p in backbone.named_parameters() if p.requires_grad and p.grad is None]
     expect(
         not idle,
-        f"no gradient reaches {', '.join(idle)}, which stops distributed training; drop or freeze what is not used",
+        f"no gradient reaches {', '.join(idle)}, which breaks distributed training; remove or freeze unused parameters",
     )

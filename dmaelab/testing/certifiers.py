@@ -1,4 +1,4 @@
-"""What every certifier promises: votes in, and never more errors than alpha."""
+"""Contract check of certifiers: on simulated votes, a wrong certificate has a probability of at most alpha."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -17,23 +17,29 @@ from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
 VoteSource = Callable[[str, int], np.ndarray]
-"""``(stream, total)`` -> counts [K+1] of the stream's first ``total`` samples, as for :class:`Votes`."""
+"""``(stream, total)`` -> votes [K+1] among the first ``total`` samples of a stream, as for :class:`Votes`.
+
+The last entry counts samples with non-finite logits.
+"""
 
 RUNS = 1000
 _PROBABILITIES = ((0.51, 0.49), (0.6, 0.4), (0.75, 0.25), (0.9, 0.1), (0.99, 0.01), (0.5, 0.3, 0.2))
 
 
 def check_certifier(certifier: Certifier) -> None:
-    """Check a certifier: abstains on a coin flip, grows with the votes, errs no more than alpha, fills its row.
+    """Check that a certifier keeps the contract of :class:`~dmaelab.certifiers.Certifier`.
 
-    One that says how its rows are verified must accept all of them, and refuse each once it claims more.
+    * It abstains on a tie, and the radius does not shrink if the class gets more votes out of the same number.
+    * The same votes give the same certificate, and its row can be written to a log.
+    * On 1,000 simulated images for each of six vectors of class probabilities, it is wrong no more often than alpha
+      allows.
+    * If it can verify rows of a log, it accepts its own rows, and refuses them after a claim is increased.
 
-    Errors are counted on 1,000 simulated images at each of six probabilities. Build it with a large
-    alpha, such as 0.05, and n of some hundreds: at 0.001 only gross mistakes would show. A sound one
-    fails with probability below 1e-5.
+    Build the certifier with a large alpha, such as 0.05, and n of some hundreds: at alpha = 0.001 only gross mistakes
+    would show. A sound certifier fails this check with a probability below 1e-5.
 
     Raises:
-        AssertionError: for the first promise that it breaks.
+        AssertionError: the contract is broken; the text names the first problem.
     """
     expect = Expect(certifier)
     check_options(expect, certifier, CERTIFIERS)
@@ -53,7 +59,7 @@ def check_certifier(certifier: Certifier) -> None:
         )
     broken = _certify(expect, certifier, case, lambda _, total: np.array([0, 0, total]))
     expect(broken.prediction == ABSTAIN, "it answers although no output of the classifier was finite")
-    _certify(expect, certifier, _case(2, tau=0.6), _constant(1.0))  # a case in which no bound gives a radius
+    _certify(expect, certifier, _case(2, tau=0.6), _constant(1.0))  # tau is so large that no radius is above 0
     for probabilities in _PROBABILITIES:
         errors = _count_errors(certifier, probabilities)
         expect(
@@ -64,11 +70,16 @@ def check_certifier(certifier: Certifier) -> None:
 
 
 def drive(certifier: Certifier, case: Case, votes: VoteSource) -> Certificate:
-    """Run a certifier's coroutine on given votes and return its certificate.
+    """Run a certifier's coroutine on given votes, and return its certificate.
+
+    Args:
+        certifier: the certifier.
+        case: the case to certify.
+        votes: answers each request of the certifier.
 
     Raises:
-        AssertionError: for requests that the vote pool would refuse, and for a certificate that tells
-            another number of samples than were asked for.
+        AssertionError: a request is one that a real run would refuse, or the certificate reports another number of
+            samples than were requested.
     """
     expect, drawn = Expect(certifier), dict[str, int]()
     coroutine: Any = certifier.certify(case)
@@ -94,11 +105,13 @@ def drive(certifier: Certifier, case: Case, votes: VoteSource) -> Certificate:
 
 
 def _certify(expect: Expect, certifier: Certifier, case: Case, votes: VoteSource) -> Certificate:
-    """Drive a certifier on votes that can be repeated, and check all that holds for any votes."""
+    """Run a certifier twice on deterministic votes, and check what must hold for any votes."""
     certificate = drive(certifier, case, votes)
     prediction, radius = certificate
     expect(repr(drive(certifier, case, votes)) == repr(certificate), "the same votes gave two different certificates")
-    expect(prediction == ABSTAIN or 0 <= prediction < case.num_classes, f"it predicts {prediction}, which is no class")
+    expect(
+        prediction == ABSTAIN or 0 <= prediction < case.num_classes, f"it predicts {prediction}, which is not a class"
+    )
     expect(isfinite(radius) and radius >= 0, f"its radius is {radius}")
     expect(prediction != ABSTAIN or radius == 0, f"it abstains with a radius of {radius}")
     row = _check_row(expect, certifier, certificate)
@@ -115,7 +128,7 @@ def _certify(expect: Expect, certifier: Certifier, case: Case, votes: VoteSource
 
 
 def _check_row(expect: Expect, certifier: Certifier, certificate: Certificate) -> dict[str, Any]:
-    """Check the row of a certificate, and return it as a log gives it back."""
+    """Check the row of a certificate, and return the row as it is read back from a log."""
     columns = (*BASE_COLUMNS, *certifier.columns)
     expect(len(set(columns)) == len(columns), f"a column of the log stands twice in {columns}")
     try:
@@ -132,7 +145,7 @@ def _check_row(expect: Expect, certifier: Certifier, certificate: Certificate) -
 
 
 def _check_verification(expect: Expect, certifier: Certifier, row: dict[str, Any], case: Case) -> None:
-    """Check that a certifier accepts a row of its own, and none that claims more."""
+    """Check that a certifier accepts its own row, and refuses changed rows that claim more."""
     problems = problems_of(certifier, row, case)
     expect(not problems, f"verify() refuses a row of its own: {'; '.join(problems)}")
     for claim in _larger_claims(row):
@@ -152,7 +165,7 @@ def _larger_claims(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _count_errors(certifier: Certifier, probabilities: tuple[float, ...]) -> int:
-    """Return for how many simulated images the certificate claims more than is true."""
+    """Return the number of simulated images whose certified radius is larger than the true one."""
     rng = np.random.default_rng(0)
     case = _case(len(probabilities))
     errors = 0
@@ -165,7 +178,7 @@ def _count_errors(certifier: Certifier, probabilities: tuple[float, ...]) -> int
 
 
 class _Simulated:
-    """The votes of one image whose class probabilities are known; streams are independent."""
+    """Random votes for one image with known class probabilities; streams are independent."""
 
     def __init__(self, probabilities: tuple[float, ...], rng: np.random.Generator) -> None:
         self.probabilities, self.rng = probabilities, rng
@@ -178,7 +191,7 @@ class _Simulated:
 
 
 def _constant(share: float) -> VoteSource:
-    """Return the votes of two classes of which the first has this share of any number, rounded up."""
+    """Return votes for two classes; the first one gets this share of the samples, rounded up."""
 
     def votes(stream: str, total: int) -> np.ndarray:
         first = int(np.ceil(share * total - 1e-9))

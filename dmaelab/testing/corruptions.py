@@ -1,4 +1,4 @@
-"""What every corruption promises."""
+"""Contract check of corruptions."""
 
 import itertools
 
@@ -12,14 +12,20 @@ from dmaelab.utils.random import Draw, DrawStack, NotStackable
 
 
 def check_corruption(corruption: Corruption, device: torch.device | str = "cpu") -> None:
-    """Check a corruption: shapes, a function of the draw alone, copies, levels, gradients, no clamp, geometry.
+    """Check that a corruption keeps the contract of :class:`~dmaelab.corruptions.Corruption`.
+
+    * Shape, dtype and device of the images stay, and the result is not clamped.
+    * The noise depends only on the draw; noisy copies of an image differ, but share its sigma.
+    * ``apply`` uses the sigma of each image, and gradients with respect to the images are finite and not zero.
+    * It does not read values back to the host, and changes none of its inputs.
+    * If it has a ``geometry``, the radius grows with p_lower, and ``needed`` is its inverse.
 
     Args:
-        corruption: built with sigma > 0, or with a range.
-        device: where to try it.
+        corruption: built with sigma > 0, or with a range of sigma; [0,1] pixel units.
+        device: device of the check.
 
     Raises:
-        AssertionError: for the first promise that it breaks.
+        AssertionError: the contract is broken; the text names the first problem.
     """
     expect = Expect(corruption)
     check_options(expect, corruption, CORRUPTIONS)
@@ -80,9 +86,7 @@ def _check_apply(expect: Expect, corruption: Corruption, images: Tensor) -> None
 
 
 def _apply_to_stack(corruption: Corruption, images: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the noise of three draws of two images, at once and one by one, as certification does on a GPU and
-    elsewhere.
-    """
+    """Return noisy images of three draws, computed at once (as certification does on a GPU) and draw by draw."""
     device = images.device
     parts = [
         corruption.apply(images[i : i + 2], levels[i : i + 2], Draw(0, "call", "stack", i, device=device))
@@ -91,7 +95,7 @@ def _apply_to_stack(corruption: Corruption, images: Tensor, levels: Tensor) -> t
     draws = [Draw(0, "call", "stack", i, device=device) for i in (0, 2, 4)]
     try:
         return corruption.apply(images, levels, DrawStack(draws, images.shape)), torch.cat(parts)
-    except NotStackable:  # certification then draws one by one
+    except NotStackable:  # allowed: certification then applies the draws one by one
         return torch.cat(parts), torch.cat(parts)
 
 

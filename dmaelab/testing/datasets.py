@@ -1,4 +1,4 @@
-"""What every data set promises."""
+"""Contract check of data sets."""
 
 import torch
 
@@ -7,12 +7,13 @@ from dmaelab.testing.expect import Expect
 
 
 def check_dataset(dataset: Dataset) -> None:
-    """Check a data set: uint8 [C,H,W] images and integer labels within its classes, the same at each reading.
+    """Check that a data set keeps the contract of :class:`~dmaelab.data.Dataset`.
 
-    Reads its first, middle and last image.
+    Images are uint8 [C,H,W], labels are integers within the classes, and each reading gives the same. ``load`` of an
+    index past the end raises ``IndexError``. The check reads the first, the middle and the last image.
 
     Raises:
-        AssertionError: for the first promise that it breaks.
+        AssertionError: the contract is broken; the text names the first problem.
     """
     expect, count, targets = Expect(dataset), len(dataset), dataset.targets
     expect(count > 0, "it is empty")

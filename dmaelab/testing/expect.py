@@ -1,4 +1,4 @@
-"""What all checks use: expectations that name their subject, and a block in which code must behave."""
+"""Tools of the contract checks: assertions that name the checked class, and blocks that watch for side effects."""
 
 import inspect
 import pickle
@@ -31,19 +31,22 @@ class Expect:
 
     @contextmanager
     def isolation(self, *tensors: Tensor) -> Iterator[None]:
-        """Refuse global randomness and changes of ``tensors`` inside the block."""
+        """Raise if code in the block uses a global random generator, or changes one of ``tensors``."""
         before, copies = _global_states(), [tensor.detach().clone() for tensor in tensors]
         yield
         self(_global_states() == before, "it uses a global random generator; take all numbers from the draw")
         self(all(map(torch.equal, tensors, copies)), "it changes what it is given; write to a copy")
 
     def on_device(self) -> TorchDispatchMode:
-        """Refuse values read back to the host inside the block: on a GPU each waits for all queued work."""
+        """Raise if code in the block reads values back to the host: on a GPU this waits for all queued work."""
         return _NoHostReads(self)
 
 
 def check_options(expect: Expect, entry: KeepsArguments, registry: Registry) -> None:
-    """Check that the header of a log will tell entries apart that were built with different options."""
+    """Check that all options of an entry are recorded in the header of a log.
+
+    Otherwise entries with different options would produce logs that look alike.
+    """
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     options = [name for name, parameter in inspect.signature(type(entry)).parameters.items() if parameter.kind in kinds]
     try:
@@ -59,7 +62,7 @@ def check_options(expect: Expect, entry: KeepsArguments, registry: Registry) -> 
 
 
 def _global_states() -> bytes:
-    numpy_state: Any = np.random.get_state()  # noqa: NPY002 - the global one is meant
+    numpy_state: Any = np.random.get_state()  # noqa: NPY002 - this checks the global generator
     return pickle.dumps((torch.get_rng_state().tolist(), random.getstate(), numpy_state[1].tolist(), numpy_state[2:]))
 
 

@@ -1,4 +1,4 @@
-"""What every loss promises."""
+"""Contract check of losses."""
 
 import copy
 from collections.abc import Mapping
@@ -16,10 +16,16 @@ from dmaelab.utils.random import Draw
 
 
 def check_loss(loss: ReconstructionLoss | ClassificationLoss) -> None:
-    """Check a loss of either kind: float32 scalars with gradients, no global randomness, no host sync, no traces.
+    """Check that a loss keeps the contract of ``ReconstructionLoss`` or ``ClassificationLoss``.
+
+    * Its values are finite float32 scalars with gradients, also under bfloat16 autocast.
+    * It uses no global random generator, changes none of its inputs, and does not read values back to the host.
+    * A reconstruction loss is smaller for a perfect reconstruction.
+    * A classification loss gives the same values for the same batch and draw, reaches every parameter of the
+      classifier, and leaves the classifier in training mode, with no parameter frozen and no ``.grad`` written.
 
     Raises:
-        AssertionError: for the first promise that it breaks.
+        AssertionError: the contract is broken; the text names the first problem.
     """
     expect = Expect(loss)
     if isinstance(loss, ReconstructionLoss):
@@ -43,12 +49,12 @@ def _check_reconstruction(expect: Expect, loss: ReconstructionLoss) -> None:
     expect(values["the loss"].requires_grad, "it has no gradient")
     (gradient,) = torch.autograd.grad(values["the loss"], pred)
     expect(gradient.isfinite().all() and gradient.any(), "the gradient is zero or not finite")
-    expect(perfect < values["the loss"], "a perfect reconstruction has no smaller loss")
+    expect(perfect < values["the loss"], "the loss of a perfect reconstruction is not smaller")
 
 
 def _check_classification(expect: Expect, loss: ClassificationLoss) -> None:
     expect(
-        isinstance(loss.copies, int) and loss.copies >= 1, f"copies is {loss.copies!r}, not a number of noisy copies"
+        isinstance(loss.copies, int) and loss.copies >= 1, f"copies is {loss.copies!r}; give an integer of at least 1"
     )
     expect(isinstance(loss.needs_hard_labels, bool), f"needs_hard_labels is {loss.needs_hard_labels!r}, not a bool")
     with global_generators(0):
@@ -57,7 +63,8 @@ def _check_classification(expect: Expect, loss: ClassificationLoss) -> None:
     images, targets, index = Draw(0, "call", "images").uniform((6, 3, 8, 8)), torch.arange(6) % 5, torch.arange(6)
     corruption = build_corruption("gaussian", sigma=0.25)
 
-    # A forward in training mode moves the statistics of the batch norm, and an attack in evaluation mode sees them.
+    # Each call gets a network of its own. A forward in training mode updates the statistics of the batch norm, and a
+    # loss that attacks in evaluation mode would use the updated ones in the next call.
     networks = iter([classifier, *(copy.deepcopy(classifier) for _ in range(3))])
 
     def values_at(progress: float) -> dict[str, Tensor]:

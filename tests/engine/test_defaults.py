@@ -90,7 +90,7 @@ def test_a_hook_of_the_config_runs_before_records_and_checkpoints(finetune_confi
         ([hook("NoTrainer")], r"hooks\.0: builds a NoTrainer, not a dmaelab\.engine\.Hook"),
         ([hook("Count", by="many")], r"hooks\.0\.by: .*expects int"),
         ([hook("Counts")], r"hooks\.0.*has no 'Counts'"),
-        ({"_target_": f"{__name__}.Count"}, r"hooks: is a list of nodes"),
+        ({"_target_": f"{__name__}.Count"}, r"hooks: give a list of nodes"),
     ],
 )
 def test_what_is_no_hook_is_refused_by_its_place(finetune_config, hooks, message):
@@ -111,10 +111,10 @@ def test_a_trainer_of_the_config(finetune_config):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (f"{__name__}.NoTrainer", r"trainer: .*NoTrainer is no subclass of dmaelab\.engine\.DefaultTrainer"),
+        (f"{__name__}.NoTrainer", r"trainer: .*NoTrainer is not a subclass of dmaelab\.engine\.DefaultTrainer"),
         (f"{__name__}.Twice", r"trainer: .*has no 'Twice'"),
         ("nowhere.Trainer", r"trainer: no module named 'nowhere'"),
-        (3, r"trainer: is the dotted name of a subclass of DefaultTrainer, not 3"),
+        (3, r"trainer: give the dotted name of a subclass of DefaultTrainer, not 3"),
     ],
 )
 def test_what_is_no_trainer_is_refused_in_the_check(finetune_config, name, message):

@@ -56,7 +56,7 @@ def test_what_a_run_directory_tells_of_itself_holds(pretrain_config, labelled, c
         labels = inherit_labels(cfg).labels
     assert dict(labels) == {"method": "CR", "sigma": 0.25, "pretrain": "MAE", "epochs": 1}
     assert caplog.messages == [
-        f"labels.{name} is {said} in the config, and {told} in {source}, which holds"
+        f"labels.{name} is {said} in the config, but {told} in {source}, which is used"
         for name, said, told in (("pretrain", "DMAE", "MAE"), ("epochs", 1100, 1), ("continued", True, False))
     ]
     silent = labelled(pretrained(pretrain_config, pretrain="MAE", out="silent"), ("epochs", 700))

@@ -117,7 +117,7 @@ def test_run_directories_and_certifications(finetune_config, tmp_path):
     )
     result = analyze(analysis_config(own), (3, 4, 4))
     assert (result.parameters, result.flops, result.activation_bytes, result.step_bytes(1)) == (240, 240, None, None)
-    with pytest.raises(UserError, match="this Conv2d does not say for which images it is made: give --shape"):
+    with pytest.raises(UserError, match="this Conv2d does not say which image size it takes: give --shape"):
         analyze(analysis_config(own))
 
 
@@ -141,5 +141,5 @@ class Deciding(torch.nn.Linear):
 
 def test_a_network_that_looks_at_its_values_is_named():
     cfg = OmegaConf.create({"classifier": {"_target_": f"{__name__}.Deciding", "in_features": 12, "out_features": 2}})
-    with pytest.raises(UserError, match="cannot be analysed without data: what it does depends on values"):
+    with pytest.raises(UserError, match="cannot be analysed without data: its control flow depends on values"):
         analyze(cfg, (3, 2, 2))

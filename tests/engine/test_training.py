@@ -166,13 +166,13 @@ def test_tensorboard_gets_the_records(finetune_config, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("train.best_metric=accuracy", r"train.best_metric 'accuracy' is not evaluated .*clean_accuracy"),
+        ("train.best_metric=accuracy", r"train.best_metric: there is no metric 'accuracy'.*clean_accuracy"),
         ("train.batch_size=127 train.accum_steps=2", r"127 is not divisible by 1 processes x 2 accum_steps"),
         ("train.device=cuda", r"no usable CUDA device"),
         ("train.device=gpu", r"device is 'gpu': choose 'auto', 'cpu', 'cuda' or 'cuda:N'"),
         ("train.clip_grad=-1", r"train.clip_grad is -1.* must be more than 0, or None"),
         ("train.eval_images=0", r"train.eval_images is 0"),
-        ("train.milestones={'step_1':2}", r"train.milestones has the name 'step_1'"),
+        ("train.milestones={'step_1':2}", r"train.milestones: the name 'step_1' is not allowed"),
         ("train.milestones={'early':0}", r"train.milestones.early is 0"),
         ("model.classifier.backbone.patch_size=3", r"image_size 8 is not divisible by patch_size 3"),
         ("model.corruption.sigma=-0.1", r"corruption.sigma is -0.1"),

@@ -38,11 +38,11 @@ def test_a_pipeline_is_checked_before_it_starts(digits, tmp_path, override, mess
             ConfigError,
             r"pipeline.weights: there is no training stage 'pretran' \(did you mean",
         ),
-        (["pipeline.tables=[4, 7]"], ConfigError, r"pipeline.tables: table 7 is none that logs make"),
+        (["pipeline.tables=[4, 7]"], ConfigError, r"pipeline.tables: table 7 cannot be made from logs"),
         (
             ["pipeline.compare=[['certify_rs', 'cr']]"],
             ConfigError,
-            r"\['certify_rs', 'cr'\] is no pair of certification stages; there are: certify_rs",
+            r"\['certify_rs', 'cr'\] is not a pair of certification stages; there are: certify_rs",
         ),
         (["pipeline.weights={'rs': '%s'}"], UserError, r"weights.pth is not a run directory"),
         (
@@ -58,7 +58,7 @@ def test_a_pipeline_is_checked_before_it_starts(digits, tmp_path, override, mess
         (
             ["pipeline.weights={'pretrain:erly': '%s'}", "pipeline.pictures=[]"],
             ConfigError,
-            r"pipeline.weights.pretrain:erly: no stage starts from that \(did you mean 'pretrain'\?\)",
+            r"pipeline.weights.pretrain:erly: no stage starts from 'pretrain:erly' \(did you mean 'pretrain'\?\)",
         ),
         (
             ["stages.1.init_from=pretrain:erly", "+stages.0.overrides=[\"train.milestones={'early': 5}\"]"],
@@ -75,7 +75,7 @@ def test_a_pipeline_is_checked_before_it_starts(digits, tmp_path, override, mess
         (
             ["pipeline.weights={'pretrain': '%s'}", "pipeline.pictures=[]", "stages.1.init_from=pretrain:early"],
             ConfigError,
-            r"'pretrain:early' is a milestone and pipeline.weights.pretrain one file: give"
+            r"'pretrain:early' is a milestone, but pipeline.weights.pretrain is a single file: give"
             r" pipeline.weights.pretrain:early as well",
         ),
     ],

@@ -33,7 +33,7 @@ def test_the_number_of_processes_chooses(monkeypatch, processes, gpus, count):
 
 
 def test_fewer_than_one_process_is_refused():
-    with pytest.raises(UserError, match="0 processes cannot do any work: give at least 1, or 'auto'"):
+    with pytest.raises(UserError, match="the number of processes is 0: give at least 1, or 'auto'"):
         choose_launcher(0)
 
 

@@ -69,7 +69,7 @@ def test_a_redo_removes_what_depends_on_it_and_nothing_given(digits, tmp_path):
     pipeline = digits(tmp_path / "out", f"pipeline.weights={{'pretrain': '{given}'}}")
     pipeline.discard("rs")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cr", "pretrain", "scratch"]
-    with pytest.raises(ConfigError, match=r"--from pretrain: its place is taken by pipeline.weights.pretrain"):
+    with pytest.raises(ConfigError, match=r"--from pretrain: pipeline.weights.pretrain replaces this stage"):
         pipeline.discard("pretrain")
 
 
@@ -105,7 +105,7 @@ def test_a_stage_is_of_one_config_and_of_the_weights_it_began_with(chain, tmp_pa
     weights = tmp_path / "pretrain/model_final.pth"
     weights.write_bytes(weights.read_bytes() + b"0")
     with pytest.raises(
-        ConfigError, match=r"stage 'rs' began with other weights than .*model_final.pth holds now: redo it"
+        ConfigError, match=r"stage 'rs' began with other weights than .*model_final.pth has now: redo it"
     ):
         chain(tmp_path).run()
     (tmp_path / "rs/model_final.pth").unlink()  # as if it had been killed
@@ -136,8 +136,8 @@ def test_a_label_that_has_changed_since_is_mentioned(chain, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         there.run_stage(there.stages[0])
     message = (
-        "stage 'pretrain' was run with another label, which tables go by (pretrain is None there, 'XYZ' now):"
-        " --label corrects it"
+        "stage 'pretrain' was run with another label (pretrain is None there, 'XYZ' now), which tables use:"
+        " correct it with --label"
     )
     assert caplog.messages[-1] == message
 

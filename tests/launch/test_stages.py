@@ -37,7 +37,7 @@ def test_a_stage_needs_another_one_without_its_milestone():
 
 
 def test_a_copy_may_not_take_the_name_of_a_stage():
-    with pytest.raises(ConfigError, match=r"stage 'tune_seed1' has the name of another one's copy"):
+    with pytest.raises(ConfigError, match=r"stage 'tune_seed1' has the name of another stage's copy"):
         repeated([*CHAIN, Stage("tune_seed1")], 2)
 
 

@@ -47,7 +47,7 @@ def rows(*folders):
 def test_commands_about_processes_and_shards(run):
     quick = [run, *QUICK]
     assert "--processes is 'many': give a number, or 'auto'" in tool(*quick, "--processes", "many", status=2)
-    assert "0 processes cannot do any work" in tool(*quick, "--processes", "0", status=2)
+    assert "the number of processes is 0" in tool(*quick, "--processes", "0", status=2)
     assert "the config is fine" in tool(*quick, "--processes", "2", "--dry-run")
     assert "no images in this shard; log: " in tool(*quick, "--shard", "45/50")
 
@@ -90,7 +90,7 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
         (["--merge", "whole"], "--merge needs a new folder"),
         (["--verify", "nowhere"], "nowhere is not a certification log"),
         (["--verify", "a", "--merge", "b"], "not allowed with argument"),
-        (["run", "--verify", "a"], "take no SOURCE, but there is 'run'"),
+        (["run", "--verify", "a"], "take no SOURCE: leave out 'run'"),
     ],
 )
 def test_mistyped_commands(arguments, words):

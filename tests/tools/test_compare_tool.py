@@ -61,7 +61,7 @@ def test_the_images_that_both_have(tmp_path):
 def test_runs_of_other_settings_are_warned_of(runs):
     done = run("compare.py", "a", "b", cwd=runs)
     assert done.returncode == 0
-    assert done.stderr == "warning: the difference is not the models' alone: n is 1000 in A, 10000 in B\n"
+    assert done.stderr == "warning: the logs differ in more than the model: n is 1000 in A, 10000 in B\n"
 
 
 def test_bad_input_is_one_line_and_status_2(runs):

@@ -52,7 +52,7 @@ def test_targets_in_pixels(convert, tmp_path):
         assert load_pretrain(tmp_path / "x.pth").norm_pix is normalised
     convert(TINY / "pretrain.pth", tmp_path / "timm.pth", "--to", "timm", *options[2:])  # has no decoder
     convert(TINY / "pretrain.pth", tmp_path / "x.pth", *options, "--decoder-heads", 4)
-    with pytest.raises(UserError, match="tells that its targets are normalised patches: leave out --pixel-targets"):
+    with pytest.raises(UserError, match="says that its targets are normalised patches: leave out --pixel-targets"):
         convert(tmp_path / "x.pth", tmp_path / "y.pth", "--to", "dmaelab", "--pixel-targets")
 
 
@@ -70,7 +70,7 @@ def test_statistics_as_numbers(convert, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--stats", "cifar10"], "what is written would tell a guess as known: give --heads"),
+        (["--stats", "cifar10"], "the converted file must: give --heads"),
         (
             ["--heads", 3, "--stats", "cifar10", "--pixel-targets"],
             "is a classifier: --pixel-targets is for autoencoders",
@@ -131,7 +131,7 @@ model:
     assert second.endswith("dropped 2 (preprocess.pixel_mean, preprocess.pixel_std)")
     again, images = load_classifier(tmp_path / "x.pth"), torch.ones(1, 3, 8, 8)
     assert torch.equal(again(images), model(images))
-    with pytest.raises(UserError, match="a run directory, which tells all of it: leave out all options but --to"):
+    with pytest.raises(UserError, match="a run directory, whose config says all this: leave out all options but --to"):
         convert(run, tmp_path / "x.pth", "--to", "official", "--heads", 2)
 
 

@@ -1,4 +1,4 @@
-"""Hooks: one idea a file. ``engine/defaults.py`` puts them in order."""
+"""The hooks of a training, one in each file. ``engine/defaults.py`` decides their order."""
 
 from dmaelab.engine.hooks.checkpointing import BestHook, CheckpointHook
 from dmaelab.engine.hooks.ema import EMAHook

@@ -1,4 +1,4 @@
-"""Saves checkpoints: periodic ones, milestones, the best, and a last one on preemption."""
+"""Hooks that save checkpoints: periodic ones, milestones, and the best one by a metric."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,14 +10,14 @@ from dmaelab.utils.distributed import world_size
 
 
 class CheckpointHook(Hook):
-    """Writes the trainer's state every ``period`` steps and after the last, keeping the newest ``keep``.
+    """Writes the trainer's state every ``period`` steps and after the last step, and keeps the newest ``keep`` files.
 
     Args:
         folder: where the files go.
-        check: called before each save; raises if the weights are spoiled.
+        check: called before each save; raises if the weights are not finite.
         period: steps between saves; 0 saves at the end only.
-        keep: periodic files to keep.
-        milestones: name -> step: saved under that name too, and kept.
+        keep: number of periodic files to keep.
+        milestones: name -> step. The state of that step is also saved as ``<name>.pth``, which is never deleted.
     """
 
     def __init__(
@@ -29,10 +29,9 @@ class CheckpointHook(Hook):
     def after_step(self) -> None:
         """Save if it is time."""
         step, last = self.trainer.step, self.trainer.step == self.trainer.max_iter
-        for (
-            name,
-            when,
-        ) in self.milestones.items():  # before this step's own file, from which a run that ends here would go on
+        # Milestones come before the periodic file: if the process dies between the two, the resumed run starts before
+        # this step and writes the milestone again.
+        for name, when in self.milestones.items():
             if step == when:
                 self.check()
                 self.folder.save(name, self.trainer.state_dict())
@@ -40,12 +39,15 @@ class CheckpointHook(Hook):
             self.save()
 
     def save(self) -> None:
-        """Save this step now; all processes call it, the first one writes."""
+        """Save this step now. Every process must call it; the first one writes."""
         self.check()
         self.folder.save_step(self.trainer.step, self.trainer.state_dict(), self.keep)
 
     def on_data_error(self) -> None:
-        """Save what has been trained; not with several processes, of which only this one may have failed."""
+        """Save the finished steps before the error ends the run.
+
+        With several processes nothing is saved: saving needs all of them, and perhaps only this one has failed.
+        """
         if self.trainer.step > 0 and world_size() == 1:
             self.save()
 
@@ -55,8 +57,8 @@ class BestHook(Hook):
 
     Args:
         folder: where the file goes.
-        evaluation: the hook whose numbers are compared; it runs earlier in the list.
-        check: called before each save; raises if the weights are spoiled.
+        evaluation: the hook whose metrics are compared; it must run before this one.
+        check: called before each save; raises if the weights are not finite.
         metric: name of the metric.
         mode: ``"max"`` or ``"min"``.
     """
@@ -69,7 +71,7 @@ class BestHook(Hook):
         self.best: float | None = None
 
     def after_step(self) -> None:
-        """Save where the metric has just improved."""
+        """Save if this step was evaluated and the metric improved."""
         if not self.evaluation.latest:
             return
         value = self.evaluation.latest[self.metric]

@@ -27,10 +27,10 @@ class EMAHook(Hook):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Take the new weights into the average, which begins with the first ones.
+        """Update the average with the new weights; the first update copies them.
 
-        ``AveragedModel.update_parameters`` does the same, but copies its count to the device in each step, and waits
-        for that.
+        ``AveragedModel.update_parameters`` does the same, but copies its counter to the device in every step and
+        waits for the device.
         """
         averages, weights = _by_type(self.model), _by_type(self.trainer.inner)
         for kind, own in averages.items():
@@ -50,7 +50,7 @@ class EMAHook(Hook):
 
 
 def _by_type(module: nn.Module) -> dict[torch.dtype, list[Tensor]]:
-    """Return parameters and buffers of a module by their type."""
+    """Return parameters and buffers of a module, grouped by dtype, as ``torch._foreach`` functions need them."""
     groups: dict[torch.dtype, list[Tensor]] = {}
     for tensor in (*module.parameters(), *module.buffers()):
         groups.setdefault(tensor.dtype, []).append(tensor)

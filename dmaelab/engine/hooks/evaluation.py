@@ -6,12 +6,11 @@ from dmaelab.engine.trainer import Hook
 
 
 class EvalHook(Hook):
-    """Calls ``evaluate()`` every ``period`` steps and after the last; its numbers go to the log with the prefix
-    ``eval_``.
+    """Calls ``evaluate()`` every ``period`` steps and after the last step, and logs the metrics as ``eval_<name>``.
 
     Args:
-        evaluate: returns metric -> value, the same on every process.
-        period: steps between evaluations; 0 means at the end only.
+        evaluate: returns metric name -> value, the same on every process.
+        period: steps between evaluations; 0 evaluates at the end only.
     """
 
     def __init__(self, evaluate: Callable[[], dict[str, float]], period: int) -> None:

@@ -1,4 +1,4 @@
-"""Stops a run whose loss is no number, on all processes at once."""
+"""Stops a run on all processes when a loss, a gradient or a weight becomes nan or inf."""
 
 import math
 
@@ -13,26 +13,29 @@ _SMALLEST_SCALE = 2.0**-20
 
 
 class NaNGuard(Hook):
-    """Notes on the device the first step with a non-finite loss or gradient norm; looks at it every ``period`` steps.
+    """Stops the run at the first step with a non-finite loss, gradient norm or weight.
 
-    All processes look at the same steps and agree on the earliest, so none is left waiting. A
-    checkpoint asks :meth:`check` first, so that no spoiled weights are ever saved. A look takes in the
-    weights as well: without clipping, a gradient that is no number shows in no loss before the next step. Under loss
-    scaling gradients overflow now and then; but a scale that has sunk out of sight means that all of them do.
+    Each step is checked on the device, without waiting for it. The result is read every ``period`` steps, and before
+    each checkpoint, so that no non-finite weights are saved. All processes read it at the same steps and agree on the
+    earliest bad step, so that none is left waiting for the others.
+
+    The weights are checked as well: without clipping there is no gradient norm, and a non-finite gradient would show
+    in the loss only one step later. Under fp16 loss scaling single overflows are normal. If the loss scale falls below
+    2^-20, every step overflows, and the run is stopped.
 
     Args:
-        period: steps between looks.
+        period: steps between two reads.
     """
 
     def __init__(self, period: int) -> None:
         self.period = period
 
     def before_train(self) -> None:
-        """Forget earlier steps."""
+        """Reset the record of bad steps."""
         self.first_bad = torch.tensor(_NEVER, device=self.trainer.device)
 
     def after_backward(self) -> None:
-        """Note this step, without waiting for the device."""
+        """Record on the device whether this step is finite."""
         trainer = self.trainer
         finite = torch.stack([value.float() for value in trainer.losses.values()]).isfinite().all()
         if trainer.grad_norm is not None:
@@ -41,12 +44,12 @@ class NaNGuard(Hook):
         self.first_bad = torch.where(finite, self.first_bad, torch.minimum(self.first_bad, step))
 
     def after_step(self) -> None:
-        """Look, every ``period`` steps."""
+        """Call :meth:`check` every ``period`` steps."""
         if self.trainer.step % self.period == 0:
             self.check()
 
     def check(self) -> None:
-        """Raise UserError on every process if any of them saw a non-finite step; waits for the device."""
+        """Raise ``UserError`` on every process if any of them had a non-finite step. Waits for the device."""
         finite = torch.stack(
             [parameter.detach().isfinite().all() for parameter in self.trainer.inner.parameters()]
         ).all()

@@ -1,4 +1,4 @@
-"""Writes log records: the mean of the losses since the last one, and what other hooks found."""
+"""Writes log records: the mean losses since the last record, and the values that other hooks report."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,12 @@ from dmaelab.utils.distributed import all_reduce, is_main, world_size
 
 
 class LogHook(Hook):
-    """Sums losses on the device; every ``period`` steps brings them to the host and calls the writers.
+    """Sums the losses on the device; every ``period`` steps it reads the sums and calls the writers.
+
+    Other hooks put their values into ``trainer.pending``; they are written with the record of the same step.
 
     Args:
-        writers: each gets ``write(step, values)``; only the first process writes.
+        writers: each gets ``write(step, values)``. Only the first process has writers that are called.
         period: steps between records.
     """
 
@@ -24,7 +26,7 @@ class LogHook(Hook):
         self.count = 0
 
     def after_step(self) -> None:
-        """Add this step; write if it is time or another hook has something to say."""
+        """Add the losses of this step. Write a record if it is time, or if another hook has reported values."""
         trainer = self.trainer
         values: dict[str, Any] = dict(trainer.losses)
         if len(values) > 1:
@@ -52,7 +54,10 @@ class LogHook(Hook):
         self.trainer.pending.clear()
 
     def before_train(self) -> None:
-        """Open the writers: records after the current step are of an attempt that was killed, and are written again."""
+        """Open the writers; they remove records after the current step.
+
+        Such records are left over from a run that was killed after its last checkpoint. They are written again.
+        """
         for writer in self.writers:
             writer.open(self.trainer.step)
 
@@ -62,7 +67,7 @@ class LogHook(Hook):
             writer.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the sums of the record that is not yet written, averaged over the processes, which all call it."""
+        """Return the sums of the unfinished record, averaged over processes. Every process must call this."""
         return {
             "sums": {name: all_reduce(total.clone(), "sum") / world_size() for name, total in self.sums.items()},
             "count": self.count,

@@ -1,4 +1,4 @@
-"""Stops at a step boundary when the cluster asks for it, with everything saved."""
+"""Saves a checkpoint and stops the run after the current step when a signal arrives."""
 
 from collections.abc import Callable
 from types import FrameType
@@ -14,7 +14,9 @@ from dmaelab.utils.signals import StopSignals
 
 
 class PreemptionHook(Hook):
-    """A signal sets a flag; after the step all processes agree on it, save, and raise ``Preempted``.
+    """On SIGTERM, SIGUSR2 or SIGHUP, saves a checkpoint after the current step and raises ``Preempted``.
+
+    If any process receives the signal, all processes stop after the same step.
 
     Args:
         save: saves a checkpoint of this step.
@@ -26,7 +28,7 @@ class PreemptionHook(Hook):
         self._signals = StopSignals(self._raise_flag)
 
     def before_train(self) -> None:
-        """Catch the signals, and open a group of processes on the host: the flag must not wait for the device."""
+        """Catch the signals. With several processes, open a gloo group, so that exchanging the flag needs no GPU."""
         self._group: Any = dist.new_group(backend="gloo") if world_size() > 1 else None
         self._signals.catch()
 
@@ -46,5 +48,5 @@ class PreemptionHook(Hook):
             )
 
     def close(self) -> None:
-        """Give the signals back."""
+        """Restore the previous signal handlers."""
         self._signals.give_back()

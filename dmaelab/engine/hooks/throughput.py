@@ -1,4 +1,4 @@
-"""Measures how fast a run is, and how much of it is waiting for data."""
+"""Measures the speed of a run, and the share of time that it waits for data."""
 
 import time
 
@@ -8,13 +8,14 @@ from dmaelab.engine.trainer import Hook
 
 
 class ThroughputHook(Hook):
-    """Adds ``images_per_second``, ``data_wait`` (share of the time) and, on CUDA, ``memory_gib`` to the log records.
+    """Adds ``images_per_second``, ``data_wait`` (share of time) and, on CUDA, ``memory_gib`` (peak) to log records.
 
-    Measured over the steps since the last record, without evaluation and saving; the first step of a process,
-    which warms up, is left out. On CUDA the guard's look at the end of a period waits for the device.
+    The values cover the steps since the last record, without evaluation and saving. The first step of a process is
+    left out, because it includes warm-up. On CUDA the times are right although kernels run asynchronously, because
+    :class:`NaNGuard` runs first and waits for the device at the end of each period.
 
     Args:
-        batch_size: images of one step.
+        batch_size: images of one step, over all processes.
         period: steps between records.
     """
 
