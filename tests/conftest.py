@@ -7,6 +7,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -84,3 +85,18 @@ def batch() -> Callable[..., Any]:
         return Batch(images, torch.arange(count) % 4, torch.arange(count), Draw(key, "train", 0, 0), progress)
 
     return make
+
+
+@pytest.fixture
+def log_messages() -> Any:
+    """The messages that the package logs from here on, whoever has set up its logger before."""
+    found: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("dmaelab")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield found
+    logger.removeHandler(handler)
+    logger.setLevel(level)

@@ -89,7 +89,7 @@ def _certify(args: argparse.Namespace) -> None:
     setup_logging()
     job = CertifyJob.of(cfg, shard=args.shard)
     choose_launcher(_processes(args.processes or "1")).launch(job)
-    folder = job.folder
+    folder = job.parsed().folder
     if not read_folders([folder]).rows:
         print(f"no images in this shard; log: {folder}")
         return

@@ -4,6 +4,7 @@ A certifier is a coroutine: it asks for vote counts of noisy samples and finally
 only, never images or the network.
 """
 
+import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import nan
@@ -234,8 +235,20 @@ def identity_of(certifier: Certifier) -> dict[str, Any]:
         UserError: an option is not a plain value.
     """
     options = certifier.options()
-    apart = {name: options.pop(name, None) for name in ("alpha", "n0", "n")}
-    return {**apart, "certifier": {"name": CERTIFIERS.name_of(certifier), **options}}
+    apart = {option: options.pop(option, None) for option in ("alpha", "n0", "n")}
+    name = {"name": CERTIFIERS.name_of(certifier)}  # first, and not hidden by an option of that name
+    return {**apart, "certifier": name | options | name}
+
+
+def takes_n0(name: str) -> bool:
+    """Return whether the registered certifier of that name has the option n0, the samples that select the class."""
+    parameters = inspect.signature(CERTIFIERS.get(name)).parameters.values()
+    return any(one.name == "n0" or one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def sampled_sigma(sigma: float) -> float:
+    """Return the smaller of ``sigma`` and its float32 value: the noise is scaled in float32."""
+    return min(sigma, float(np.float32(sigma)))
 
 
 def sample_count(name: str, value: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dmaelab.certifiers.build import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes, runner_up, select
+from dmaelab.certifiers.claims import votes_add_up
 from dmaelab.records.row import PREDICT_COLUMNS
 from dmaelab.stats.bounds import predict_pvalue, smallest_n_predict
 
@@ -52,7 +53,7 @@ class Predict(Certifier):
     def verify(self, row: Mapping[str, Any], case: Case) -> list[str]:
         """Check that a row has the right p-value and no radius, and answers only if the p-value is <= alpha."""
         count_a, count_b = row["count_a"], row["count_b"]
-        if row["radius"] != 0 or not count_a + count_b <= row["n"] == self.n:
+        if row["radius"] != 0 or row["n"] != self.n or not votes_add_up(row, case.num_classes):
             return ["claims a radius, or its counts contradict the header"]
         p_value = _p_value(count_a, count_b)
         if row["predict"] >= 0 and not p_value <= self.alpha:

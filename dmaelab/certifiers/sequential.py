@@ -3,7 +3,6 @@
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -98,11 +97,6 @@ class Sequential(TwoStage):
         self.futility = None if futility is None else float(futility)
         self.mode, self.radii = mode, _radii(mode, radii)
         super().__init__(n0, n, alpha, weight, skip_wrong)
-
-    def options(self) -> dict[str, Any]:
-        """Return the arguments of the constructor, as written to the log's header; radii are a sorted list."""
-        names = ("radii", "share", "futility", "growth")
-        return super().options() | {name: getattr(self, name) for name in names}
 
     def check(self, case: Case) -> None:
         """Raise a ``UserError`` if n unanimous votes cannot even certify the smallest radius."""

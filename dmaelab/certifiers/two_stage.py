@@ -54,15 +54,15 @@ class TwoStage(Certifier):
         if not isinstance(skip_wrong, bool):
             raise UserError(f"certifier.skip_wrong is {skip_wrong!r}: give True or False")
         self.weight, self.skip_wrong = float(weight), skip_wrong
-        self._looks = Looks(self.n, self.alpha, self.share, self.weight)
+
+    @property
+    def _looks(self) -> Looks:
+        """The bounds at every look; of the present options, so that bounds and header cannot differ."""
+        return Looks(self.n, self.alpha, self.share, self.weight)
 
     def smallest_n(self) -> int:
         """Return the smallest n with which the last look can certify anything."""
         return smallest_n((1 - self.share) * self.alpha)
-
-    def options(self) -> dict[str, Any]:
-        """Return the arguments of the constructor, as they are written to the log's header."""
-        return super().options() | {"n0": self.n0, "weight": self.weight}
 
     def check(self, case: Case) -> None:
         """Raise a ``UserError`` if ``skip_wrong`` is set and the labels are not known."""

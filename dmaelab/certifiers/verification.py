@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dmaelab.certifiers.build import ABSTAIN, CERTIFIERS, Case, Certifier, identity_of
+from dmaelab.certifiers.build import ABSTAIN, CERTIFIERS, Case, Certifier, identity_of, sampled_sigma
 from dmaelab.records.folders import expected_indices, read_folders, read_header
 from dmaelab.records.merge import check_complete, identity_hash
 from dmaelab.records.row import BASE_COLUMNS, parse_row
@@ -67,7 +67,7 @@ def problems_of(certifier: Certifier, row: Mapping[str, Any], case: Case) -> lis
         case: any image of the log; the label is taken from the row.
     """
     try:
-        return [*_shared_problems(row), *certifier.verify(row, case)]
+        return [*_shared_problems(row, case), *certifier.verify(row, case)]
     except (TypeError, ValueError, AttributeError, ArithmeticError):  # text or nan instead of a number
         return ["is damaged, its cells are not what they should be"]
 
@@ -111,15 +111,21 @@ def case_of(identity: Mapping[str, Any]) -> Case:
         UserError: the geometry is not registered or contradicts the header, or sigma is not above 0.
     """
     geometry, sigma = _geometry_of(identity), identity["sigma"]
-    if identity["norm"] != geometry.norm:
-        raise UserError(f"the header says norm {identity['norm']}, but its geometry certifies {geometry.norm}")
+    for name in ("norm", "fp_sound"):
+        if identity.get(name, getattr(geometry, name)) != getattr(geometry, name):
+            raise UserError(
+                f"the header says {name} {identity[name]!r}, but of its geometry {name} is {getattr(geometry, name)!r}"
+            )
+    shape = identity["shape"]
+    if not (isinstance(shape, list) and len(shape) == 3) or identity.get("batch_shape", [0, *shape])[1:] != shape:
+        raise UserError(f"the header is damaged: its shape {shape} is not [C,H,W], or not that of its batches")
     try:
         if not sigma > 0:
             raise UserError(f"the header says sigma {sigma}, but the level of noise must be above 0")
         tau = max(identity["tau"], geometry.tau(sigma, math.prod(identity["shape"])))
     except TypeError as error:  # text or None instead of a number
         raise UserError(f"the header is damaged: its sigma, tau or shape is no number ({error})") from error
-    return Case(identity["classes"], geometry, sigma, tau=tau)
+    return Case(identity["classes"], geometry, sampled_sigma(sigma), tau=tau)
 
 
 def _geometry_of(identity: Mapping[str, Any]) -> Geometry:
@@ -157,13 +163,16 @@ def _check_columns(columns: list[Any], certifier: Certifier) -> None:
         raise UserError(f"the log has the columns {', '.join(twice)} twice: it cannot be verified")
 
 
-def _shared_problems(row: Mapping[str, Any]) -> list[str]:
+def _shared_problems(row: Mapping[str, Any], case: Case) -> list[str]:
     """Return the problems of the columns that all logs have, whatever their certifier."""
     found = []
+    classes = [row[name] for name in ("predict", "top") if name in row]
+    if not all(0 <= kind < case.num_classes for kind in classes if kind != ABSTAIN):
+        found.append(f"names class {row['predict']} of {case.num_classes}")
     if row["correct"] != int(row["predict"] >= 0 and row["predict"] == row["label"]):
         found.append(f"correct is {row['correct']} for class {row['predict']} and label {row['label']}")
     if "top" in row and row["predict"] not in (ABSTAIN, row["top"]):
         found.append(f"predicts {row['predict']}, but selected {row['top']}")
-    if row["predict"] == ABSTAIN and row["radius"] != 0:
-        found.append(f"abstains with the radius {row['radius']}")
+    if row["predict"] == ABSTAIN and (radius := max(row["radius"], row.get("radius_full", 0))) != 0:
+        found.append(f"abstains with the radius {radius}")
     return found

@@ -14,6 +14,7 @@ from dmaelab.utils.errors import ConfigError, did_you_mean
 _MOVED = {
     "dmaelab.modeling.vit": "dmaelab.modeling.backbones.vit",
     "dmaelab.modeling.resnet": "dmaelab.modeling.backbones.resnet",
+    "dmaelab.modeling.pretrained": "dmaelab.weights.load",
     "dmaelab.smoothing.build": "dmaelab.certifiers.build",
     "dmaelab.smoothing.cohen": "dmaelab.certifiers.cohen",
     "dmaelab.smoothing.predict": "dmaelab.certifiers.predict",
@@ -26,6 +27,12 @@ def join(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
+def current_name(name: str) -> str:
+    """Return the dotted name under which an object is found today; that of a module that never moved is unchanged."""
+    module, dot, attribute = name.rpartition(".")
+    return f"{_MOVED.get(module, module)}{dot}{attribute}"
+
+
 def locate(name: str) -> Any:
     """Return the object of a dotted name such as ``"torch.optim.AdamW"``, importing its module if needed.
 
@@ -33,8 +40,7 @@ def locate(name: str) -> Any:
         ConfigError: a module or attribute does not exist (the message suggests the nearest name), or a module fails to
             import.
     """
-    module, dot, attribute = name.rpartition(".")
-    first, *rest = f"{_MOVED.get(module, module)}{dot}{attribute}".split(".")
+    first, *rest = current_name(name).split(".")
     if not rest:
         raise ConfigError(f"'{name}' is not a dotted name such as 'torch.optim.AdamW'")
     found, so_far = _import(first), first

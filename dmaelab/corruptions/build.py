@@ -1,13 +1,13 @@
 """The base class of corruptions. A corruption adds noise to images and names the geometry of its certificate."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dmaelab.registry import Registry, builder
 from dmaelab.stats.geometry import Geometry
-from dmaelab.utils.arguments import KeepsArguments, plain
+from dmaelab.utils.arguments import KeepsArguments
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
@@ -56,10 +56,6 @@ class Corruption(KeepsArguments):
         self.sigma: float | tuple[float, float] = (
             (float(levels[0]), float(levels[1])) if len(levels) == 2 else float(levels[0])
         )
-
-    def options(self) -> dict[str, Any]:
-        """Return the arguments of the constructor as they are written to the header of a log."""
-        return super().options() | {"sigma": plain(self.sigma)}
 
     def __call__(self, images: Tensor, draw: Draw, copies: int = 1) -> Corrupted:
         """Return ``copies`` noisy copies of ``images`` [N,C,H,W]; the copies of an image have the same sigma.

@@ -17,13 +17,14 @@ from dmaelab.data.sampler import InfiniteSampler, MicroBatch
 from dmaelab.data.seeding import global_generators
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
+from dmaelab.utils.signals import STOP
 
 Transform = Callable[[Tensor], Tensor]
 Augmentation = Callable[[Tensor, np.random.Generator], Tensor]
 
 # A scheduler sends its signals to every process of a job. Workers must ignore them and leave the reaction to the main
 # process: if a worker died, the main process would fail before it has saved its state.
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+_SIGNALS = (*STOP, signal.SIGINT)
 
 
 class Loader:

@@ -117,14 +117,13 @@ class Certification:
         return self.folder
 
     def identity(self, device: torch.device) -> dict[str, Any]:
-        """Return this config's part of the log's identity: model, data set and plug-ins.
+        """Return what determines the rows besides noise, statistics and the tensors of the weights.
 
-        The smoothing adds the noise, the certifier and a hash of the weights. The config of the model is needed as
-        well, because some of its options are not visible in any tensor (number of heads, input size).
+        The config of the model stands for what is visible in no tensor, such as attention heads and input size.
         """
         model = with_attention(self.subject.model_config, device, training=False)
         return {
-            "model": _plain(model.get("classifier", model)),
+            "model": _plain(model),
             "dataset": {key: value for key, value in _plain(self.cfg.dataset).items() if key not in _PLACES},
             "plugins": _plain(self.cfg.get("plugins", [])),
         }

@@ -14,6 +14,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from dmaelab.config import LazyConfig, diff, instantiate, load_plugins
+from dmaelab.config.targets import current_name
 from dmaelab.engine.checkpoint import CheckpointFolder, save_file
 from dmaelab.engine.resolve import resolve, with_attention, with_defaults
 from dmaelab.interfaces import Trainable
@@ -247,7 +248,15 @@ class RunDirectory:
             if change.key not in neutral
             and change.key.split(".")[0] not in ("labels", "debug")
             and change.key.split(".")[-1] != "attention"
+            and not _is_move(change)
         ]
+
+
+def _is_move(change: Difference) -> bool:
+    """Return whether a difference is only that a class has moved to another module since the config was frozen."""
+    names = (change.there, change.here)
+    is_target = change.key.split(".")[-1] == "_target_" and all(isinstance(name, str) for name in names)
+    return is_target and current_name(change.there) == current_name(change.here)
 
 
 def weights_of(source: str | Path) -> Path:

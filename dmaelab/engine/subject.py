@@ -32,8 +32,8 @@ class TrainedRun:
 
     @property
     def model_config(self) -> DictConfig:
-        """The config node of the trainable module."""
-        return self.config.model
+        """The config node of the model that answers: of the classifier inside the trainable module."""
+        return self.config.model.get("classifier", self.config.model)
 
     @property
     def sigma(self) -> float | Sequence[float] | None:
@@ -95,7 +95,6 @@ class OwnModule:
         path: ``certify.out_dir``; the log is written below it.
     """
 
-    weights = "final"
     sigma = None
 
     def __init__(self, node: DictConfig, path: str) -> None:

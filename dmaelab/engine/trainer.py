@@ -1,6 +1,7 @@
 """The training loop, one for all tasks, precisions, gradient accumulation and numbers of processes."""
 
 import contextlib
+import logging
 import time
 import weakref
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,8 @@ from dmaelab.utils.errors import ConfigError, UserError
 from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
 from dmaelab.weights import fill_exact
+
+logger = logging.getLogger("dmaelab")
 
 
 class Hook:
@@ -139,9 +142,7 @@ class Trainer:
         ``before_train`` and ``after_train`` are called even if no step is left to do.
         """
         self.model.train()
-        with contextlib.ExitStack() as stack:
-            for hook in self.hooks:
-                stack.callback(hook.close)
+        try:
             self._call("before_train")
             while self.step < self.max_iter:
                 self._call("before_step")
@@ -149,6 +150,22 @@ class Trainer:
                 self.step += 1
                 self._call("after_step")
             self._call("after_train")
+        except BaseException:
+            for error in self._close_hooks():  # the error that ended the training is the one to report
+                logger.warning("closing a hook failed, too: %s", error)
+            raise
+        for error in self._close_hooks():
+            raise error
+
+    def _close_hooks(self) -> list[Exception]:
+        """Close every hook in the order of the list, and return the errors. The last one gives the signals back."""
+        errors = []
+        for hook in self.hooks:
+            try:
+                hook.close()
+            except Exception as error:
+                errors.append(error)
+        return errors
 
     def run_step(self) -> None:
         """Run forward and backward on each micro-batch, then one optimizer step."""

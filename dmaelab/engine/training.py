@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from dmaelab.config import check, instantiate
 from dmaelab.config.targets import locate
@@ -61,7 +61,7 @@ def check_training(cfg: DictConfig) -> TrainSettings:
                     raise ConfigError(f"this config is {what}")
             raise ConfigError(f"{name}: a training config needs this section")
     check(cfg, sections=SECTIONS, allowed=(*_NODES, "hooks", "trainer", "debug"), extra={"optimizer": ["model"]})
-    if not isinstance(cfg.get("hooks", []), Sequence):
+    if not isinstance(cfg.get("hooks", []), (list, ListConfig)):
         raise ConfigError("hooks: give a list of nodes, such as hooks=[L(MyHook)(...)]")
     trainer_of(cfg)
     return TrainSettings(**instantiate(cfg.train))

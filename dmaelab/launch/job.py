@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from omegaconf import DictConfig, OmegaConf
@@ -124,10 +123,9 @@ class CertifyJob(Job):
     shard: tuple[int, int] = (0, 1)
     progress: bool = True
 
-    @property
-    def folder(self) -> Path:
-        """The folder of the log."""
-        return Certification(self.load_config()).folder
+    def parsed(self) -> Certification:
+        """Return the config, checked and built; ``UserError`` if something is wrong with it."""
+        return Certification(self.load_config())
 
     def part(self, number: int, count: int) -> Self:
         """Return the job of process ``number`` (from 0) of ``count``.

@@ -71,7 +71,8 @@ def run_group(job: Job, count: int) -> None:
 
 def run_parts(job: CertifyJob, count: int) -> None:
     """Run each part of a certification in a process of its own, under one progress bar; errors as of ``launch``."""
-    folder, sigma = job.folder, float(job.load_config().corruption.sigma)
+    certification = job.parsed()
+    folder, sigma = certification.folder, certification.sigma
     logger.info("certifying in %d processes at sigma %g (= %g/255): %s", count, sigma, 255 * sigma, folder)
     context = multiprocessing.get_context("spawn")  # a forked process could not use CUDA
     children = [context.Process(target=_part, args=(job, number, count)) for number in range(count)]

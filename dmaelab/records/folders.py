@@ -114,7 +114,7 @@ def expected_indices(header: Mapping[str, Any]) -> list[int]:
     Raises:
         UserError: the list of images in the header does not match the count and hash in its identity.
     """
-    indices = parse_indices(header.get("indices", ""))
+    indices = parse_indices(str(header.get("indices", "")))
     if subset(indices) != header["identity"].get("subset"):
         raise UserError(
             f"the list of images in {HEADER} does not match its identity: the header was changed, or written by an"

@@ -52,7 +52,8 @@ def name_and_options(registry: Registry, entry: KeepsArguments) -> dict[str, Any
     Raises:
         UserError: an option is not a plain value (number, text, bool, None, or lists and dicts of these).
     """
-    return {"name": registry.name_of(entry), **entry.options()}
+    name = {"name": registry.name_of(entry)}
+    return name | entry.options() | name  # first, and not hidden by an option of that name
 
 
 def make_identity(

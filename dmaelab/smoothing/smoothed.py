@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmaelab.certifiers.build import ABSTAIN, Certificate, Certifier, build_certifier
+from dmaelab.certifiers.build import ABSTAIN, Certificate, Certifier, build_certifier, takes_n0
 from dmaelab.corruptions import build_corruption
 from dmaelab.rules.compilation import Compile
 from dmaelab.smoothing.arithmetic import Arithmetic
@@ -116,7 +116,7 @@ class SmoothedClassifier(Smoothing):
             The certificate. If nothing can be certified, its prediction is ``ABSTAIN`` and its radius 0. The radius is
             in [0,1] pixel units and in the norm of the corruption.
         """
-        return self._run(x, build_certifier(**self._certifier, n0=n0, n=n, alpha=alpha), batch_size, index)
+        return self._run(x, self._build(n0, n, alpha), batch_size, index)
 
     def predict(self, x: Tensor, n: int, alpha: float, batch_size: int, index: int | None = None) -> int:
         """Return the class of the smoothed classifier for one image, or ABSTAIN.
@@ -156,11 +156,16 @@ class SmoothedClassifier(Smoothing):
                 self,
                 dataset.__getitem__,
                 range(len(dataset)) if indices is None else indices,
-                build_certifier(**self._certifier, n0=n0, n=n, alpha=alpha),
+                self._build(n0, n, alpha),
                 out=folder,
                 batch_size=batch_size,
                 shard=shard,
             )
+
+    def _build(self, n0: int, n: int, alpha: float) -> Certifier:
+        """Return the certifier; one that selects its class in another way may take no n0."""
+        selection = {"n0": n0} if takes_n0(self._certifier["name"]) else {}
+        return build_certifier(**self._certifier, **selection, n=n, alpha=alpha)
 
     def _run(self, x: Tensor, certifier: Certifier, batch_size: int, index: int | None) -> Certificate:
         address = (

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from dmaelab.certifiers.build import Case
+from dmaelab.certifiers.build import Case, sampled_sigma
 from dmaelab.corruptions import Corruption
 from dmaelab.rules.compilation import compiled_as
 from dmaelab.smoothing.arithmetic import FP32, Arithmetic
@@ -114,9 +114,10 @@ class Smoothing:
         image = self.check(image, address.name)
         geometry, sigma = smoothing_noise(self.corruption)
         tau = geometry.tau(sigma, image.numel())
-        exact = min(sigma, float(torch.tensor(sigma)))  # the noise is scaled by float32 sigma, take the smaller one
         label = None if label is None else int(label)
-        return image, Case(self.num_classes, geometry, exact, tau=tau, label=label, random=address.random)
+        return image, Case(
+            self.num_classes, geometry, sampled_sigma(sigma), tau=tau, label=label, random=address.random
+        )
 
 
 def check_image(image: Tensor, name: str) -> Tensor:

@@ -25,13 +25,18 @@ class KeepsArguments:
     def options(self) -> dict[str, Any]:
         """Return the constructor arguments by name, defaults included, as plain values that JSON can store.
 
-        Keyword arguments that a constructor passes on (``**kwargs``) appear under their own names. A subclass may
-        replace a value by its normal form, so that two ways to write the same value give equal options.
+        Keyword arguments that a constructor passes on (``**kwargs``) appear under their own names. If the object has a
+        plain attribute of the same name, the attribute is taken instead of the argument. It holds the normal form of
+        the value, so that two ways to write one value give equal options, and the new value if somebody changed it.
 
         Raises:
             UserError: an argument is not a plain value.
         """
-        arguments: dict[str, Any] = vars(self)["_arguments"]
+        attributes = {name: plain(value) for name, value in vars(self).items()}
+        arguments: dict[str, Any] = {
+            name: attributes[name] if is_plain(attributes.get(name, self)) else value
+            for name, value in attributes.pop("_arguments").items()
+        }
         for name, value in arguments.items():
             if not is_plain(value):
                 raise UserError(

@@ -85,6 +85,12 @@ def test_every_log_that_is_written_follows_from_its_counts(certify, name, noise)
         ({"radius_two_sided": "1.5"}, "radius_two_sided is too large"),
         ({"predict": 2, "label": 2, "correct": 1}, "predicts 2, but selected 0"),
         ({"predict": -1, "correct": 0}, "abstains with the radius"),
+        (
+            {"predict": -1, "correct": 0, "radius": "0.000000"},
+            "abstains with the radius",
+        ),  # in the column of all digits
+        ({"predict": 7, "top": 7, "label": 7}, "names class 7 of 3"),
+        ({"predict": -2, "top": -2}, "names class -2 of 3"),
         ({"label": 1}, "correct is 1"),
         ({"look_a": "300/301"}, "contradict"),
         ({"count_a": 200}, "contradict"),
@@ -106,6 +112,31 @@ def test_claims_that_are_too_large_are_found(certify, values, words):
     assert rows == 12
     assert any(words in problem for problem in problems), problems
     assert all(problem.startswith("image 0: ") for problem in problems)
+
+
+def test_an_answer_of_predict_accounts_for_all_votes(certify):
+    folder = certify(CERTIFIERS["predict"])
+    change(folder, 0, count_a=20, count_b=0)
+    assert any("counts contradict the header" in problem for problem in verify_log(folder)[1])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"fp_sound": True}, "the header says fp_sound True, but of its geometry fp_sound is False"),
+        ({"norm": "l1"}, "the header says norm 'l1', but of its geometry norm is 'l2'"),
+        ({"shape": [1, 1, 1]}, "its shape .* is not .*that of its batches"),
+        ({"shape": []}, "its shape .* is not"),
+    ],
+)
+def test_a_header_that_claims_more_than_its_geometry_is_refused(certify, values, words):
+    folder = certify(CERTIFIERS["cohen"])
+    header = json.loads((folder / "header.json").read_text())
+    header["identity"].update(values)
+    header["identity_hash"] = identity_hash(header["identity"])
+    (folder / "header.json").write_text(json.dumps(header))
+    with pytest.raises(UserError, match=words):
+        verify_log(folder)
 
 
 def test_an_early_look_does_not_get_the_bound_of_the_last_one(certify):
@@ -164,7 +195,7 @@ def test_an_answer_of_predict_needs_its_p_value(certify):
         ({"indices": "0:6"}, "list of images in header.json does not match its identity"),
         ({"indices": ""}, "list of images in header.json does not match its identity"),
         ({"identity_hash": "0" * 16}, "does not have the hash beside it"),
-        ({"identity": {"norm": "linf"}}, "says norm linf, but its geometry certifies l2"),
+        ({"identity": {"norm": "linf"}}, "says norm 'linf', but of its geometry norm is 'l2'"),
         ({"identity": {"geometry": None}}, "geometry None is not known here"),
     ],
 )

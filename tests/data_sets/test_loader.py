@@ -196,7 +196,7 @@ def test_workers_survive_the_signals_of_a_scheduler():
     workers = set(active_children()) - before  # at once: before they have run a line of Python
     assert len(workers) == 2
     for worker in workers:
-        for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP, signal.SIGINT):
             os.kill(worker.pid, number)
     assert same(take(batches, 9), take(build_train_loader(Small(), 3, seed=0), 9))
 

@@ -182,9 +182,9 @@ MODULE = """
 from torch import nn
 
 class Corners(nn.Module):
-    def __init__(self, scale=1.0):
+    def __init__(self, scale=1.0, classifier=None):
         super().__init__()
-        self.scale = scale
+        self.scale, self.inside = scale, classifier
         self.head = nn.Linear(64, 10)
 
     def forward(self, images):
@@ -219,8 +219,14 @@ def test_any_module_can_be_certified_by_a_config(tmp_path, monkeypatch):
     assert folder == Path("mine/certify/default")
     assert len(rows(folder)) == 4
     assert read_header(folder)["identity"]["model"]["scale"] == 2.0
+    around = ["certify.name=around", "classifier.classifier={'_target_': 'torch.nn.Identity'}"]
+    run_certification(certification_config("mine.py", around), progress=False)
+    with pytest.raises(
+        UserError, match=r"model.scale is 2.0 there, 3.0 here"
+    ):  # of the outer one, not of what is inside
+        run_certification(certification_config("mine.py", [*around, "classifier.scale=3.0"]), progress=False)
     for overrides, words in (
-        (["certify.out_dir=None"], "names certify.out_dir"),
+        (["certify.out_dir=None"], "needs certify.out_dir"),
         (["certify.run=somewhere"], "and no certify.run"),
         (["classifier.sclae=1"], "did you mean 'scale'"),
         (["classifier._target_=my_models.no_module", "~classifier.scale"], "builds a int, not a torch.nn.Module"),

@@ -1,6 +1,7 @@
 """Hooks and trainers that a config names, and what is given back at the end of a training, however it ends."""
 
 import json
+import logging
 import signal
 
 import pytest
@@ -90,6 +91,8 @@ def test_a_hook_of_the_config_runs_before_records_and_checkpoints(finetune_confi
         ([hook("NoTrainer")], r"hooks\.0: builds a NoTrainer, not a dmaelab\.engine\.Hook"),
         ([hook("Count", by="many")], r"hooks\.0\.by: .*expects int"),
         ([hook("Counts")], r"hooks\.0.*has no 'Counts'"),
+        ("Count", r"hooks: give a list of nodes"),
+        ([hook("Count"), hook("Count", by=2)], r"hooks: two are called Count; override `name` in one of them"),
         ({"_target_": f"{__name__}.Count"}, r"hooks: give a list of nodes"),
     ],
 )
@@ -161,3 +164,13 @@ def test_a_signal_that_is_ignored_stays_ignored(finetune_config):
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_the_error_that_ended_a_training_is_the_one_that_is_reported(finetune_config, caplog):
+    """A hook that fails while it is closed changes neither the error nor, for a preemption, the exit status."""
+    nodes = [{"_target_": "signalling.Signal", "step": 2, "name": "SIGUSR2"}, hook("Fail", moment="close")]
+    trainer = DefaultTrainer(with_hooks(finetune_config(), *nodes))
+    logging.getLogger("dmaelab").propagate = True
+    with pytest.raises(Preempted), caplog.at_level(logging.WARNING):
+        trainer.train()
+    assert "closing a hook failed, too: as asked for" in caplog.messages

@@ -1,6 +1,5 @@
 """Paths of a run directory, what is written at a start, and what makes a config another training than the one in it."""
 
-import logging
 import subprocess
 import sys
 
@@ -135,29 +134,27 @@ def test_one_process_holds_a_directory(run):
         pass
 
 
-def test_a_file_system_without_locks_is_warned_of(run, monkeypatch, caplog):
+def test_a_file_system_without_locks_is_warned_of(run, monkeypatch, log_messages):
     def no_locks(*_):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr("dmaelab.engine.run_dir.fcntl.lockf", no_locks)
-    monkeypatch.setattr(logging.getLogger("dmaelab"), "propagate", True)
     held = False
     with run.hold():
         held = True
     assert held
-    assert "cannot be locked (No locks available)" in caplog.text
+    assert "cannot be locked (No locks available)" in log_messages[0]
 
 
-def test_a_directory_with_a_run_is_for_a_resume(run, cfg, monkeypatch, caplog):
-    monkeypatch.setattr(logging.getLogger("dmaelab"), "propagate", True)
+def test_a_directory_with_a_run_is_for_a_resume(run, cfg, log_messages):
     with pytest.raises(UserError, match="already holds a run"), run.occupied(cfg, resume=False):
         pass
     with run.occupied(cfg, resume=True):
-        assert caplog.messages == []
+        assert log_messages == []
     cfg.train.seed = 5
     with run.occupied(cfg, resume=True):
-        assert len(caplog.messages) == 1
-    assert "train.seed" in caplog.text
+        assert len(log_messages) == 1
+    assert "train.seed" in log_messages[0]
 
 
 def test_an_occupied_directory_is_made_and_still_without_a_run(cfg, tmp_path):
@@ -169,7 +166,7 @@ def test_an_occupied_directory_is_made_and_still_without_a_run(cfg, tmp_path):
         pass
     (tmp_path / "file").touch()
     with (
-        pytest.raises(UserError, match="file/run cannot be made"),
+        pytest.raises(UserError, match="file/run cannot be created"),
         RunDirectory(tmp_path / "file/run").occupied(cfg, resume=False),
     ):
         pass

@@ -49,7 +49,7 @@ def test_the_length_is_given_once(given):
 
 
 def test_the_micro_batch_is_given_once():
-    with pytest.raises(ConfigError, match=r"train.micro_batch and train.accum_steps say one thing twice"):
+    with pytest.raises(ConfigError, match=r"train.micro_batch and train.accum_steps both set the size"):
         train(micro_batch=4, accum_steps=2)
 
 
@@ -79,7 +79,7 @@ def test_precisions(make):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "best", "step_5", "step_"])
 def test_names_of_milestones_that_write_elsewhere_or_over_others(name):
-    with pytest.raises(ConfigError, match=r"^train\.milestones has the name "):
+    with pytest.raises(ConfigError, match=r"^train\.milestones: the name "):
         train(milestones={"good": 1, name: 2})
 
 

@@ -1,5 +1,3 @@
-import logging
-
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -78,12 +76,11 @@ def test_that_a_metric_chose_the_weights_cannot_be_hidden(make, weights):
         (0.25, "laplace", 0.5, 2),
     ],
 )
-def test_other_noise_than_that_of_the_training_is_warned_of(make, monkeypatch, caplog, trained, name, sigma, warnings):
-    monkeypatch.setattr(logging.getLogger("dmaelab"), "propagate", True)
+def test_other_noise_than_that_of_the_training_is_warned_of(make, log_messages, trained, name, sigma, warnings):
     cfg = config()
     cfg.model.corruption.sigma = trained
     make(given=cfg).warn_of_noise(name, sigma)
-    assert len(caplog.records) == warnings
+    assert len(log_messages) == warnings
 
 
 def test_only_what_classifies_is_certified(make, monkeypatch):
@@ -94,7 +91,7 @@ def test_only_what_classifies_is_certified(make, monkeypatch):
     model = Trained()
     run = make()
     monkeypatch.setattr(run.run, "model", lambda weights, device: model)
-    with pytest.raises(UserError, match="trained a Trained, which is no classifier"):
+    with pytest.raises(UserError, match="trained a Trained, which is not a classifier"):
         run.load(CPU)
     model.num_classes = 10
     assert run.load(CPU) is model
@@ -133,7 +130,7 @@ def test_which_of_the_two_a_config_certifies(make, tmp_path):
     [
         ({"certify": {}}, r"^certify\.run: name the run directory"),
         ({"certify": {"out_dir": "out"}}, r"^certify\.run: name the run directory"),
-        ({"certify": {}, "classifier": LINEAR}, r"names certify\.out_dir for its log"),
+        ({"certify": {}, "classifier": LINEAR}, r"needs certify\.out_dir for its log"),
         ({"certify": {"run": "run", "out_dir": "out"}, "classifier": LINEAR}, r"and no certify\.run"),
     ],
 )

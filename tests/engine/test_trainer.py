@@ -10,7 +10,7 @@ from dmaelab.engine import Hook, run_training
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.hooks import NaNGuard
 from dmaelab.engine.trainer import Trainer
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import ConfigError, UserError
 
 
 def weights(path):
@@ -117,7 +117,7 @@ def test_a_training_without_steps_left_begins_and_ends():
 def test_two_hooks_of_one_name_are_refused_and_hooks_are_found_by_class():
     hook, trainer = Ask(), trainer_of()
     trainer.register_hooks([hook])
-    with pytest.raises(ValueError, match="two hooks are called Ask"):
+    with pytest.raises(ConfigError, match="hooks: two are called Ask"):
         trainer.register_hooks([Ask()])
     assert trainer.find_hook(Hook) is hook
     assert trainer.find_hook(NaNGuard) is None

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from dmaelab.smoothing import ABSTAIN, SmoothedClassifier
+from dmaelab.smoothing import ABSTAIN, CERTIFIERS, Certificate, Certifier, SmoothedClassifier, Votes
 from dmaelab.utils.errors import UserError
 
 
@@ -187,3 +187,18 @@ def test_bad_images_are_one_line(smoothed, image, words):
 def test_wrong_number_of_classes_is_named(brightness, images):
     with pytest.raises(UserError, match="num_classes=10"):
         SmoothedClassifier(brightness, 10, 0.25).certify(images[0][0], 20, 300, 0.001, 64)
+
+
+def test_a_certifier_that_takes_no_n0_is_called_without(brightness, images):
+    @CERTIFIERS.register("no_selection")
+    class NoSelection(Certifier):
+        def certify(self, case):
+            counts = yield Votes("estimation", self.n)
+            return Certificate(prediction=int(counts[:-1].argmax()), top=int(counts[:-1].argmax()), n=self.n)
+
+    try:
+        smoothed = SmoothedClassifier(brightness, 3, 0.25, certifier="no_selection")
+        assert smoothed.certify(images[0][0], 10, 50, 0.001, 16, index=0).n == 50
+        assert len(smoothed.certify_dataset(images, 10, 50, 0.001, 16)) == len(images)
+    finally:
+        del CERTIFIERS._obj_map["no_selection"]

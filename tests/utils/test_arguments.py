@@ -71,11 +71,18 @@ def test_values_are_those_that_json_gives_back():
     assert [type(item) for item in (options["a"][1], options["b"], options["c"][1])] == [int, float, dict]
 
 
-def test_a_list_that_is_changed_later_was_kept_as_it_was():
+def test_a_list_that_its_owner_changes_later_was_kept_as_it_was():
     radii = [0.5]
-    made = Base(radii)
+    made = Keeping(radii)
     radii.append(1.0)
-    assert made.options()["level"] == [0.5]
+    assert made.options()["radii"] == [[0.5]]
+
+
+def test_an_attribute_that_was_changed_is_the_option():
+    """The object works with it, so a log must name it."""
+    made = Base(3)
+    made.level = 4
+    assert made.options()["level"] == 4
 
 
 def test_what_no_log_can_hold_is_told_when_a_log_asks():

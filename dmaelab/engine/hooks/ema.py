@@ -21,6 +21,11 @@ class EMAHook(Hook):
         self.average, self._mix = AveragedModel(model), get_ema_multi_avg_fn(decay)
 
     @property
+    def name(self) -> str:
+        """The key in checkpoints, the same for subclasses: who loads ``best`` looks for it."""
+        return "EMAHook"
+
+    @property
     def model(self) -> nn.Module:
         """The averaged module."""
         return self.average.module
