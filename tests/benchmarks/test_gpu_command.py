@@ -58,7 +58,7 @@ def test_a_trial_measures_everything_that_a_cpu_can(tmp_path):
         assert list(certification[subject]) == ["reference's loop", "bf16", "fp16"]
         for row in certification[subject].values():
             assert row["rows/s"] > 0
-            assert 0 < row["share of the matmul peak"] < 1
+            assert row["share of the matmul peak"] > 0  # above 1 where a processor emulates bf16 products
             assert 0 < row["our noise, share of the time"] < 1
         assert "CUDA device" in certification[f"{subject}, bf16, CUDA graph"]["skipped"]
         assert "compiler" in certification[f"{subject}, compiled"]["skipped"]
