@@ -25,10 +25,10 @@ CPU = torch.device("cpu")
 
 
 def run(folder, *extra):
-    words = ["--device", "cpu", "--tiny", "--minutes", "3", "--output", str(folder), *extra]
+    words = ["--device", "cpu", "--tiny", "--minutes", "9", "--output", str(folder), *extra]
     env = {name: value for name, value in os.environ.items() if name != "DMAELAB_DATA"}
     words = [sys.executable, "-m", "benchmarks.gpu", *words]
-    return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=580)
 
 
 def read(folder, name):
