@@ -116,13 +116,13 @@ def case_of(identity: Mapping[str, Any]) -> Case:
             raise UserError(
                 f"the header says {name} {identity[name]!r}, but of its geometry {name} is {getattr(geometry, name)!r}"
             )
-    shape = identity["shape"]
-    if not (isinstance(shape, list) and len(shape) == 3) or identity.get("batch_shape", [0, *shape])[1:] != shape:
-        raise UserError(f"the header is damaged: its shape {shape} is not [C,H,W], or not that of its batches")
     try:
+        shape, batch = identity["shape"], identity.get("batch_shape", [0, *identity["shape"]])
+        if len(shape) != 3 or batch[1:] != shape:
+            raise UserError(f"the header is damaged: its shape {shape} is not [C,H,W], or not that of its batches")
         if not sigma > 0:
             raise UserError(f"the header says sigma {sigma}, but the level of noise must be above 0")
-        tau = max(identity["tau"], geometry.tau(sigma, math.prod(identity["shape"])))
+        tau = max(identity["tau"], geometry.tau(sigma, math.prod(shape)))
     except TypeError as error:  # text or None instead of a number
         raise UserError(f"the header is damaged: its sigma, tau or shape is no number ({error})") from error
     return Case(identity["classes"], geometry, sampled_sigma(sigma), tau=tau)
@@ -166,9 +166,9 @@ def _check_columns(columns: list[Any], certifier: Certifier) -> None:
 def _shared_problems(row: Mapping[str, Any], case: Case) -> list[str]:
     """Return the problems of the columns that all logs have, whatever their certifier."""
     found = []
-    classes = [row[name] for name in ("predict", "top") if name in row]
-    if not all(0 <= kind < case.num_classes for kind in classes if kind != ABSTAIN):
-        found.append(f"names class {row['predict']} of {case.num_classes}")
+    for kind in dict.fromkeys(row[name] for name in ("predict", "top") if name in row):
+        if kind != ABSTAIN and not 0 <= kind < case.num_classes:
+            found.append(f"names class {kind}, but the classifier has {case.num_classes} classes")
     if row["correct"] != int(row["predict"] >= 0 and row["predict"] == row["label"]):
         found.append(f"correct is {row['correct']} for class {row['predict']} and label {row['label']}")
     if "top" in row and row["predict"] not in (ABSTAIN, row["top"]):

@@ -20,7 +20,7 @@ class Writer:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Write one record: name -> value, after ``step`` steps."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define write(step, values)")
 
     def close(self) -> None:
         """Close files. It is called even if :meth:`open` was never called."""

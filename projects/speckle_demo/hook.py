@@ -1,6 +1,6 @@
 """A hook: writes the size of the weights to the records of a training."""
 
-import torch
+from torch.nn.utils import get_total_norm
 
 from dmaelab.engine import Hook
 
@@ -18,5 +18,5 @@ class WeightNorm(Hook):
     def after_step(self) -> None:
         """Measure if it is time."""
         if self.trainer.step % self.period == 0:
-            norms = torch._foreach_norm([p.detach() for p in self.trainer.inner.parameters()])
-            self.trainer.pending["weight_norm"] = float(torch.stack(norms).norm())
+            norm = get_total_norm([parameter.detach() for parameter in self.trainer.inner.parameters()])
+            self.trainer.pending["weight_norm"] = float(norm)

@@ -89,8 +89,8 @@ def test_every_log_that_is_written_follows_from_its_counts(certify, name, noise)
             {"predict": -1, "correct": 0, "radius": "0.000000"},
             "abstains with the radius",
         ),  # in the column of all digits
-        ({"predict": 7, "top": 7, "label": 7}, "names class 7 of 3"),
-        ({"predict": -2, "top": -2}, "names class -2 of 3"),
+        ({"predict": 7, "top": 7, "label": 7}, "names class 7, but the classifier has 3 classes"),
+        ({"predict": -2, "top": -2}, "names class -2, but the classifier has 3 classes"),
         ({"label": 1}, "correct is 1"),
         ({"look_a": "300/301"}, "contradict"),
         ({"count_a": 200}, "contradict"),
@@ -127,6 +127,8 @@ def test_an_answer_of_predict_accounts_for_all_votes(certify):
         ({"norm": "l1"}, "the header says norm 'l1', but of its geometry norm is 'l2'"),
         ({"shape": [1, 1, 1]}, "its shape .* is not .*that of its batches"),
         ({"shape": []}, "its shape .* is not"),
+        ({"shape": 12}, "is damaged: its sigma, tau or shape"),
+        ({"batch_shape": 256}, "is damaged: its sigma, tau or shape"),
     ],
 )
 def test_a_header_that_claims_more_than_its_geometry_is_refused(certify, values, words):
