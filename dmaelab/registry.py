@@ -5,6 +5,7 @@ from typing import Any
 
 from fvcore.common.registry import Registry as _Registry
 
+from dmaelab.utils.arguments import KeepsArguments
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
 
@@ -72,6 +73,15 @@ class Registry(_Registry):
         own = f"{kind.__module__}.{kind.__qualname__}"
         return next((name for name in self.names() if self._obj_map[name] is kind), own)
 
+    def name_and_options(self, entry: KeepsArguments) -> dict[str, Any]:
+        """Return ``{"name": ..., **options}`` of an object: the name of its class, and its constructor's arguments.
+
+        Raises:
+            UserError: an option is not a plain value (number, text, bool, None, or lists and dicts of these).
+        """
+        name = {"name": self.name_of(entry)}
+        return name | entry.options() | name  # first, and not hidden by an option of that name
+
     def names(self) -> list[str]:
         """Return the registered names, sorted."""
         return sorted(self._obj_map)
@@ -81,15 +91,20 @@ class Registry(_Registry):
         return {name: (self._obj_map[name].__doc__ or "").strip().split("\n")[0] for name in self.names()}
 
 
-def builder(registry: Registry) -> Callable[..., Any]:
+def builder(registry: Registry, module: str) -> Callable[..., Any]:
     """Return the function ``build_<kind>(name, **kwargs)`` for use in configs.
 
     Its attribute ``registry`` lets :func:`dmaelab.config.check` look up what the named entry accepts.
+
+    Args:
+        registry: where the function looks up names.
+        module: name of the module that keeps the function. Configs name it as ``module.build_<kind>``.
     """
 
     def build(name: str, **kwargs: Any) -> Any:
         return registry.build(name, **kwargs)
 
+    build.__module__ = module
     build.__name__ = build.__qualname__ = f"build_{registry.kind}"
     build.__doc__ = f"Build the {registry.kind} registered as ``name`` from the other arguments."
     build.registry = registry  # type: ignore[attr-defined]

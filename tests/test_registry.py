@@ -50,8 +50,8 @@ def test_get_and_build(shapes):
 
 
 def test_builder_is_the_registry_as_a_function(shapes):
-    build = builder(shapes)
-    assert build.__name__ == "build_shape"
+    build = builder(shapes, __name__)
+    assert (build.__module__, build.__name__) == (__name__, "build_shape")
     assert build.registry is shapes
     assert build("square", side=2).side == 2
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dmaelab import BACKBONES, CERTIFIERS, CORRUPTIONS, DATASETS, LOSSES
-from dmaelab.certifiers.build import select
+from dmaelab.certifiers.counts import select
 from dmaelab.corruptions import Corruption, Gaussian
 from dmaelab.data import Dataset
 from dmaelab.losses import RS, MSEAllPatches

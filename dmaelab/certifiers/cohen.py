@@ -4,7 +4,9 @@ from collections.abc import Generator
 
 import numpy as np
 
-from dmaelab.certifiers.build import CERTIFIERS, Case, Certificate, Votes
+from dmaelab.certifiers.build import CERTIFIERS
+from dmaelab.certifiers.case import Case
+from dmaelab.certifiers.certificate import Certificate, Votes
 from dmaelab.certifiers.two_stage import TwoStage
 
 

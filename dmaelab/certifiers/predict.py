@@ -6,8 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from dmaelab.certifiers.build import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes, runner_up, select
+from dmaelab.certifiers.base import Certifier
+from dmaelab.certifiers.build import CERTIFIERS
+from dmaelab.certifiers.case import Case
+from dmaelab.certifiers.certificate import ABSTAIN, Certificate, Votes
 from dmaelab.certifiers.claims import votes_add_up
+from dmaelab.certifiers.counts import runner_up, select
 from dmaelab.records.row import PREDICT_COLUMNS
 from dmaelab.stats.bounds import predict_pvalue, smallest_n_predict
 

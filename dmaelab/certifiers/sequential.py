@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmaelab.certifiers.build import CERTIFIERS, Case, Certificate, Votes
+from dmaelab.certifiers.build import CERTIFIERS
+from dmaelab.certifiers.case import Case
+from dmaelab.certifiers.certificate import Certificate, Votes
 from dmaelab.certifiers.two_stage import CERTIFIED, TwoStage
 from dmaelab.stats.evalues import log_evalue
 from dmaelab.stats.looks import least_count, look_totals

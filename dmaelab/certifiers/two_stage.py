@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from dmaelab.certifiers.build import ABSTAIN, Case, Certificate, Certifier, Votes, runner_up, sample_count, select
+from dmaelab.certifiers.base import Certifier, sample_count
+from dmaelab.certifiers.case import Case
+from dmaelab.certifiers.certificate import ABSTAIN, Certificate, Votes
 from dmaelab.certifiers.claims import TOLERANCE, look_of, too_large, too_small, votes_add_up
+from dmaelab.certifiers.counts import runner_up, select
 from dmaelab.records.row import WRONG_CLASS
 from dmaelab.stats.bounds import smallest_n
 from dmaelab.stats.looks import Looks

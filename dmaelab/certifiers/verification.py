@@ -4,23 +4,21 @@ The header says which certifier wrote the log, and with which options. The certi
 verifies each row. No module that a log names is ever imported: load plug-ins before.
 """
 
-import inspect
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dmaelab.certifiers.build import ABSTAIN, CERTIFIERS, Case, Certifier, identity_of, sampled_sigma
+from dmaelab.certifiers.base import Certifier
+from dmaelab.certifiers.case import Case
+from dmaelab.certifiers.certificate import ABSTAIN
+from dmaelab.certifiers.identity import STATISTICS, case_of, certifier_of
 from dmaelab.records.folders import expected_indices, read_folders, read_header
 from dmaelab.records.merge import check_complete, identity_hash
 from dmaelab.records.row import BASE_COLUMNS, parse_row
-from dmaelab.stats.geometry import Geometry, geometry_named
-from dmaelab.utils.differences import differences
 from dmaelab.utils.errors import UserError
 
-_STATISTICS = ("alpha", "n0", "n", "certifier")  # what identity_of gives
-_NEEDED = (*_STATISTICS, "classes", "geometry", "norm", "sigma", "tau", "shape")
+_NEEDED = (*STATISTICS, "classes", "geometry", "norm", "sigma", "tau", "shape")
 
 
 def verify_log(folder: str | os.PathLike[str]) -> tuple[int, list[str]]:
@@ -40,10 +38,14 @@ def verify_log(folder: str | os.PathLike[str]) -> tuple[int, list[str]]:
     table = read_folders([folder])
     identity = header["identity"]
     if identity_hash(identity) != header["identity_hash"]:
-        raise UserError("the identity in the header does not have the hash beside it: the header has been changed")
+        raise UserError("identity_hash in header.json does not match identity: the header was changed")
     if missing := [name for name in _NEEDED if name not in identity]:
         raise UserError(f"the identity in the header lacks {', '.join(missing)}: this log cannot be verified")
-    certifier, case = certifier_of(identity), case_of(identity)
+    certifier = certifier_of(identity)
+    if not is_verifiable(certifier):
+        name = identity["certifier"]["name"]
+        raise UserError(f"the certifier {name!r} does not define verify(row, case): this log cannot be verified")
+    case = case_of(identity)
     _check_columns(header["columns"], certifier)
     check_complete(table, expected_indices(header))
     problems = []
@@ -70,90 +72,6 @@ def problems_of(certifier: Certifier, row: Mapping[str, Any], case: Case) -> lis
         return [*_shared_problems(row, case), *certifier.verify(row, case)]
     except (TypeError, ValueError, AttributeError, ArithmeticError):  # text or nan instead of a number
         return ["is damaged, its cells are not what they should be"]
-
-
-def certifier_of(identity: Mapping[str, Any]) -> Certifier:
-    """Return the certifier that the identity of a log describes, built with the options in it.
-
-    Raises:
-        UserError: the certifier is not registered, cannot be built from the options, then has other options, or does
-            not define ``verify``.
-    """
-    if not isinstance(identity["certifier"], dict):
-        raise UserError(f"the header is damaged: its certifier is {identity['certifier']!r}")
-    recorded = {key: identity[key] for key in _STATISTICS}
-    name = recorded["certifier"].get("name")
-    if name not in CERTIFIERS.names():
-        raise UserError(f"the certifier {name!r} is not known here; {_plug_ins(identity)}")
-    kind = CERTIFIERS.get(name)
-    try:
-        certifier: Certifier = kind(**_arguments(kind, recorded))
-    except UserError:
-        raise
-    except Exception as error:  # a constructor may raise anything if its options are of the wrong type
-        raise UserError(f"the certifier {name!r} cannot be built from the options in the header: {error}") from error
-    if different := differences(recorded, identity_of(certifier)):
-        raise UserError(
-            f"the certifier {name!r} built from the options in the header (there) has others (here):"
-            f" {'; '.join(map(str, different))}"
-        )
-    if not is_verifiable(certifier):
-        raise UserError(f"the certifier {name!r} does not define verify(row, case): this log cannot be verified")
-    return certifier
-
-
-def case_of(identity: Mapping[str, Any]) -> Case:
-    """Return the :class:`Case` that the certifier got for every image of a log, without the label.
-
-    Its tau is the larger one of the header's value and the value that the geometry gives.
-
-    Raises:
-        UserError: the geometry is not registered or contradicts the header, or sigma is not above 0.
-    """
-    geometry, sigma = _geometry_of(identity), identity["sigma"]
-    for name in ("norm", "fp_sound"):
-        if identity.get(name, getattr(geometry, name)) != getattr(geometry, name):
-            raise UserError(
-                f"the header says {name} {identity[name]!r}, but of its geometry {name} is {getattr(geometry, name)!r}"
-            )
-    try:
-        shape, batch = identity["shape"], identity.get("batch_shape", [0, *identity["shape"]])
-        if len(shape) != 3 or batch[1:] != shape:
-            raise UserError(f"the header is damaged: its shape {shape} is not [C,H,W], or not that of its batches")
-        if not sigma > 0:
-            raise UserError(f"the header says sigma {sigma}, but the level of noise must be above 0")
-        tau = max(identity["tau"], geometry.tau(sigma, math.prod(shape)))
-    except TypeError as error:  # text or None instead of a number
-        raise UserError(f"the header is damaged: its sigma, tau or shape is no number ({error})") from error
-    return Case(identity["classes"], geometry, sampled_sigma(sigma), tau=tau)
-
-
-def _geometry_of(identity: Mapping[str, Any]) -> Geometry:
-    try:
-        return geometry_named(identity["geometry"])
-    except UserError as error:
-        raise UserError(f"{error}; {_plug_ins(identity)}") from error
-
-
-def _arguments(kind: Any, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recorded options that the constructor of a certifier accepts.
-
-    A constructor may set alpha, n0 or n itself and not accept them, but the header always has them. The options that
-    are left out here are checked later: they must be those of the certifier that was built.
-    """
-    apart = {key: value for key, value in recorded.items() if key != "certifier" and value is not None}
-    options = {key: value for key, value in (recorded["certifier"] | apart).items() if key != "name"}
-    parameters = inspect.signature(kind).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return options
-    return {name: value for name, value in options.items() if name in parameters}
-
-
-def _plug_ins(identity: Mapping[str, Any]) -> str:
-    """Return the advice for a certifier or geometry that is not registered: which plug-ins to load."""
-    if plugins := identity.get("plugins"):
-        return f"the header names the plug-ins {plugins!r}: give --plugin MODULE for those that you trust"
-    return "the header names no plug-in: give --plugin MODULE for the module that defines it, if you trust it"
 
 
 def _check_columns(columns: list[Any], certifier: Certifier) -> None:

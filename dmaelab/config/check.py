@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from dmaelab.config.plain import nodes, plain, resolve
-from dmaelab.config.targets import Signature, join, load_plugins, signature_for, signature_of
+from dmaelab.config.targets import join, load_plugins, signature_for
 from dmaelab.config.typecheck import fits, kind_of, type_in_words
 from dmaelab.utils.errors import ConfigError, did_you_mean
+from dmaelab.utils.signatures import Signature, signature_of
 
 _SPECIAL = ("_target_", "_partial_")
 

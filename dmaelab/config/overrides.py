@@ -10,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dmaelab.config.plain import plain, to_config
-from dmaelab.config.targets import Signature, signature_for, signature_of
+from dmaelab.config.targets import signature_for
 from dmaelab.config.typecheck import fits, kind_of, type_in_words
 from dmaelab.utils.errors import ConfigError, did_you_mean
+from dmaelab.utils.signatures import Signature, signature_of
 
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 

@@ -4,11 +4,10 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from dmaelab.utils.errors import ConfigError, did_you_mean
+from dmaelab.utils.signatures import Signature, signature_of
 
 # Modules that have moved, old name -> new name, so that configs saved in older run directories still load.
 _MOVED = {
@@ -92,39 +91,6 @@ def load_plugins(cfg: Any) -> None:
                 else ""
             )
             raise ConfigError(f"plugins: {module}: {error}{hint}") from error
-
-
-@dataclass(frozen=True)
-class Signature:
-    """The keyword arguments that a callable accepts."""
-
-    label: str  # name of the callable in messages
-    parameters: dict[str, inspect.Parameter]
-    accepts_all: bool  # the callable has **kwargs, or its signature is unknown
-
-    @property
-    def required(self) -> list[str]:
-        """The names of the arguments without a default."""
-        return [name for name, parameter in self.parameters.items() if parameter.default is parameter.empty]
-
-
-def signature_of(target: Callable[..., Any] | inspect.Signature, label: str) -> Signature:
-    """Return the keyword arguments that a class (its constructor), a function or a Python signature accepts."""
-    if isinstance(target, inspect.Signature):
-        return _by_keyword(target, label)
-    try:
-        return _by_keyword(inspect.signature(target, eval_str=True), label)
-    except NameError:  # an annotation uses a name that only type checkers import
-        return _by_keyword(inspect.signature(target), label)
-    except (TypeError, ValueError):  # some built-in functions have no signature
-        return Signature(label, {}, True)
-
-
-def _by_keyword(signature: inspect.Signature, label: str) -> Signature:
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    named = {name: parameter for name, parameter in signature.parameters.items() if parameter.kind in kinds}
-    accepts_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
-    return Signature(label, named, accepts_all)
 
 
 def signature_for(node: dict[str, Any], path: str) -> Signature:

@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from dmaelab.corruptions.build import CORRUPTIONS, Corruption
+from dmaelab.corruptions.base import Corruption
+from dmaelab.corruptions.build import CORRUPTIONS
 from dmaelab.stats.geometry import GaussianL2
 from dmaelab.utils.random import Draw
 

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from dmaelab.corruptions.build import CORRUPTIONS, Corruption
+from dmaelab.corruptions.base import Corruption
+from dmaelab.corruptions.build import CORRUPTIONS
 from dmaelab.stats.geometry import LaplaceL1
 from dmaelab.utils.random import Draw
 

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmaelab.corruptions.build import CORRUPTIONS, Corruption
+from dmaelab.corruptions.base import Corruption
+from dmaelab.corruptions.build import CORRUPTIONS
 from dmaelab.stats.geometry import QuantisedGaussianL2
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw

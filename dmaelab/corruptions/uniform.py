@@ -4,7 +4,8 @@ import math
 
 from torch import Tensor
 
-from dmaelab.corruptions.build import CORRUPTIONS, Corruption
+from dmaelab.corruptions.base import Corruption
+from dmaelab.corruptions.build import CORRUPTIONS
 from dmaelab.stats.geometry import UniformL1
 from dmaelab.utils.random import Draw
 

@@ -1,7 +1,8 @@
 """Data sets, their registry, and the loaders that yield micro-batches. It does not import torchvision."""
 
+from dmaelab.data.base import Dataset
 from dmaelab.data.batch import Batch, Samples, make_batch, to_device, to_float
-from dmaelab.data.build import DATASETS, Dataset, build_dataset
+from dmaelab.data.build import DATASETS, build_dataset
 from dmaelab.data.cifar10 import CIFAR10
 from dmaelab.data.digits import Digits
 from dmaelab.data.fashion_mnist import FashionMNIST

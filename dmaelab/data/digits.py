@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from dmaelab.data.build import DATASETS, Dataset, check_split
+from dmaelab.data.base import Dataset, check_split
+from dmaelab.data.build import DATASETS
 from dmaelab.utils.errors import UserError
 
 _HELD_OUT = 20  # images of each class in "test", and as many in "val"

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dmaelab.data.build import DATASETS, Dataset, check_split
+from dmaelab.data.base import Dataset, check_split
+from dmaelab.data.build import DATASETS
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.paths import data_root
 

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from dmaelab.data.build import DATASETS, Dataset, check_split
+from dmaelab.data.base import Dataset, check_split
+from dmaelab.data.build import DATASETS
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 

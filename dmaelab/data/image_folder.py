@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dmaelab.data.build import DATASETS, Dataset
+from dmaelab.data.base import Dataset
+from dmaelab.data.build import DATASETS
 from dmaelab.data.decode import read_pil, read_rgb, to_tensor
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.paths import data_root

@@ -1,6 +1,7 @@
 """ImageNet (ILSVRC 2012), read by torchvision."""
 
-from dmaelab.data.build import DATASETS, check_split
+from dmaelab.data.base import check_split
+from dmaelab.data.build import DATASETS
 from dmaelab.data.image_folder import ImageFiles
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.paths import data_root

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dmaelab.data.base import Dataset
 from dmaelab.data.batch import Samples, to_device
-from dmaelab.data.build import Dataset
 from dmaelab.data.sampler import InfiniteSampler, MicroBatch
 from dmaelab.data.seeding import global_generators
 from dmaelab.utils.errors import UserError

@@ -1,6 +1,7 @@
 """Losses by name: reconstruction (MSE on all or masked patches) and classification under noise (RS, CR)."""
 
-from dmaelab.losses.build import LOSSES, ClassificationLoss, LossContext, ReconstructionLoss, build_loss
+from dmaelab.losses.base import ClassificationLoss, LossContext, ReconstructionLoss
+from dmaelab.losses.build import LOSSES, build_loss
 from dmaelab.losses.classification import RS
 from dmaelab.losses.consistency import CR, consistency_terms, paper_mu
 from dmaelab.losses.reconstruction import MSEAllPatches, MSEMaskedPatches

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dmaelab.losses.build import LOSSES, ClassificationLoss, LossContext
+from dmaelab.losses.base import ClassificationLoss, LossContext
+from dmaelab.losses.build import LOSSES
 from dmaelab.utils.errors import UserError
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dmaelab.losses.build import LOSSES, LossContext
+from dmaelab.losses.base import LossContext
+from dmaelab.losses.build import LOSSES
 from dmaelab.losses.classification import RS, cross_entropy
 from dmaelab.utils.errors import UserError
 

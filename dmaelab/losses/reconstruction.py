@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from dmaelab.losses.build import LOSSES, ReconstructionLoss
+from dmaelab.losses.base import ReconstructionLoss
+from dmaelab.losses.build import LOSSES
 
 
 @LOSSES.register("mse_all_patches")

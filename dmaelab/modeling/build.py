@@ -5,8 +5,7 @@ from torch import Tensor, nn
 from dmaelab.registry import Registry, builder
 
 BACKBONES = Registry("backbone")
-build_backbone = builder(BACKBONES)
-build_backbone.__module__ = __name__
+build_backbone = builder(BACKBONES, __name__)
 
 
 class Backbone(nn.Module):

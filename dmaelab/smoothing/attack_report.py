@@ -6,7 +6,7 @@ from typing import NamedTuple
 from scipy import special
 from torch import Tensor
 
-from dmaelab.certifiers.build import ABSTAIN
+from dmaelab.certifiers.certificate import ABSTAIN
 
 OUTCOMES = ("held", "abstained", "changed")
 """The possible outcomes for an image, from good to bad: see :attr:`AttackedImage.outcome`."""

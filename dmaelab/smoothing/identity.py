@@ -12,15 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from dmaelab.certifiers.build import Certifier, identity_of
+from dmaelab.certifiers.base import Certifier
+from dmaelab.certifiers.identity import identity_of
 from dmaelab.corruptions import CORRUPTIONS
 from dmaelab.records.indices import subset
-from dmaelab.registry import Registry
 from dmaelab.rules.attention import attention_of
 from dmaelab.smoothing.noise import noise_version
 from dmaelab.smoothing.smoothing import Smoothing
 from dmaelab.stats.geometry import geometry_name
-from dmaelab.utils.arguments import KeepsArguments
 from dmaelab.utils.env import environment
 
 
@@ -44,18 +43,6 @@ def image_hash(image: torch.Tensor, label: int) -> str:
     return hashlib.blake2b(pixels + str(label).encode(), digest_size=8).hexdigest()
 
 
-def name_and_options(registry: Registry, entry: KeepsArguments) -> dict[str, Any]:
-    """Return ``{"name": ..., **options}`` of an object: its registered name and its constructor's arguments.
-
-    A class that is not registered has the name ``module.Class``.
-
-    Raises:
-        UserError: an option is not a plain value (number, text, bool, None, or lists and dicts of these).
-    """
-    name = {"name": registry.name_of(entry)}
-    return name | entry.options() | name  # first, and not hidden by an option of that name
-
-
 def make_identity(
     smoothing: Smoothing,
     certifier: Certifier,
@@ -76,7 +63,7 @@ def make_identity(
             certified into the same folder.
         batch_size: rows of every batch.
     """
-    noise = name_and_options(CORRUPTIONS, smoothing.corruption)
+    noise = CORRUPTIONS.name_and_options(smoothing.corruption)
     classifier, geometry, sigma = smoothing.classifier, smoothing.geometry, smoothing.sigma
     device = smoothing.device.type
     image, label = first

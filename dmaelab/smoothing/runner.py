@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from dmaelab.certifiers.build import Certificate, Certifier
+from dmaelab.certifiers.base import Certifier
+from dmaelab.certifiers.certificate import Certificate
 from dmaelab.records.log import CertificationLog
 from dmaelab.records.row import make_row
 from dmaelab.smoothing.identity import make_context, make_identity

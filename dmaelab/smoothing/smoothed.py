@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmaelab.certifiers.build import ABSTAIN, Certificate, Certifier, build_certifier, takes_n0
+from dmaelab.certifiers.base import Certifier
+from dmaelab.certifiers.build import CERTIFIERS, build_certifier
+from dmaelab.certifiers.certificate import ABSTAIN, Certificate
 from dmaelab.corruptions import build_corruption
 from dmaelab.rules.compilation import Compile
 from dmaelab.smoothing.arithmetic import Arithmetic
@@ -19,6 +21,7 @@ from dmaelab.smoothing.runner import Row, certify_images
 from dmaelab.smoothing.smoothing import Smoothing
 from dmaelab.smoothing.votes import Flight, VotePool
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.signatures import signature_of
 
 
 class SmoothedClassifier(Smoothing):
@@ -164,7 +167,8 @@ class SmoothedClassifier(Smoothing):
 
     def _build(self, n0: int, n: int, alpha: float) -> Certifier:
         """Return the certifier; one that selects its class in another way may take no n0."""
-        selection = {"n0": n0} if takes_n0(self._certifier["name"]) else {}
+        name = self._certifier["name"]
+        selection = signature_of(CERTIFIERS.get(name), name).accepted({"n0": n0})
         return build_certifier(**self._certifier, **selection, n=n, alpha=alpha)
 
     def _run(self, x: Tensor, certifier: Certifier, batch_size: int, index: int | None) -> Certificate:

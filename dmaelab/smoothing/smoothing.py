@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from dmaelab.certifiers.build import Case, sampled_sigma
+from dmaelab.certifiers.case import Case, sampled_sigma
 from dmaelab.corruptions import Corruption
 from dmaelab.rules.compilation import compiled_as
 from dmaelab.smoothing.arithmetic import FP32, Arithmetic

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dmaelab.attacks import PGD, Balls, NoisyLogits
-from dmaelab.certifiers.build import Certificate
+from dmaelab.certifiers.certificate import Certificate
 from dmaelab.certifiers.predict import Predict
 from dmaelab.smoothing.arithmetic import fixed_kernels
 from dmaelab.smoothing.attack_report import AttackedImage, AttackReport, Attempt

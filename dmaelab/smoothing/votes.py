@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmaelab.certifiers.build import Certificate, Certifier, Votes
+from dmaelab.certifiers.base import Certifier
+from dmaelab.certifiers.certificate import Certificate, Votes
 from dmaelab.smoothing.arithmetic import fixed_kernels
 from dmaelab.smoothing.forward import Forward
 from dmaelab.smoothing.noise import Address, NoisyImage

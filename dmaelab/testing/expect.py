@@ -1,6 +1,5 @@
 """Tools of the contract checks: assertions that name the checked class, and blocks that watch for side effects."""
 
-import inspect
 import pickle
 import random
 from collections.abc import Iterator
@@ -14,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dmaelab.records.merge import identity_hash
 from dmaelab.registry import Registry
-from dmaelab.smoothing.identity import name_and_options
 from dmaelab.utils.arguments import KeepsArguments
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.signatures import signature_of
 
 
 class Expect:
@@ -47,10 +46,9 @@ def check_options(expect: Expect, entry: KeepsArguments, registry: Registry) -> 
 
     Otherwise entries with different options would produce logs that look alike.
     """
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    options = [name for name, parameter in inspect.signature(type(entry)).parameters.items() if parameter.kind in kinds]
+    options = signature_of(type(entry), expect.who).parameters
     try:
-        recorded = name_and_options(registry, entry)
+        recorded = registry.name_and_options(entry)
         identity_hash(recorded)
     except UserError as error:
         raise AssertionError(f"{expect.who}: its options cannot be recorded in the header of a log: {error}") from error

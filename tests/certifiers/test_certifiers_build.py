@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from dmaelab.certifiers.build import runner_up, select
+from dmaelab.certifiers.counts import runner_up, select
 from dmaelab.smoothing import CERTIFIERS, Case, Certificate, Certifier, build_certifier
 from dmaelab.stats.geometry import GaussianL2
 from dmaelab.utils.errors import UserError

@@ -196,7 +196,7 @@ def test_an_answer_of_predict_needs_its_p_value(certify):
     [
         ({"indices": "0:6"}, "list of images in header.json does not match its identity"),
         ({"indices": ""}, "list of images in header.json does not match its identity"),
-        ({"identity_hash": "0" * 16}, "does not have the hash beside it"),
+        ({"identity_hash": "0" * 16}, "identity_hash in header.json does not match identity"),
         ({"identity": {"norm": "linf"}}, "says norm 'linf', but of its geometry norm is 'l2'"),
         ({"identity": {"geometry": None}}, "geometry None is not known here"),
     ],

@@ -8,8 +8,7 @@ from dmaelab.registry import Registry, builder
 from dmaelab.utils.errors import UserError
 
 NOISES = Registry("noise")
-build_noise = builder(NOISES)
-build_noise.__module__ = __name__
+build_noise = builder(NOISES, __name__)
 
 
 @NOISES.register("normal")

@@ -50,8 +50,8 @@ def test_partial_object_is_refused():
         L(functools.partial(toolbox.optimizer, lr=1))
 
 
-def test_a_builder_without_its_module_is_refused():
+def test_a_builder_that_its_module_does_not_keep_is_refused():
     from dmaelab.registry import Registry, builder
 
     with pytest.raises(ConfigError, match=r"^build_thing cannot be imported as 'dmaelab.registry.build_thing'"):
-        L(builder(Registry("thing")))
+        L(builder(Registry("thing"), "dmaelab.registry"))

@@ -2,10 +2,10 @@
 
 import pytest
 
-from dmaelab.config.targets import signature_of
 from dmaelab.records.labels import CONFIG_SECTION, INHERITED, LABELS, SETTINGS, labels_of
 from dmaelab.records.readers import read_log
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.signatures import signature_of
 
 
 def test_a_config_may_have_the_labels_and_any_other():

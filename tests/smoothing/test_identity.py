@@ -5,11 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from dmaelab.certifiers.build import identity_of
+from dmaelab.certifiers.identity import identity_of
 from dmaelab.corruptions import CORRUPTIONS, Gaussian
 from dmaelab.records.merge import identity_hash
 from dmaelab.smoothing import CERTIFIERS, Cohen, Predict, Sequential, weights_hash
-from dmaelab.smoothing.identity import name_and_options
 
 
 def test_weights_hash_sees_names_types_shapes_and_values():
@@ -43,12 +42,12 @@ def build(registry, name, **options):
     ("registry", "name"), ENTRIES, ids=lambda value: value if isinstance(value, str) else value.kind
 )
 def test_every_argument_of_a_registered_entry_is_an_option_that_tells(registry, name):
-    options = name_and_options(registry, build(registry, name))
+    options = registry.name_and_options(build(registry, name))
     arguments = list(inspect.signature(registry.get(name)).parameters)
     assert set(options) == {"name", *arguments}
     assert json.loads(json.dumps(options)) == options
     for argument in arguments:
-        other = name_and_options(registry, build(registry, name, **{argument: OTHER[argument]}))
+        other = registry.name_and_options(build(registry, name, **{argument: OTHER[argument]}))
         assert other[argument] != options[argument], argument
         assert identity_hash(other) != identity_hash(options)
 
@@ -76,13 +75,13 @@ def test_every_argument_of_a_registered_entry_is_an_option_that_tells(registry, 
 )  # fmt: skip
 def test_options_are_written_as_in_the_logs_that_there_are(certifier, options):
     """Logs that were begun with an earlier version are continued and merged: not a digit may change."""
-    found = name_and_options(CERTIFIERS, certifier)
+    found = CERTIFIERS.name_and_options(certifier)
     assert json.dumps(found, sort_keys=True) == json.dumps({**options, "alpha": 0.001}, sort_keys=True)
 
 
 def test_options_of_corruptions_are_written_as_in_the_logs_that_there_are():
-    assert name_and_options(CORRUPTIONS, Gaussian((0.1, 0.5))) == {"name": "gaussian", "sigma": [0.1, 0.5]}
-    assert json.dumps(name_and_options(CORRUPTIONS, Gaussian(1))) == '{"name": "gaussian", "sigma": 1.0}'
+    assert CORRUPTIONS.name_and_options(Gaussian((0.1, 0.5))) == {"name": "gaussian", "sigma": [0.1, 0.5]}
+    assert json.dumps(CORRUPTIONS.name_and_options(Gaussian(1))) == '{"name": "gaussian", "sigma": 1.0}'
 
 
 class Hiding(Cohen):
@@ -96,14 +95,14 @@ class Hiding(Cohen):
 def test_a_plug_in_that_hides_an_option_does_not_share_a_log_with_another_one():
     kind = f"{__name__}.Hiding"
     known = {"n0": 100, "n": 300, "alpha": 0.001, "weight": 0.9, "skip_wrong": False}
-    assert name_and_options(CERTIFIERS, Hiding(n=300)) == {"name": kind, "margin": 0.1, **known}
-    assert name_and_options(CERTIFIERS, Hiding(0.2, n=300)) == {"name": kind, "margin": 0.2, **known}
+    assert CERTIFIERS.name_and_options(Hiding(n=300)) == {"name": kind, "margin": 0.1, **known}
+    assert CERTIFIERS.name_and_options(Hiding(0.2, n=300)) == {"name": kind, "margin": 0.2, **known}
 
 
 def test_attributes_that_are_no_arguments_are_no_options():
     certifier = Cohen(10, 100, 0.01)
     certifier.calls = 3
-    assert "calls" not in name_and_options(CERTIFIERS, certifier)
+    assert "calls" not in CERTIFIERS.name_and_options(certifier)
 
 
 def test_an_option_that_is_changed_later_is_the_one_that_is_recorded():
