@@ -157,6 +157,32 @@ class CopiesOfOtherSigma(Broken):
         return corrupted._replace(sigma=corrupted.sigma * (1 + rows))
 
 
+class OnePatternStacked(Broken):
+    """Moves one pattern from image to image: several draws at once would give another one."""
+
+    stackable = True
+
+    def noise(self, images, sigma, draw):
+        pattern = draw.normal(images.shape[1:])
+        return sigma.view(-1, 1, 1, 1) * torch.stack([pattern.roll(place) for place in range(len(images))])
+
+
+class HostNoiseStacked(Broken):
+    stackable = True
+
+    def noise(self, images, sigma, draw):
+        numbers = draw.host().standard_normal(images.shape, dtype="float32")
+        return sigma.view(-1, 1, 1, 1) * torch.from_numpy(numbers)
+
+
+class MixesRowsStacked(Broken):
+    stackable = True
+
+    def noise(self, images, sigma, draw):
+        noise = super().noise(images, sigma, draw)
+        return noise + 0.01 * noise.mean(0, keepdim=True)
+
+
 class HidesOption(Broken):
     def __init__(self, sigma, strength=1.0):
         super().__init__(sigma)
@@ -190,6 +216,9 @@ class Boasts(Broken):
         (ReadsBack, "reads values back to the host"),
         (CopiesAlike, "copies of an image have the same noise"),
         (CopiesOfOtherSigma, "do not share its sigma"),
+        (OnePatternStacked, "it is not stackable: .*cannot give numbers of shape"),
+        (HostNoiseStacked, "it is not stackable: .*'host'"),
+        (MixesRowsStacked, "several draws at once give other noise"),
         (HidesOption, "its option strength is not recorded"),
         (Boasts, "radius for p_lower below 1/2 is not negative"),
     ],

@@ -8,7 +8,7 @@ from torch import Tensor
 from dmaelab.stats.geometry import Geometry
 from dmaelab.utils.arguments import KeepsArguments
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.random import Draw
+from dmaelab.utils.random import ArrayDraw, Draw
 
 
 class Corrupted(NamedTuple):
@@ -37,6 +37,9 @@ class Corruption(KeepsArguments):
     """The certificate of the noise; None if there is none."""
     steps: int | None = None
     """If set, pixel values must be multiples of 1/steps to be certified."""
+    stackable: bool = False
+    """Whether :meth:`apply` asks ``draw``, or a child of it, only for arrays of the shape of the images or with one
+    number per image. A certification on a GPU then makes several chunks of noise at once, which is faster."""
 
     def __init__(self, sigma: float | tuple[float, float]) -> None:
         levels = tuple(sigma) if isinstance(sigma, (tuple, list)) else (sigma,)
@@ -70,7 +73,7 @@ class Corruption(KeepsArguments):
             return low + (high - low) * draw.child("sigma").uniform((count,))
         return torch.full((count,), self.sigma, device=draw.device)
 
-    def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
+    def apply(self, images: Tensor, sigma: Tensor, draw: ArrayDraw) -> Tensor:
         """Return one noisy copy of ``images`` [N,C,H,W] with standard deviations ``sigma`` [N], not clamped.
 
         The result must be differentiable in ``images``, and all random numbers must come from ``draw``. A row must not

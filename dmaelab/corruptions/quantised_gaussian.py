@@ -9,7 +9,7 @@ from dmaelab.corruptions.base import Corruption
 from dmaelab.corruptions.build import CORRUPTIONS
 from dmaelab.stats.geometry import QuantisedGaussianL2
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.random import Draw
+from dmaelab.utils.random import ArrayDraw
 
 LEVELS = 255
 """Number of steps from black to white. All images and noises are multiples of one step, 1/255."""
@@ -43,8 +43,9 @@ class QuantisedGaussian(Corruption):
 
     geometry = QuantisedGaussianL2()
     steps = LEVELS
+    stackable = True
 
-    def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
+    def apply(self, images: Tensor, sigma: Tensor, draw: ArrayDraw) -> Tensor:
         """Return ``(k + m) / 255`` with k = round(255 images) and m = round(255 sigma N(0, 1)).
 
         The gradient is that of the identity (straight-through). The normal numbers are float64 from 53-bit words,

@@ -12,7 +12,7 @@ from torch import Tensor
 from dmaelab.corruptions import Corruption
 from dmaelab.stats.geometry import Geometry
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.random import Draw, DrawStack, NotStackable
+from dmaelab.utils.random import ArrayDraw, Draw, DrawStack
 
 CHUNK_NUMBERS = 2**20
 CHUNK_SAMPLES = 256
@@ -78,6 +78,19 @@ def chunk_size(numel: int) -> int:
     return min(CHUNK_SAMPLES, 1 << max(0, (CHUNK_NUMBERS // numel).bit_length() - 1))
 
 
+def chunks_at_once(numel: int, stackable: bool, device_type: str) -> int:
+    """Return the number of chunks that one call makes, for images of ``numel`` values; the noise does not depend on it.
+
+    Args:
+        numel: number of values of an image.
+        stackable: whether the corruption can make several chunks at once.
+        device_type: type of the device that makes the noise.
+    """
+    if not stackable or device_type != "cuda":
+        return 1
+    return max(1, _CALL_NUMBERS // (chunk_size(numel) * numel))
+
+
 def noise_version(device_type: str) -> str:
     """Return the version of the noise on a type of device, such as ``"1-cpu"``.
 
@@ -127,9 +140,7 @@ class NoisyImage:
         self._image = image.to(device, non_blocking=True)
         self._sigma = smoothing_noise(corruption)[1]
         self._chunk = chunk_size(image.numel())
-        self._most = (
-            max(1, _CALL_NUMBERS // (self._chunk * image.numel())) if device.type == "cuda" else 1
-        )  # chunks of a call
+        self._most = chunks_at_once(image.numel(), corruption.stackable, device.type)
         self._stream, self._first = "", 0
         self._samples = torch.empty(0)
 
@@ -149,14 +160,7 @@ class NoisyImage:
     def _make(self, stream: str, chunk: int, count: int) -> Tensor:
         """Return the samples of ``count`` chunks, the first of them ``chunk``."""
         draws = [self._address.draw(stream, chunk + place, self._device) for place in range(count)]
-        if count == 1:
-            return self._apply(draws[0], self._chunk)
-        try:
-            return self._apply(DrawStack(draws, (count * self._chunk, *self.shape)), count * self._chunk)
-        except NotStackable:  # the corruption draws something else than one number per pixel or per image
-            self._most = 1
-            return self._make(stream, chunk, 1)
-
-    def _apply(self, draw: Draw, count: int) -> Tensor:
-        sigma = torch.full((count,), self._sigma, device=self._device)
-        return self._corruption.apply(self._image.expand(count, -1, -1, -1), sigma, draw)
+        images = self._image.expand(count * self._chunk, -1, -1, -1)
+        sigma = torch.full((len(images),), self._sigma, device=self._device)
+        draw: ArrayDraw = draws[0] if count == 1 else DrawStack(draws, images.shape)
+        return self._corruption.apply(images, sigma, draw)

@@ -8,7 +8,8 @@ from torch import Tensor
 from dmaelab.corruptions import CORRUPTIONS, Corruption
 from dmaelab.stats.geometry import Geometry
 from dmaelab.testing.expect import Expect, check_options
-from dmaelab.utils.random import Draw, DrawStack, NotStackable
+from dmaelab.utils.errors import UserError
+from dmaelab.utils.random import Draw, DrawStack
 
 
 def check_corruption(corruption: Corruption, device: torch.device | str = "cpu") -> None:
@@ -67,16 +68,13 @@ def _check_apply(expect: Expect, corruption: Corruption, images: Tensor) -> None
         change = (apply(images) - images).square().mean(dim=(1, 2, 3))
         repeated = apply(images[:1].expand(6, -1, -1, -1))  # how certification calls it
         grey = apply(images[:1, :1, :5])
-        stacked, parts = _apply_to_stack(corruption, images, levels)
         far = apply(images + 10)
         result = apply(leaf)
     _check_kept(expect, grey, images[:1, :1, :5])
     expect(change[1::2].min() > change[0::2].max(), "it does not use each image's sigma: 0.5 changes no more than 0.05")
     expect(not torch.equal(repeated[0], repeated[2]), "all images of a batch get the same noise")
-    expect(
-        torch.allclose(stacked, parts, atol=1e-5),
-        "several draws at once give other noise than one by one; make each row on its own",
-    )
+    if corruption.stackable:
+        _check_stack(expect, corruption, images, levels)
     expect(not (far <= 1).all(), "it clamps; noisy images stay unclamped")
     expect(
         result.requires_grad, "it cuts the gradient; be differentiable in images, or pass gradients straight through"
@@ -85,18 +83,24 @@ def _check_apply(expect: Expect, corruption: Corruption, images: Tensor) -> None
     expect(gradient.isfinite().all() and gradient.any(), "the gradient with respect to images is zero or not finite")
 
 
-def _apply_to_stack(corruption: Corruption, images: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return noisy images of three draws, computed at once (as certification does on a GPU) and draw by draw."""
-    device = images.device
+def _check_stack(expect: Expect, corruption: Corruption, images: Tensor, levels: Tensor) -> None:
+    """Compare the noise of three draws at once, as certification makes it on a GPU, with that of draw by draw."""
+
+    def draws() -> list[Draw]:
+        return [Draw(0, "call", "stack", part, device=images.device) for part in range(3)]
+
     parts = [
-        corruption.apply(images[i : i + 2], levels[i : i + 2], Draw(0, "call", "stack", i, device=device))
-        for i in (0, 2, 4)
+        corruption.apply(images[row : row + 2], levels[row : row + 2], draw)
+        for row, draw in zip((0, 2, 4), draws(), strict=True)
     ]
-    draws = [Draw(0, "call", "stack", i, device=device) for i in (0, 2, 4)]
     try:
-        return corruption.apply(images, levels, DrawStack(draws, images.shape)), torch.cat(parts)
-    except NotStackable:  # allowed: certification then applies the draws one by one
-        return torch.cat(parts), torch.cat(parts)
+        stacked = corruption.apply(images, levels, DrawStack(draws(), images.shape))
+    except (UserError, AttributeError) as error:  # arrays, or methods of a draw, that a stack does not have
+        raise AssertionError(f"{expect.who}: it is not stackable: {error}") from error
+    expect(
+        torch.allclose(stacked, torch.cat(parts), atol=1e-5),
+        "several draws at once give other noise than one by one; make each row on its own, or set stackable = False",
+    )
 
 
 def _check_kept(expect: Expect, result: Tensor, images: Tensor) -> None:

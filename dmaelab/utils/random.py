@@ -7,12 +7,14 @@ therefore need no generator state. A :class:`DrawStack` computes the arrays of s
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dmaelab.utils.errors import UserError
 from dmaelab.utils.philox import philox_words
 
 PURPOSES = ("init", "train", "data", "eval", "certify", "call")
@@ -31,7 +33,60 @@ def _encode(part: int | str) -> bytes:
     return (b"s" if isinstance(part, str) else b"i") + str(len(text)).encode() + b":" + text
 
 
-class Draw:
+class ArrayDraw(ABC):
+    """Arrays of random numbers: what a :class:`Draw` and a :class:`DrawStack` have in common.
+
+    Attributes:
+        device: where the numbers are computed.
+    """
+
+    device: torch.device
+
+    @abstractmethod
+    def child(self, *key: int | str) -> "ArrayDraw":
+        """Return the draw whose key is this key and the given parts, e.g. ``child("mask")`` or ``child("copy", 1)``."""
+
+    @abstractmethod
+    def bits(self, n: int) -> Tensor:
+        """Return ``n`` uniform 64-bit words as an int64 tensor ``[n]`` on the device."""
+
+    def normal(self, shape: tuple[int, ...] | torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return standard normal numbers of ``shape``, computed from the words by Box-Muller.
+
+        No library's generator is used, because its numbers may change between releases. In float32, two numbers use one
+        word (40 bits for the radius, 24 for the angle); in float64, two numbers use two words (53 bits each). Other
+        dtypes are converted from float32.
+        """
+        count = self._each(shape)
+        pairs = (count + 1) // 2
+        if dtype == torch.float64:
+            words = self._words(2 * pairs)
+            radius_bits = (words[:, :pairs] >> 11) & (2**53 - 1)
+            angle_bits = (words[:, pairs:] >> 11) & (2**53 - 1)
+            radius, angle = _polar(radius_bits, 53, angle_bits, 53, torch.float64)
+        else:
+            words = self._words(pairs)
+            radius_bits = (words >> _ANGLE_BITS) & (2**_RADIUS_BITS - 1)
+            angle_bits = words & (2**_ANGLE_BITS - 1)
+            radius, angle = _polar(radius_bits, _RADIUS_BITS, angle_bits, _ANGLE_BITS, torch.float32)
+        numbers = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)[:, :count]
+        return numbers.reshape(shape).to(dtype)
+
+    def uniform(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
+        """Return float32 numbers of ``shape`` from the uniform distribution on the multiples of 2^-24 in [0, 1)."""
+        words = (self._words(self._each(shape)) >> 40) & (2**24 - 1)
+        return (words.to(torch.float32) * 2.0**-24).view(shape)
+
+    @abstractmethod
+    def _words(self, n: int) -> Tensor:
+        """Return ``n`` words for each of the arrays of this draw (one, or several for a stack), int64 [arrays, n]."""
+
+    @abstractmethod
+    def _each(self, shape: Sequence[int]) -> int:
+        """Return how many numbers of a result of ``shape`` belong to each of the arrays."""
+
+
+class Draw(ArrayDraw):
     """One array of random numbers, determined by its key.
 
     A draw can be used for one array only. A second request raises ``RuntimeError``, because both arrays would be made
@@ -57,7 +112,7 @@ class Draw:
         return f"Draw{self.key}"
 
     def child(self, *key: int | str) -> "Draw":
-        """Return the draw whose key is this key and the given parts, e.g. ``child("mask")`` or ``child("copy", 1)``."""
+        """Return the draw whose key is this key and the given parts."""
         return Draw(*self.key, *key, device=self.device)
 
     def _digest(self) -> bytes:
@@ -84,65 +139,30 @@ class Draw:
         return self._words(n).view(-1)
 
     def _words(self, n: int) -> Tensor:
-        """Return ``n`` words for each of the arrays of this draw (one, or several for a stack), int64 [arrays, n]."""
         if self.device.type == "cpu":
             return torch.from_numpy(self._philox().random_raw(n).view(np.int64)).view(1, n)
         return philox_words([self._digest()], n, self.device)
 
-    def _rows(self, shape: Sequence[int]) -> int:
-        """Return how many arrays are concatenated in a result of ``shape``."""
-        return 1
-
-    def normal(self, shape: tuple[int, ...] | torch.Size, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return standard normal numbers of ``shape``, computed from the words by Box-Muller.
-
-        No library's generator is used, because its numbers may change between releases. In float32, two numbers use one
-        word (40 bits for the radius, 24 for the angle); in float64, two numbers use two words (53 bits each). Other
-        dtypes are converted from float32.
-        """
-        count = math.prod(shape) // self._rows(shape)
-        pairs = (count + 1) // 2
-        if dtype == torch.float64:
-            words = self._words(2 * pairs)
-            radius_bits = (words[:, :pairs] >> 11) & (2**53 - 1)
-            angle_bits = (words[:, pairs:] >> 11) & (2**53 - 1)
-            radius, angle = _polar(radius_bits, 53, angle_bits, 53, torch.float64)
-        else:
-            words = self._words(pairs)
-            radius_bits = (words >> _ANGLE_BITS) & (2**_RADIUS_BITS - 1)
-            angle_bits = words & (2**_ANGLE_BITS - 1)
-            radius, angle = _polar(radius_bits, _RADIUS_BITS, angle_bits, _ANGLE_BITS, torch.float32)
-        numbers = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)[:, :count]
-        return numbers.reshape(shape).to(dtype)
-
-    def uniform(self, shape: tuple[int, ...] | torch.Size) -> Tensor:
-        """Return float32 numbers of ``shape`` from the uniform distribution on the multiples of 2^-24 in [0, 1)."""
-        words = (self._words(math.prod(shape) // self._rows(shape)) >> 40) & (2**24 - 1)
-        return (words.to(torch.float32) * 2.0**-24).view(shape)
+    def _each(self, shape: Sequence[int]) -> int:
+        return math.prod(shape)
 
 
-class NotStackable(TypeError):
-    """A :class:`DrawStack` cannot do this for several arrays at once; use its draws one by one instead."""
-
-
-class DrawStack(Draw):
+class DrawStack(ArrayDraw):
     """Several draws used as one: it returns their arrays concatenated along the first axis.
 
     This needs fewer GPU kernels than one call for each draw. Only arrays whose first axis is the images can be stacked,
-    because only then is it clear which rows belong to which draw. Other requests raise :class:`NotStackable`.
+    because only then is it clear which rows belong to which draw.
 
     Args:
         draws: unused draws on the same device.
         shape: shape ``[N,C,H,W]`` of the images of all draws together; each draw has N / len(draws) of them.
+
+    Raises:
+        UserError: in the methods, a request for other arrays.
     """
 
     def __init__(self, draws: Sequence[Draw], shape: Sequence[int]) -> None:
         self.draws, self.shape, self.device = list(draws), tuple(shape), draws[0].device
-
-    @property
-    def key(self) -> tuple[int | str, ...]:  # type: ignore[override]
-        """Raise ``NotStackable``: a stack has no key."""
-        raise NotStackable("a stack of several draws has no key")
 
     def __repr__(self) -> str:
         return f"DrawStack({self.draws})"
@@ -152,13 +172,9 @@ class DrawStack(Draw):
         return DrawStack([draw.child(*key) for draw in self.draws], self.shape)
 
     def bits(self, n: int) -> Tensor:
-        """Return one word for each pixel value of the images, int64 ``[n]``; ``n`` must be N * C * H * W.
-
-        Raises:
-            NotStackable: ``n`` is another number.
-        """
+        """Return one word for each pixel value of the images, int64 ``[n]``; ``n`` must be N * C * H * W."""
         if n != math.prod(self.shape):
-            raise NotStackable(f"a stack for images of shape {list(self.shape)} cannot give {n} words")
+            raise self._refusal(f"{n} words")
         return self._words(n // len(self.draws)).view(-1)
 
     def _words(self, n: int) -> Tensor:
@@ -166,16 +182,21 @@ class DrawStack(Draw):
             return philox_words([draw._digest() for draw in self.draws], n, self.device)
         return torch.cat([draw._words(n) for draw in self.draws])
 
-    def _rows(self, shape: Sequence[int]) -> int:
-        if tuple(shape) != self.shape and tuple(shape) != self.shape[:1]:
-            raise NotStackable(f"a stack for images of shape {list(self.shape)} cannot give numbers of {list(shape)}")
-        return len(self.draws)
+    def _each(self, shape: Sequence[int]) -> int:
+        if tuple(shape) not in (self.shape, self.shape[:1]):
+            raise self._refusal(f"numbers of shape {list(shape)}")
+        return math.prod(shape) // len(self.draws)
 
-    def _digest(self) -> bytes:
-        raise NotStackable("a stack of several draws has no single seed or host generator")
+    def _refusal(self, what: str) -> UserError:
+        return UserError(
+            f"draws that are stacked for images of shape {list(self.shape)} cannot give {what}: set stackable = False"
+            " in the corruption"
+        )
 
 
-def _polar(radius_bits, num_radius_bits, angle_bits, num_angle_bits, dtype):
+def _polar(
+    radius_bits: Tensor, num_radius_bits: int, angle_bits: Tensor, num_angle_bits: int, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
     """Turn integer bits into the radius and the angle of Box-Muller; the +0.5 avoids log(0)."""
     fraction = (radius_bits.to(dtype) + 0.5) * 2.0**-num_radius_bits
     radius = torch.sqrt(-2.0 * torch.log(fraction.clamp_(max=1.0)))

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from dmaelab.corruptions import CORRUPTIONS, Corruption
-from dmaelab.utils.random import Draw
+from dmaelab.utils.random import ArrayDraw
 
 
 @CORRUPTIONS.register("speckle")
@@ -15,6 +15,6 @@ class Speckle(Corruption):
     with certainty. So no radius follows, ``geometry`` stays None, and certification refuses this noise.
     """
 
-    def apply(self, images: Tensor, sigma: Tensor, draw: Draw) -> Tensor:
+    def apply(self, images: Tensor, sigma: Tensor, draw: ArrayDraw) -> Tensor:
         """Return ``images * (1 + sigma * N(0, 1))`` (the mode "speckle" of scikit-image's random_noise)."""
         return images * (1 + sigma.view(-1, 1, 1, 1) * draw.normal(images.shape))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dmaelab.corruptions import CORRUPTIONS, Corruption, Gaussian
-from dmaelab.smoothing.noise import Address, NoisyImage, chunk_size, smoothing_noise
+from dmaelab.smoothing.noise import Address, NoisyImage, chunk_size, chunks_at_once, smoothing_noise
 from dmaelab.utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -55,21 +55,21 @@ def test_samples_do_not_depend_on_how_they_are_asked_for():
         assert corruption.keys == [(3, "certify", "estimation", 7, chunk) for chunk in range(3)]  # each chunk made once
 
 
-class OnePattern(Gaussian):
-    """Draws one pattern and moves it from image to image: several draws at once would give another one."""
+@pytest.mark.parametrize(
+    ("numel", "stackable", "device", "chunks"),
+    [(3072, True, "cuda", 21), (3 * 224 * 224, True, "cuda", 27), (3072, False, "cuda", 1), (3072, True, "cpu", 1)],
+)
+def test_several_chunks_are_made_at_once_on_a_gpu_if_the_corruption_allows_it(numel, stackable, device, chunks):
+    assert chunks_at_once(numel, stackable, device) == chunks
 
-    def apply(self, images, sigma, draw):
-        pattern = draw.normal(images.shape[1:])
-        return images + sigma.view(-1, 1, 1, 1) * torch.stack([pattern.roll(place) for place in range(len(images))])
 
-
-@pytest.mark.parametrize("name", [*CORRUPTIONS.names(), "one pattern"])
+@pytest.mark.parametrize("name", CORRUPTIONS.names())
 @pytest.mark.parametrize("step", [100, 600])
 def test_several_chunks_at_once_are_those_one_by_one(name, step):
     """As on a GPU, where fewer kernels are launched for them."""
 
     def noise(most):
-        corruption = OnePattern(0.5) if name == "one pattern" else CORRUPTIONS.build(name, sigma=0.5)
+        corruption = CORRUPTIONS.build(name, sigma=0.5)
         made = NoisyImage(torch.arange(32).view(2, 4, 4) / 255, corruption, Address(3, "certify", 7), CPU)
         made._most = most
         return made
