@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from dmaelab.certifiers import Case, Cohen, Sequential
 from dmaelab.records.readers import Log, read_log
-from dmaelab.smoothing import Case, Cohen, Sequential
 from dmaelab.stats.bounds import clopper_pearson_lower
 from dmaelab.stats.geometry import GaussianL2
 from dmaelab.stats.looks import look_totals

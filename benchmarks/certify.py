@@ -27,10 +27,11 @@ from tabulate import tabulate
 from torch import Tensor, nn
 
 from benchmarks.timing import arguments, clocked, matmul, ratio, take_turns, wait, write_figures
+from dmaelab.certifiers import Certifier, Cohen
 from dmaelab.corruptions import Gaussian
 from dmaelab.modeling import Classifier, ViT
 from dmaelab.rules.attention import attention_rule
-from dmaelab.smoothing import Certifier, Cohen, Smoothing, certify_images
+from dmaelab.smoothing import Smoothing, certify_images
 from dmaelab.smoothing.arithmetic import FP32, Arithmetic, fixed_kernels
 from dmaelab.smoothing.noise import Address, NoisyImage
 from dmaelab.utils.cli import run_main
@@ -77,9 +78,9 @@ def plain_loop(model: nn.Module, images: Iterable[Tensor], n: int, batch: int, d
 def engine(model: nn.Module, images: Tensor, certifier: Certifier, batch: int, arithmetic: Arithmetic) -> None:
     """Do the same work with the package, with a log in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
-        smoothing = Smoothing(model, Gaussian(SIGMA), 10, arithmetic=arithmetic)
+        smoothing = Smoothing(model, Gaussian(SIGMA), 10, arithmetic=arithmetic, batch_size=batch)
         certify_images(
-            smoothing, lambda index: (images[index], 0), range(len(images)), certifier, out=folder, batch_size=batch,
+            smoothing, lambda index: (images[index], 0), range(len(images)), certifier, out=folder,
             progress=False,
         )  # fmt: skip
 

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from dmaelab import BACKBONES, CERTIFIERS, CORRUPTIONS, DATASETS, LOSSES
+from dmaelab.certifiers import ABSTAIN, Case, Certificate, Certifier, Cohen, Votes
 from dmaelab.certifiers.counts import select
 from dmaelab.corruptions import Corruption, Gaussian
 from dmaelab.data import Dataset
 from dmaelab.losses import RS, MSEAllPatches
 from dmaelab.modeling import CifarResNet, ViT
-from dmaelab.smoothing import ABSTAIN, Case, Certificate, Certifier, Cohen, Votes
 from dmaelab.stats.bounds import clopper_pearson_lower
 from dmaelab.stats.geometry import GaussianL2
 from dmaelab.testing import check_backbone, check_certifier, check_corruption, check_dataset, check_loss, drive

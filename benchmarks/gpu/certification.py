@@ -17,9 +17,9 @@ from benchmarks.certify import ALPHA, N0, build, engine, noise_alone, pictures, 
 from benchmarks.gpu.compilers import no_compiler
 from benchmarks.gpu.peak import forward_flops, matmul_peaks
 from benchmarks.gpu.record import Figures, Record
+from dmaelab.certifiers import Case, Certificate, Cohen, Votes
 from dmaelab.modeling import Classifier, build_backbone
 from dmaelab.modeling.attention import Attention
-from dmaelab.smoothing import Case, Certificate, Cohen, Votes
 from dmaelab.smoothing.arithmetic import Arithmetic
 
 Turn = Callable[[int, int], float]

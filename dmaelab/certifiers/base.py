@@ -59,7 +59,8 @@ class Certifier(KeepsArguments):
         """Check the options before the first image is certified, such as radii that no image can reach.
 
         Args:
-            case: the first image; the others differ in their label only.
+            case: an image that will be certified. All images that are certified together have the same number of
+                classes and the same radii; they differ in their labels and random numbers only.
 
         Raises:
             UserError: the options do not fit the images or the noise.

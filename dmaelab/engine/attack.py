@@ -76,9 +76,7 @@ def run_attack(
     dataset = instantiate(cfg.dataset)
     load, smoothing = images_of(dataset), certification.smoothing(dataset, device, seed=seed)
     first = load(int(log.index.min()))
-    facts = make_identity(
-        smoothing, certification.certifier, indices=[], first=first, batch_size=settings.batch_size
-    ) | certification.identity(device)
+    facts = make_identity(smoothing, certification.certifier, indices=[], first=first) | certification.identity(device)
     _check_same(log, facts)
     chosen, tried = _choose(log, images, seed)
     report = attack_certified(
@@ -89,7 +87,6 @@ def run_attack(
         n=n,
         attack=attack,
         scale=scale,
-        batch_size=settings.batch_size,
         indices=chosen.index.tolist(),
         tried=tried,
     )

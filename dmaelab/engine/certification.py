@@ -9,13 +9,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from dmaelab.certifiers import Case
 from dmaelab.config import LazyConfig, check, instantiate, list_configs, load_plugins, open_config
 from dmaelab.data import Dataset, select_indices, to_float
 from dmaelab.engine.resolve import with_attention
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.engine.subject import Subject, subject_of
-from dmaelab.smoothing import Case, Smoothing, certify_images
+from dmaelab.smoothing import Smoothing, certify_images
 from dmaelab.smoothing.noise import smoothing_noise
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import ConfigError, UserError, did_you_mean
@@ -88,6 +89,7 @@ class Certification:
             dataset.num_classes,
             seed=seed,
             arithmetic=self.settings.arithmetic,
+            batch_size=self.settings.batch_size,
             on_invalid=self.settings.on_invalid,
         )
 
@@ -103,7 +105,6 @@ class Certification:
             select_indices(len(dataset), settings.subset, dataset.targets),
             self.certifier,
             out=self.folder,
-            batch_size=settings.batch_size,
             shard=shard,
             identity=self.identity(device),
             context={

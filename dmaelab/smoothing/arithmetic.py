@@ -58,8 +58,8 @@ class Arithmetic:
         """Return a copy in which the rules of ``device`` have replaced ``"auto"`` and None."""
         if self.cuda_graph and device.type != "cuda":
             raise UserError(
-                f"cuda_graph is True and the device is '{device}': a CUDA graph needs a CUDA device, set cuda_graph to"
-                " False or None"
+                f"cuda_graph is True and the device is '{device}': a CUDA graph needs a CUDA device, set cuda_graph"
+                " (certify.cuda_graph in a config) to False or None"
             )
         rules = {"channels_last": channels_last_rule, "compile": compile_rule, "cuda_graph": cuda_graph_rule}
         open_fields: dict[str, Any] = {

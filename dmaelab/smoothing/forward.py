@@ -67,5 +67,6 @@ class Forward:
                 reason = str(cause).partition("\n")[0]
                 raise UserError(
                     f"the forward cannot be recorded as a CUDA graph ({reason}): set cuda_graph=False"
+                    " (certify.cuda_graph=False in a config)"
                 ) from None
         self._graph = graph

@@ -49,19 +49,17 @@ def make_identity(
     *,
     indices: Sequence[int],
     first: tuple[torch.Tensor, int],
-    batch_size: int,
 ) -> dict[str, Any]:
     """Return the identity of a certification as a dict of plain values.
 
     It holds the type of the device, because a random address gives other numbers on a CPU than on a GPU.
 
     Args:
-        smoothing: the smoothed classifier, whose weights, noise, arithmetic and seed determine the rows.
+        smoothing: the smoothed classifier, whose weights, noise, arithmetic, batch size and seed determine the rows.
         certifier: the certifier, whose options determine the rows too.
         indices: indices of the images in the data set.
         first: the image [C,H,W] with the lowest index, on the CPU, and its label. Its hash shows if another data set is
             certified into the same folder.
-        batch_size: rows of every batch.
     """
     noise = CORRUPTIONS.name_and_options(smoothing.corruption)
     classifier, geometry, sigma = smoothing.classifier, smoothing.geometry, smoothing.sigma
@@ -86,7 +84,7 @@ def make_identity(
         "weights": weights_hash(classifier),
         **smoothing.arithmetic.identity(),
         **attention_of(classifier, device),
-        "batch_shape": [batch_size, *shape],
+        "batch_shape": [smoothing.batch_size, *shape],
         "noise": noise_version(device),
     }
 

@@ -31,7 +31,6 @@ def certify_images(
     certifier: Certifier,
     *,
     out: str | Path,
-    batch_size: int = 256,
     shard: tuple[int, int] = (0, 1),
     identity: dict[str, Any] | None = None,
     context: dict[str, Any] | None = None,
@@ -48,7 +47,6 @@ def certify_images(
         indices: indices of the images in the data set, without repetition.
         certifier: how votes are turned into a prediction and a radius.
         out: folder of the log.
-        batch_size: rows of every batch.
         shard: ``(i, N)`` certifies positions i, i + N, ... of ``indices`` only.
         identity: further settings that determine the rows, such as plug-ins and attention. They are added to the
             identity in the header.
@@ -68,10 +66,8 @@ def certify_images(
     first, label = images(address.index)  # all images have its shape
     first, case = smoothing.admit(first, label, address)
     certifier.check(case)
-    pool = VotePool(smoothing, tuple(first.shape), batch_size)
-    facts = make_identity(
-        smoothing, certifier, indices=indices, first=(first.cpu(), int(label)), batch_size=batch_size
-    ) | (identity or {})
+    pool = VotePool(smoothing, tuple(first.shape))
+    facts = make_identity(smoothing, certifier, indices=indices, first=(first.cpu(), int(label))) | (identity or {})
     notes = make_context(smoothing.device) | (context or {})
     logger.info("certifying %d images at sigma %g (= %g/255): %s", len(mine), facts["sigma"], 255 * facts["sigma"], out)
 

@@ -119,7 +119,7 @@ class SmoothedClassifier(Smoothing):
             The certificate. If nothing can be certified, its prediction is ``ABSTAIN`` and its radius 0. The radius is
             in [0,1] pixel units and in the norm of the corruption.
         """
-        return self._run(x, self._build(n0, n, alpha), batch_size, index)
+        return self.with_batch_size(batch_size)._run(x, self._build(n0, n, alpha), index)
 
     def predict(self, x: Tensor, n: int, alpha: float, batch_size: int, index: int | None = None) -> int:
         """Return the class of the smoothed classifier for one image, or ABSTAIN.
@@ -127,7 +127,8 @@ class SmoothedClassifier(Smoothing):
         The answer is another class with probability at most alpha. The arguments are those of :meth:`certify`; no
         samples are needed for selection.
         """
-        return self._run(x, build_certifier("predict", n=n, alpha=alpha), batch_size, index).prediction
+        certifier = build_certifier("predict", n=n, alpha=alpha)
+        return self.with_batch_size(batch_size)._run(x, certifier, index).prediction
 
     def certify_dataset(
         self,
@@ -156,12 +157,11 @@ class SmoothedClassifier(Smoothing):
         """
         with contextlib.nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
             return certify_images(
-                self,
+                self.with_batch_size(batch_size),
                 dataset.__getitem__,
                 range(len(dataset)) if indices is None else indices,
                 self._build(n0, n, alpha),
                 out=folder,
-                batch_size=batch_size,
                 shard=shard,
             )
 
@@ -171,13 +171,13 @@ class SmoothedClassifier(Smoothing):
         selection = signature_of(CERTIFIERS.get(name), name).accepted({"n0": n0})
         return build_certifier(**self._certifier, **selection, n=n, alpha=alpha)
 
-    def _run(self, x: Tensor, certifier: Certifier, batch_size: int, index: int | None) -> Certificate:
+    def _run(self, x: Tensor, certifier: Certifier, index: int | None) -> Certificate:
         address = (
             Address(self.seed, "call", next(self._calls)) if index is None else Address(self.seed, "certify", index)
         )
         flight = Flight(self, certifier, address, x, None)
         certifier.check(flight.case)
-        pool = VotePool(self, flight.noise.shape, batch_size)
+        pool = VotePool(self, flight.noise.shape)
         results: list[Certificate] = []
         pool.run([flight], lambda _, certificate: results.append(certificate))
         return results[0]

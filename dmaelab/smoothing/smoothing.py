@@ -1,10 +1,12 @@
-"""The smoothed classifier: base classifier, noise and arithmetic in one object.
+"""The smoothed classifier: base classifier, noise, arithmetic and batch size in one object.
 
 Certification, the identity of its log, and the attack on certificates all use it.
 """
 
+import copy
 import itertools
 from dataclasses import replace
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +26,8 @@ INVALID = ("stop", "count")
 class Smoothing:
     """The smoothed classifier ``g(x) = argmax_c P(f(x + noise) = c)`` (Cohen et al., 2019).
 
-    It consists of a base classifier f, the noise, and the arithmetic in which f is evaluated. Images, certifier, batch
-    size and log are not part of it; they are arguments of the functions that use it.
+    It consists of a base classifier f, the noise, and how f is evaluated: in which arithmetic, and in batches of which
+    size. Images, certifier and log are not part of it; they are arguments of the functions that use it.
 
     Args:
         base_classifier: f, maps [0,1] images [N,C,H,W] (noisy, unclamped) to logits [N, num_classes]. It is put into
@@ -34,6 +36,8 @@ class Smoothing:
         num_classes: number of classes K.
         seed: seed of all noise.
         arithmetic: precision, memory format, compilation and CUDA graphs; rules of the device replace None.
+        batch_size: rows of every batch; the last one is padded. Kernels are chosen by shape, so the batch size can
+            change the last bits of the logits.
         device: device to move the module to; None leaves the module where it is.
         on_invalid: what to do if logits are not finite: ``"stop"`` the run with an error that names the image, or
             ``"count"`` them as an extra class K. That class is never predicted, but its votes count against the
@@ -45,8 +49,8 @@ class Smoothing:
         device: device of the classifier and of the noise.
 
     Raises:
-        UserError: not a module, fewer than two classes, a noise that certifies nothing, another ``on_invalid``, or an
-            arithmetic that the device or the module does not allow.
+        UserError: not a module, fewer than two classes, a noise that certifies nothing, a batch size below 1, another
+            ``on_invalid``, or an arithmetic that the device or the module does not allow.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Smoothing:
         *,
         seed: int = 0,
         arithmetic: Arithmetic = FP32,
+        batch_size: int = 256,
         device: torch.device | str | None = None,
         on_invalid: str = "stop",
     ) -> None:
@@ -72,12 +77,23 @@ class Smoothing:
                 f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}"
             )
         self.corruption, self.num_classes, self.seed, self.on_invalid = corruption, num_classes, seed, on_invalid
+        self.batch_size = _checked(batch_size)
         smoothing_noise(corruption)  # raises if the noise certifies nothing
         self.base_classifier = base_classifier if device is None else base_classifier.to(device)
         self.device = device_of(base_classifier)
         asked = arithmetic.resolved(self.device)
         self.classifier = asked.prepare(base_classifier)
         self.arithmetic = replace(asked, compile=compiled_as(self.classifier))  # the caller may have compiled it
+
+    def with_batch_size(self, batch_size: int) -> Self:
+        """Return the same smoothed classifier with another batch size; the module is shared, not copied.
+
+        Raises:
+            UserError: a batch size below 1.
+        """
+        other = copy.copy(self)
+        other.batch_size = _checked(batch_size)
+        return other
 
     @property
     def geometry(self) -> Geometry:
@@ -131,10 +147,15 @@ def check_image(image: Tensor, name: str) -> Tensor:
     if not (low >= 0 and high <= 1):
         raise UserError(
             f"{name} has values from {low:.4g} to {high:.4g}: give [0,1] pixel values; sigma and the radius are in"
-            " these units,"
-            " so scaling and normalisation belong inside the classifier"
+            " these units, so scaling and normalisation belong inside the classifier"
         )
     return image.detach().float()
+
+
+def _checked(batch_size: int) -> int:
+    if batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}: give at least 1")
+    return batch_size
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -42,7 +42,6 @@ def attack_certified(
     n: int = 1000,
     attack: PGD | None = None,
     scale: float = 1.0,
-    batch_size: int = 256,
     indices: Sequence[int] | None = None,
     tried: int | None = None,
 ) -> AttackReport:
@@ -55,15 +54,14 @@ def attack_certified(
 
     Args:
         smoothing: the smoothed classifier that was certified, such as a :class:`SmoothedClassifier`. Its seed is also
-            the seed of the search and of PREDICT.
+            the seed of the search and of PREDICT. Its batch size must be at least ``attack.samples``; the search keeps
+            the activations of one batch in memory.
         images: float [C,H,W] in [0,1], all of one shape.
         certificates: ``(prediction, radius)`` of each image, radius in the norm of the corruption, [0,1] pixel units.
         alpha: alpha of the certificates; PREDICT uses the same.
         n: samples of PREDICT.
         attack: how to search; None means ``PGD()``.
         scale: factor for all radii; values above 1 show how tight the certificates are.
-        batch_size: rows of a forward, at least ``attack.samples``. The search keeps the activations of one batch in
-            memory.
         indices: indices of the images in their data set, which are part of the address of their noise; None counts
             from 0.
         tried: number of certified images, including abstentions, that the given ones represent. It matters if
@@ -83,13 +81,13 @@ def attack_certified(
         raise UserError(f"scale is {scale}: give a factor of the radii, more than 0")
     attack, certifier = attack or PGD(), Predict(n, alpha)
     balls = _balls(smoothing, images, certificates, range(len(images)) if indices is None else indices, scale)
-    pool = VotePool(smoothing, tuple(balls[0].image.shape), batch_size)
+    pool = VotePool(smoothing, tuple(balls[0].image.shape))
     pairs = [
         (ball, AttackAddress(smoothing.seed, "eval", ball.index, restart))
         for restart in range(attack.restarts)
         for ball in balls
     ]
-    candidates, distances = _search_all(smoothing, pairs, attack, batch_size)
+    candidates, distances = _search_all(smoothing, pairs, attack)
     attempts = []
     for begin in range(0, len(pairs), len(balls)):  # one restart at a time: answers are found by the image's index
         rows = slice(begin, begin + len(balls))
@@ -136,14 +134,13 @@ def _balls(
     return balls
 
 
-def _search_all(
-    smoothing: Smoothing, pairs: list[tuple[_Ball, AttackAddress]], attack: PGD, batch_size: int
-) -> tuple[Tensor, Tensor]:
+def _search_all(smoothing: Smoothing, pairs: list[tuple[_Ball, AttackAddress]], attack: PGD) -> tuple[Tensor, Tensor]:
     """Return a candidate image for each pair and its distance, on the CPU; a batch searches several pairs at once."""
-    width = batch_size // attack.samples
+    width = smoothing.batch_size // attack.samples
     if width < 1:
         raise UserError(
-            f"batch_size is {batch_size}, less than the {attack.samples} samples of a gradient: raise it, or take fewer"
+            f"batch_size is {smoothing.batch_size}, less than the {attack.samples} samples of a gradient: raise it, or"
+            " take fewer"
         )
     found = []
     with fixed_kernels(smoothing.device), _frozen(smoothing.base_classifier):

@@ -119,21 +119,18 @@ class VotePool:
         smoothing: the smoothed classifier. Its module is put into eval mode, because the caller may have trained it
             since.
         shape: ``(C, H, W)`` of all images.
-        batch_size: rows of every batch.
 
     Raises:
-        UserError: batch_size < 1; during the run, logits that are not [N, num_classes], or not finite.
+        UserError: during the run, logits that are not [N, num_classes], or not finite.
     """
 
-    def __init__(self, smoothing: Smoothing, shape: tuple[int, ...], batch_size: int) -> None:
-        if batch_size < 1:
-            raise UserError(f"batch_size is {batch_size}: give at least 1")
+    def __init__(self, smoothing: Smoothing, shape: tuple[int, ...]) -> None:
         smoothing.classifier.eval()
-        self.smoothing, self.shape, self.batch_size = smoothing, shape, batch_size
+        self.smoothing, self.shape, self.batch_size = smoothing, shape, smoothing.batch_size
         self.num_classes, self.device = smoothing.num_classes, smoothing.device
-        self._images = smoothing.arithmetic.images(batch_size, shape, self.device)
-        self._offsets = torch.zeros(batch_size, dtype=torch.int64, device=self.device)
-        self._ones = torch.ones(batch_size, dtype=torch.int64, device=self.device)
+        self._images = smoothing.arithmetic.images(self.batch_size, shape, self.device)
+        self._offsets = torch.zeros(self.batch_size, dtype=torch.int64, device=self.device)
+        self._ones = torch.ones(self.batch_size, dtype=torch.int64, device=self.device)
 
     def run(self, flights: Iterable[Flight], deliver: Callable[[Flight, Certificate], None]) -> None:
         """Run every flight until it has a certificate, and call ``deliver`` with both, in the order of completion.
@@ -206,7 +203,8 @@ class VotePool:
                 raise UserError(
                     f"{flight.noise.name}: {votes[-1]} of {rows} outputs of the classifier are not finite (nan or"
                     f" inf), for example because {self.smoothing.arithmetic.precision} overflows; fix it, or go on"
-                    " with on_invalid=count, which counts them as a class of their own that is never predicted"
+                    " with on_invalid='count' (certify.on_invalid=count in a config), which counts them as a class of"
+                    " their own that is never predicted"
                 )
             if flight.receive(votes, rows):
                 self._advance(flight)

@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from dmaelab.certifiers import CERTIFIERS, Case, Certificate, Certifier
 from dmaelab.certifiers.counts import runner_up, select
-from dmaelab.smoothing import CERTIFIERS, Case, Certificate, Certifier, build_certifier
+from dmaelab.smoothing import build_certifier
 from dmaelab.stats.geometry import GaussianL2
 from dmaelab.utils.errors import UserError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import beta, binom, norm
 
-from dmaelab.smoothing import ABSTAIN, Case, Cohen
+from dmaelab.certifiers import ABSTAIN, Case, Cohen
 from dmaelab.stats.bounds import clopper_pearson_upper as binomial_upper
 from dmaelab.stats.geometry import GaussianL2
 from dmaelab.utils.errors import UserError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from dmaelab.smoothing import ABSTAIN, Case, Cohen, Sequential
+from dmaelab.certifiers import ABSTAIN, Case, Cohen, Sequential
 from dmaelab.stats.geometry import GaussianL2
 from dmaelab.testing.certifiers import drive
 

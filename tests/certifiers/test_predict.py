@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dmaelab.smoothing import ABSTAIN, Case, Predict
+from dmaelab.certifiers import ABSTAIN, Case, Predict
 from dmaelab.stats.geometry import GaussianL2
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden_predict.json").read_text())

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
+from dmaelab.certifiers import ABSTAIN, Case, Cohen, Sequential
 from dmaelab.certifiers.sequential import Standing
-from dmaelab.smoothing import ABSTAIN, Case, Cohen, Sequential
 from dmaelab.stats.bounds import clopper_pearson_lower
 from dmaelab.stats.geometry import GaussianL2, QuantisedGaussianL2
 from dmaelab.stats.looks import least_count, look_totals

@@ -47,7 +47,6 @@ def certify(tmp_path):
             range(12),
             certifier,
             out=tmp_path / "log",
-            batch_size=256,
             progress=False,
         )
         return tmp_path / "log"

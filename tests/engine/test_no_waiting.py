@@ -18,11 +18,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import dmaelab
+from dmaelab.certifiers import Cohen
 from dmaelab.corruptions import Gaussian
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.hooks import EMAHook
 from dmaelab.engine.trainer import Hook
-from dmaelab.smoothing import Cohen, Smoothing
+from dmaelab.smoothing import Smoothing
 from dmaelab.smoothing.noise import Address
 from dmaelab.smoothing.votes import Flight, VotePool
 
@@ -121,8 +122,8 @@ def test_a_batch_of_a_certification_waits_for_nothing():
     batches, found, waits = [], [], Waits()
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3)).to(META)
     model.register_forward_hook(lambda *_: batches.append(1))
-    smoothing, certifier = Smoothing(model, Gaussian(0.25), 3), Cohen(20, 300, 0.001)
-    pool = VotePool(smoothing, (3, 4, 4), 128)
+    smoothing, certifier = Smoothing(model, Gaussian(0.25), 3, batch_size=128), Cohen(20, 300, 0.001)
+    pool = VotePool(smoothing, (3, 4, 4))
     addresses = [Address(0, "certify", index) for index in range(12)]
     flights = (Flight(smoothing, certifier, address, torch.rand(3, 4, 4), 0) for address in addresses)
     with waits:

@@ -6,8 +6,9 @@ import random
 import pytest
 import torch
 
+from dmaelab.certifiers import Certificate, Certifier, Sequential, Votes
 from dmaelab.corruptions import Gaussian, build_corruption
-from dmaelab.smoothing import Certificate, Certifier, Sequential, Smoothing, Votes, certify_images
+from dmaelab.smoothing import Smoothing, certify_images
 from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import Address, NoisyImage
 from dmaelab.smoothing.votes import Flight, VotePool
@@ -20,13 +21,11 @@ pytestmark = pytest.mark.parametrize("device", DEVICES, indirect=True)
 def test_rows_depend_on_nothing_but_the_identity(device, classifier, pictures, tmp_path, precision):
     """Not on shards, on the order of the images, or on how many are in flight."""
     arithmetic = Arithmetic(precision, compile=False, cuda_graph=False)
-    smoothing = Smoothing(classifier("vit"), Gaussian(0.25), 4, arithmetic=arithmetic)
+    smoothing = Smoothing(classifier("vit"), Gaussian(0.25), 4, arithmetic=arithmetic, batch_size=128)
 
     def certify(out, indices, shard=(0, 1)):
         certifier = Sequential(20, 1000, 0.001)
-        rows = certify_images(
-            smoothing, pictures, indices, certifier, out=tmp_path / out, shard=shard, batch_size=128, progress=False
-        )
+        rows = certify_images(smoothing, pictures, indices, certifier, out=tmp_path / out, shard=shard, progress=False)
         return {row["idx"]: repr({name: value for name, value in row.items() if name != "time"}) for row in rows}
 
     shuffled = list(range(12))
@@ -52,8 +51,9 @@ def test_counts_are_those_of_exact_arithmetic(device, classifier, pictures):
     model, corruption, certifier = classifier("vit"), Gaussian(0.25), Tally(1000, 0.001)
     exact, found = copy.deepcopy(model).double(), {}
     addresses = {index: Address(3, "certify", index) for index in range(4)}
-    smoothing = Smoothing(model, corruption, 4, arithmetic=Arithmetic(compile=False, cuda_graph=False))
-    pool = VotePool(smoothing, (3, 8, 8), 128)
+    arithmetic = Arithmetic(compile=False, cuda_graph=False)
+    smoothing = Smoothing(model, corruption, 4, arithmetic=arithmetic, batch_size=128)
+    pool = VotePool(smoothing, (3, 8, 8))
     flights = (Flight(smoothing, certifier, address, *pictures(i)) for i, address in addresses.items())
     pool.run(flights, lambda flight, certificate: found.update({flight.index: certificate.extra["counts"]}))
     for index, address in addresses.items():

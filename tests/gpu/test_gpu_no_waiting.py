@@ -10,11 +10,12 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from dmaelab.certifiers import Cohen
 from dmaelab.corruptions import Gaussian
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.hooks import EMAHook, LogHook, NaNGuard
 from dmaelab.engine.trainer import Hook
-from dmaelab.smoothing import Cohen, Smoothing
+from dmaelab.smoothing import Smoothing
 from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import Address
 from dmaelab.smoothing.votes import Flight, VotePool
@@ -75,8 +76,8 @@ def test_steps_between_two_records_do_not_wait(device, config, recipe, precision
 def test_a_certification_waits_for_nothing_but_votes(device, classifier, pictures, precision):
     """Twelve images from the host, two or three batches each."""
     arithmetic = Arithmetic(precision, compile=False, cuda_graph=False)
-    smoothing = Smoothing(classifier("vit"), Gaussian(0.25), 4, arithmetic=arithmetic)
-    pool = VotePool(smoothing, (3, 8, 8), 128)
+    smoothing = Smoothing(classifier("vit"), Gaussian(0.25), 4, arithmetic=arithmetic, batch_size=128)
+    pool = VotePool(smoothing, (3, 8, 8))
     certifier, found = Cohen(20, 300, 0.001), []
 
     def flights(indices):

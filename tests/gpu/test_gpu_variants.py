@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from dmaelab.certifiers import Cohen
 from dmaelab.corruptions import Gaussian
-from dmaelab.smoothing import Cohen, Smoothing, certify_images
+from dmaelab.smoothing import Smoothing, certify_images
 from dmaelab.smoothing.arithmetic import Arithmetic, fixed_kernels
 from dmaelab.smoothing.forward import Forward
 
@@ -23,11 +24,9 @@ def certify(classifier, pictures, tmp_path):
     """Return a function of a model, a folder and an arithmetic: the rows of images 1 to 4, whose classes are clear."""
 
     def run(model, out, arithmetic):
-        smoothing = Smoothing(model, Gaussian(0.25), 4, arithmetic=arithmetic)
+        smoothing = Smoothing(model, Gaussian(0.25), 4, arithmetic=arithmetic, batch_size=BATCH)
         certifier = Cohen(100, N, 0.001)
-        rows = certify_images(
-            smoothing, pictures, range(1, 5), certifier, out=tmp_path / out, batch_size=BATCH, progress=False
-        )
+        rows = certify_images(smoothing, pictures, range(1, 5), certifier, out=tmp_path / out, progress=False)
         return [{name: value for name, value in row.items() if name != "time"} for row in rows]
 
     return run

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from dmaelab.certifiers import Cohen
 from dmaelab.corruptions import Gaussian
-from dmaelab.smoothing import Cohen, Smoothing, certify_images, weights_hash
+from dmaelab.smoothing import Smoothing, certify_images, weights_hash
 from dmaelab.smoothing.arithmetic import Arithmetic, fixed_kernels
 from dmaelab.utils.errors import UserError
 
@@ -75,9 +76,9 @@ def test_a_compiled_module_certifies_and_says_so(tmp_path):
     rows = {}
     for name, compiled in (("eager", False), ("compiled", True)):
         rows[name] = certify_images(
-            Smoothing(network(), Gaussian(0.25), 3, arithmetic=Arithmetic(compile=compiled)),
+            Smoothing(network(), Gaussian(0.25), 3, arithmetic=Arithmetic(compile=compiled), batch_size=64),
             lambda index: (torch.full((3, 8, 8), index / 4), 0), range(3), Cohen(20, 200, 0.001),
-            out=tmp_path / name, batch_size=64, progress=False,
+            out=tmp_path / name, progress=False,
         )  # fmt: skip
         assert read_header(tmp_path / name)["identity"]["compile"] is compiled
     for eager, compiled in zip(rows["eager"], rows["compiled"], strict=True):

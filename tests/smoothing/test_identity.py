@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import nn
 
+from dmaelab.certifiers import CERTIFIERS, Cohen, Predict, Sequential
 from dmaelab.certifiers.identity import identity_of
 from dmaelab.corruptions import CORRUPTIONS, Gaussian
 from dmaelab.records.merge import identity_hash
-from dmaelab.smoothing import CERTIFIERS, Cohen, Predict, Sequential, weights_hash
+from dmaelab.smoothing import weights_hash
 
 
 def test_weights_hash_sees_names_types_shapes_and_values():

@@ -13,18 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from dmaelab.certifiers import CERTIFIERS, Certificate, Certifier, Cohen, Predict, Sequential, Votes
 from dmaelab.corruptions import Corruption, Gaussian, QuantisedGaussian, Uniform
-from dmaelab.smoothing import (
-    CERTIFIERS,
-    Certificate,
-    Certifier,
-    Cohen,
-    Predict,
-    Sequential,
-    Smoothing,
-    Votes,
-    certify_images,
-)  # fmt: skip
+from dmaelab.smoothing import Smoothing, certify_images
 from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.utils.errors import UserError
 
@@ -36,11 +27,11 @@ def run(brightness, images, tmp_path):
     """Certify the images with small samples; every argument can be replaced."""
 
     def certify(out="log", **changes):
-        own = {"classifier": brightness, "corruption": Gaussian(0.25), "num_classes": 3}
+        own = {"classifier": brightness, "corruption": Gaussian(0.25), "num_classes": 3, "batch_size": 64}
         own |= {name: changes.pop(name) for name in [*own, "arithmetic", "on_invalid", "seed"] if name in changes}
         options = {
             "images": images.__getitem__, "indices": range(len(images)), "certifier": Cohen(20, 300, 0.001),
-            "out": tmp_path / out, "batch_size": 64, "progress": False,
+            "out": tmp_path / out, "progress": False,
         }  # fmt: skip
         return certify_images(Smoothing(own.pop("classifier"), **own), **(options | changes))
 
@@ -128,7 +119,8 @@ import sys, time
 sys.path.insert(0, {tests!r})
 from conftest import Brightness, Dim
 from dmaelab.corruptions import Gaussian
-from dmaelab.smoothing import Cohen, Smoothing, certify_images
+from dmaelab.certifiers import Cohen
+from dmaelab.smoothing import Smoothing, certify_images
 
 class Slow(Brightness):
     def forward(self, images):
@@ -136,8 +128,8 @@ class Slow(Brightness):
         return super().forward(images)
 
 Slow.__qualname__ = "Brightness"
-certify_images(Smoothing(Slow(), Gaussian(0.25), 3), Dim(40).__getitem__, range(40), Cohen(20, 300, 0.001),
-               out=sys.argv[1], batch_size=64, progress=False)
+smoothing = Smoothing(Slow(), Gaussian(0.25), 3, batch_size=64)
+certify_images(smoothing, Dim(40).__getitem__, range(40), Cohen(20, 300, 0.001), out=sys.argv[1], progress=False)
 """
 
 

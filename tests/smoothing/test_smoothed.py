@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from dmaelab.smoothing import ABSTAIN, CERTIFIERS, Certificate, Certifier, SmoothedClassifier, Votes
+from dmaelab.certifiers import ABSTAIN, CERTIFIERS, Certificate, Certifier, Votes
+from dmaelab.smoothing import SmoothedClassifier
 from dmaelab.utils.errors import UserError
 
 

@@ -50,6 +50,7 @@ def test_another_noise_brings_its_own_geometry(network):
         ({"num_classes": 1}, "num_classes is 1"),
         ({"corruption": Corruption(0.25)}, "no geometry"),
         ({"corruption": Gaussian((0.1, 0.2))}, "range"),
+        ({"batch_size": 0}, "batch_size is 0"),
         ({"on_invalid": "cuont"}, r"on_invalid is 'cuont' .did you mean 'count'"),
     ],
 )
@@ -57,6 +58,16 @@ def test_bad_arguments_are_one_line(network, changes, words):
     with pytest.raises(UserError, match=words) as caught:
         Smoothing(**({"base_classifier": network, "corruption": Gaussian(0.25), "num_classes": 3} | changes))
     assert "\n" not in str(caught.value)
+
+
+def test_another_batch_size_is_another_object_with_the_same_module(network):
+    smoothing = Smoothing(network, Gaussian(0.3), 3, seed=5, batch_size=32)
+    other = smoothing.with_batch_size(8)
+    assert (smoothing.batch_size, other.batch_size) == (32, 8)
+    assert other.classifier is smoothing.classifier
+    assert (other.seed, other.sigma) == (5, 0.3)
+    with pytest.raises(UserError, match="batch_size is -1"):
+        smoothing.with_batch_size(-1)
 
 
 @pytest.mark.parametrize(

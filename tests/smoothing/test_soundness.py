@@ -58,11 +58,10 @@ def one_pixel():
     return Halfspace(weight), images
 
 
-def attack(classifier, images, certificates, name="gaussian", seed=0, precision="fp32", **options):
-    options = {"attack": SHORT, "batch_size": 64} | options
-    corruption = build_corruption(name, sigma=SIGMA)
-    smoothing = Smoothing(classifier, corruption, 2, seed=seed, arithmetic=Arithmetic(precision))
-    return attack_certified(smoothing, images, certificates, **options)
+def attack(classifier, images, certificates, name="gaussian", seed=0, precision="fp32", batch_size=64, **options):
+    corruption, arithmetic = build_corruption(name, sigma=SIGMA), Arithmetic(precision)
+    smoothing = Smoothing(classifier, corruption, 2, seed=seed, arithmetic=arithmetic, batch_size=batch_size)
+    return attack_certified(smoothing, images, certificates, **({"attack": SHORT} | options))
 
 
 def candidates(classifier, images, radius, name):
@@ -123,7 +122,7 @@ def test_certificates_of_a_net_stand_inside_and_are_not_far_from_tight(ring):
     certificates = [smoothed.certify(image, 50, 2000, 0.001, 500, index=index) for index, image in enumerate(images)]
     certified = [certificate for certificate in certificates if certificate.prediction >= 0]
     assert len(certified) >= 4
-    inside = attack_certified(smoothed, images, certificates, attack=SHORT, batch_size=64)
+    inside = attack_certified(smoothed.with_batch_size(64), images, certificates, attack=SHORT)
     assert len(inside.images) == len(certified)
     assert inside.count("changed") <= inside.allowed
     assert inside.sound
@@ -229,8 +228,8 @@ def test_the_first_attempt_begins_at_the_image_and_the_others_elsewhere(halfspac
             seen.append(rows.detach())
             return torch.zeros(len(rows), 2)
 
-    smoothing = Smoothing(Watched(), build_corruption("gaussian", sigma=1e-6), 2)
-    attack_certified(smoothing, images, [(0, 0.2)] * 3, attack=PGD(1, 2, 1), batch_size=64)
+    smoothing = Smoothing(Watched(), build_corruption("gaussian", sigma=1e-6), 2, batch_size=64)
+    attack_certified(smoothing, images, [(0, 0.2)] * 3, attack=PGD(1, 2, 1))
     first, second = seen[0].split(3)
     moved = (second - torch.stack(images)).flatten(1).norm(dim=1)
     assert torch.allclose(first, torch.stack(images), atol=1e-5)
@@ -307,11 +306,11 @@ class Sup(Corruption):
 )
 def test_bad_input_is_one_line(halfspace, changes, words):
     classifier, images = halfspace
-    own = {"corruption": build_corruption("gaussian", sigma=0.25), "num_classes": 2}
+    own = {"corruption": build_corruption("gaussian", sigma=0.25), "num_classes": 2, "batch_size": 64}
     own |= {name: value for name, value in changes.items() if name in own}
-    options = {"images": images, "certificates": [(0, 0.1)] * 3, "batch_size": 64, "attack": SHORT}
+    options = {"images": images, "certificates": [(0, 0.1)] * 3, "attack": SHORT}
     options |= {name: value for name, value in changes.items() if name not in own}
-    smoothing = Smoothing(classifier, own["corruption"], own["num_classes"])
+    smoothing = Smoothing(classifier, **own)
     with pytest.raises(UserError, match=words) as caught:
         attack_certified(smoothing, **options)
     assert "\n" not in str(caught.value)

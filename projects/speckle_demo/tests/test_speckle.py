@@ -12,12 +12,13 @@ import torch
 from scipy.stats import binom
 
 from dmaelab import CERTIFIERS, CORRUPTIONS, LOSSES
+from dmaelab.certifiers import ABSTAIN, Case
 from dmaelab.certifiers.verification import verify_log
 from dmaelab.config import LazyConfig, check, load_plugins, open_config
 from dmaelab.engine.training import SECTIONS, check_training, run_training
 from dmaelab.records.folders import read_header
 from dmaelab.records.readers import read_log
-from dmaelab.smoothing import ABSTAIN, Case, SmoothedClassifier, Smoothing, certify_images
+from dmaelab.smoothing import SmoothedClassifier, Smoothing, certify_images
 from dmaelab.stats.geometry import GaussianL2
 from dmaelab.testing import check_certifier, check_corruption, check_loss, drive
 from dmaelab.utils.errors import UserError
