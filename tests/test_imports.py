@@ -37,7 +37,7 @@ KNOWS: dict[str, set[str]] = {
     "analysis": {"utils", "stats", "records"},
 }
 KNOWS["engine"] = set(KNOWS)
-KNOWS["pictures"] = {"utils", "config", "corruptions", "data", "modeling", "engine"}
+KNOWS["pictures"] = {"utils", "data", "modeling", "engine"}
 KNOWS["launch"] = {"utils", "config", "records", "smoothing", "analysis", "engine", "pictures"}
 KNOWS["testing"] = set(KNOWS) - {"analysis", "engine", "launch", "pictures"}  # for tests of plug-ins; no room knows it
 WITHOUT_TORCH = ("config", "registry", "stats", "records", "certifiers", "analysis")

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dmaelab.config import LazyConfig, diff, instantiate, load_plugins
 from dmaelab.config.targets import current_name
+from dmaelab.data import Dataset
 from dmaelab.engine.checkpoint import CheckpointFolder, save_file
 from dmaelab.engine.resolve import resolve, with_attention, with_defaults
 from dmaelab.interfaces import Trainable
@@ -137,6 +138,15 @@ class RunDirectory:
         check_heads(content.get(FACTS, {}), model.export(), str(path))
         fill_exact(model.export(), unwrap(_state(content, weights)), str(path))
         return model.eval().to(device)
+
+    def dataset(self, split: str) -> Dataset:
+        """Return the data set of the training: ``"train"``, without its transforms, or ``"test"``.
+
+        Raises:
+            UserError: there is no run here, or its data cannot be read.
+        """
+        dataset: Dataset = instantiate(self.config.data[split])
+        return dataset
 
     def save_final(self, content: dict[str, Any]) -> None:
         """Write the final weights. From then on the run counts as :attr:`finished`."""

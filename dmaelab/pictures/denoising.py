@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from dmaelab.corruptions import Corruption
 from dmaelab.data import Batch, Dataset, build_test_loader, make_batch
-from dmaelab.modeling import DenoisingMAE, PatchEncoder
+from dmaelab.modeling import DenoisingMAE, PatchEncoder, Reconstruction
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
@@ -38,10 +37,17 @@ def denoising_report(
     for samples in build_test_loader(test_set, range(len(test_set)), batch_size=256):
         draw = Draw(seed, "eval", "denoising", int(samples.index[0]), device=device)
         batch = make_batch(samples, device, draw, progress=1.0)
-        for name, value in _errors(model, model.corruption, batch, mean_image).items():
+        for name, value in _errors(model, batch, mean_image).items():
             sums[name] = sums.get(name, 0) + value.double() * len(samples.images)
         count += len(samples.images)
     return {name: float(total) / count for name, total in sums.items()}
+
+
+def reconstruct(model: DenoisingMAE, images: Tensor, draw: Draw) -> Reconstruction:
+    """Reconstruct images [N,C,H,W] in [0,1] from noisy, masked versions; noise and masks come from ``draw``."""
+    noisy = images if model.corruption is None else model.corruption(images, draw.child("corruption")).images
+    scores = draw.child("mask").uniform((len(images), model.encoder.grid**2))
+    return model.reconstruct(images, noise=noisy - images, mask_noise=scores)
 
 
 def hidden_pixels(mask: Tensor, encoder: PatchEncoder) -> Tensor:
@@ -50,11 +56,9 @@ def hidden_pixels(mask: Tensor, encoder: PatchEncoder) -> Tensor:
     return mask.view(-1, 1, grid, grid).repeat_interleave(size, 2).repeat_interleave(size, 3)
 
 
-def _errors(model: DenoisingMAE, corruption: Corruption, batch: Batch, mean_image: Tensor) -> dict[str, Tensor]:
+def _errors(model: DenoisingMAE, batch: Batch, mean_image: Tensor) -> dict[str, Tensor]:
     """Return the errors of :func:`denoising_report` for one batch, each a scalar."""
-    noise = corruption(batch.images, batch.draw.child("corruption")).images - batch.images
-    scores = batch.draw.child("mask").uniform((len(batch.images), model.encoder.grid**2))
-    result = model.reconstruct(batch.images, noise=noise, mask_noise=scores)
+    result = reconstruct(model, batch.images, batch.draw)
     clean = model.preprocess.resize(batch.images)
     visible = 1 - hidden_pixels(result.mask, model.encoder)
     share = visible.mean()

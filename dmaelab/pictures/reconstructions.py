@@ -6,11 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dmaelab.config import instantiate
 from dmaelab.data import Dataset, build_test_loader, select_indices, to_float
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.modeling import DenoisingMAE
-from dmaelab.pictures.denoising import denoising_report, hidden_pixels
+from dmaelab.pictures.denoising import denoising_report, hidden_pixels, reconstruct
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import atomic_write, write_json
@@ -38,14 +37,14 @@ def draw_reconstructions(run: Path, picture: Path, weights: str = "final") -> li
     if picture.suffix.lower() != ".png":
         raise UserError(f"{picture}: reconstructions are drawn as PNG: give a name that ends in .png")
     directory, device = RunDirectory(run), pick_device("auto")
-    cfg, model = directory.config, directory.model(weights, device)
+    model = directory.model(weights, device)
     if not isinstance(model, DenoisingMAE):
         raise UserError(f"{run} trained a {type(model).__name__}, which cannot reconstruct: name a pre-training run")
-    test_set = instantiate(cfg.data.test)
+    test_set = directory.dataset("test")
     reconstruction_grid(model, test_set, picture)
     lines = [f"reconstructions: {picture}"]
     if not model.norm_pix and model.corruption is not None:
-        errors = denoising_report(model, instantiate(cfg.data.train), test_set, device)
+        errors = denoising_report(model, directory.dataset("train"), test_set, device)
         write_json(picture.with_suffix(".json"), errors)
         lines += _error_lines(errors)
     return lines
@@ -83,10 +82,7 @@ def reconstruction_grid(
     indices = select_indices(len(dataset), {"count": min(count, len(dataset))})
     (samples,) = build_test_loader(dataset, indices, len(indices))
     images = to_float(samples.images).to(device)
-    draw = Draw(seed, "eval", "picture", device=device)
-    noisy = images if model.corruption is None else model.corruption(images, draw.child("corruption")).images
-    scores = draw.child("mask").uniform((len(images), model.encoder.grid**2))
-    result = model.reconstruct(images, noise=noisy - images, mask_noise=scores)
+    result = reconstruct(model, images, Draw(seed, "eval", "picture", device=device))
     hidden = hidden_pixels(result.mask, model.encoder)
     masked = torch.where(hidden > 0, torch.full_like(result.noisy, 0.5), result.noisy)
     columns = torch.stack([model.preprocess.resize(images), result.noisy, masked, model.pixels(result)], dim=1)
