@@ -9,7 +9,7 @@ from dmaelab.utils.arguments import KeepsArguments
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
 
-class Registry(_Registry):
+class Registry(_Registry):  # type: ignore[misc]  # fvcore has no types
     """A table of classes or functions of one kind, such as losses, by name.
 
     Example::
@@ -26,7 +26,7 @@ class Registry(_Registry):
         super().__init__(kind)
         self.kind = kind
 
-    def register(self, name: str) -> Callable[[Any], Any]:  # type: ignore[override]
+    def register(self, name: str) -> Callable[[Any], Any]:
         """Return a decorator that registers a class or function under ``name``.
 
         A module that is loaded again replaces its own entries.

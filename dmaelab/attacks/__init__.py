@@ -5,7 +5,7 @@ noisy copies. So the test of certificates (:mod:`dmaelab.smoothing.soundness`) a
 the same search.
 """
 
-from dmaelab.attacks.balls import NORMS, Balls
+from dmaelab.attacks.balls import BALL_NORMS, Balls
 from dmaelab.attacks.pgd import PGD, Directions, NoisyLogits
 
-__all__ = ["NORMS", "PGD", "Balls", "Directions", "NoisyLogits"]
+__all__ = ["BALL_NORMS", "PGD", "Balls", "Directions", "NoisyLogits"]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from dmaelab.utils.errors import UserError
 
-NORMS = ("l2", "l1")
+BALL_NORMS = ("l2", "l1")
 """The norms of balls that can be searched."""
 
 _MARGIN = 1e-6  # share of the radius that is left out, because certified balls are open
@@ -17,7 +17,7 @@ class Balls:
     Args:
         images: the centres, float32 [B,C,H,W] in [0,1].
         radii: float64 [B] > 0, in [0,1] pixel units.
-        norm: norm of the balls, one of :data:`NORMS`.
+        norm: norm of the balls, one of :data:`BALL_NORMS`.
         steps: if given, only images whose values are whole multiples of 1/steps are searched (255 for 8-bit images);
             the centres must be such images too. None searches all images.
 
@@ -25,12 +25,12 @@ class Balls:
         centres: float64 [B,D].
 
     Raises:
-        UserError: the norm is not one of :data:`NORMS`.
+        UserError: the norm is not one of :data:`BALL_NORMS`.
     """
 
     def __init__(self, images: Tensor, radii: Tensor, norm: str, steps: int | None = None) -> None:
-        if norm not in NORMS:
-            raise UserError(f"the attack cannot search balls in {norm}: it knows {' and '.join(NORMS)}")
+        if norm not in BALL_NORMS:
+            raise UserError(f"the attack cannot search balls in {norm}: it knows {' and '.join(BALL_NORMS)}")
         self.norm, self.radii = norm, radii.view(-1, 1)
         self._steps = steps
         self._shape, self.centres = images.shape, self._exact(images)

@@ -107,8 +107,7 @@ class Sequential(TwoStage):
         if self.radii and case.needed(self.radii[0]) > best:
             raise UserError(
                 f"certifier.radii: {self.radii[0]:g} is out of reach, the largest radius that n={self.n} samples can"
-                " certify at"
-                f" alpha={self.alpha:g} is {case.radius(best):.6g}"
+                f" certify at alpha={self.alpha:g} is {case.radius(best):.6g}"
             )
 
     def estimate(self, case: Case, top: int) -> Generator[Votes, np.ndarray, Certificate]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dmaelab.config.plain import nodes, plain, resolve
+from dmaelab.config.plain import interpolated, nodes, plain
 from dmaelab.config.targets import join, load_plugins, signature_for
 from dmaelab.config.typecheck import fits, kind_of, type_in_words
 from dmaelab.utils.errors import ConfigError, did_you_mean
@@ -35,7 +35,7 @@ def check(
     """
     plain(cfg)
     load_plugins(cfg)
-    tree = resolve(cfg)
+    tree = interpolated(cfg)
     sections = sections or {}
     if sections or allowed is not None:
         names = ["plugins", *sections, *(allowed or ())]

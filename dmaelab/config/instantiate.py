@@ -6,7 +6,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from dmaelab.config.check import check_nodes
-from dmaelab.config.plain import resolve
+from dmaelab.config.plain import interpolated
 from dmaelab.config.targets import join, locate
 from dmaelab.utils.errors import ConfigError, UserError
 
@@ -30,7 +30,7 @@ def instantiate(cfg: Any, **extra: Any) -> Any:
             with the full key path; the exception of the target is its cause.
     """
     path = cfg._get_full_key(None) if OmegaConf.is_config(cfg) else ""
-    tree = resolve(cfg)
+    tree = interpolated(cfg)
     if extra and not (isinstance(tree, dict) and "_target_" in tree):
         raise ConfigError(f"{path or 'config'}: has no _target_ that could take {', '.join(extra)}")
     check_nodes(tree, path, {path: extra})

@@ -10,7 +10,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dmaelab.config.loader import run_config, shown
+from dmaelab.config.loader import run_config, short_path
 from dmaelab.config.overrides import apply_overrides
 from dmaelab.config.plain import plain, to_config
 from dmaelab.utils.errors import ConfigError
@@ -35,7 +35,7 @@ class LazyConfig:
         """
         path = Path(os.path.abspath(path))
         if not path.is_file():
-            raise ConfigError(f"there is no config file {shown(path)}")
+            raise ConfigError(f"there is no config file {short_path(path)}")
         if path.suffix == ".py":
             sections = {
                 name: value
@@ -45,11 +45,11 @@ class LazyConfig:
         elif path.suffix in (".yaml", ".yml"):
             sections = _read_yaml(path)
         else:
-            raise ConfigError(f"{shown(path)}: a config is a .py or a .yaml file")
+            raise ConfigError(f"{short_path(path)}: a config is a .py or a .yaml file")
         try:
             return to_config(plain(sections))
         except ConfigError as error:
-            raise ConfigError(f"{shown(path)}: {error}") from error
+            raise ConfigError(f"{short_path(path)}: {error}") from error
 
     @staticmethod
     def save(cfg: Any, path: str | os.PathLike[str]) -> None:
@@ -71,9 +71,9 @@ def _read_yaml(path: Path) -> Any:
         cfg = OmegaConf.load(path)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{shown(path)}{line}: {error.problem}") from error
+        raise ConfigError(f"{short_path(path)}{line}: {error.problem}") from error
     except (yaml.YAMLError, OmegaConfBaseException, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{shown(path)}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{short_path(path)}: {str(error).splitlines()[0]}") from error
     if not isinstance(cfg, DictConfig):
-        raise ConfigError(f"{shown(path)}: a config is a mapping of sections")
+        raise ConfigError(f"{short_path(path)}: a config is a mapping of sections")
     return cfg

@@ -27,7 +27,8 @@ def run_config(path: Path, importers: tuple[Path, ...] = ()) -> dict[str, Any]:
         ConfigError: any error in the file; the message gives file and line.
     """
     if path in importers:
-        raise ConfigError("circular import: " + " -> ".join(map(shown, (*importers[importers.index(path) :], path))))
+        circle = (*importers[importers.index(path) :], path)
+        raise ConfigError(f"circular import: {' -> '.join(map(short_path, circle))}")
 
     def import_(name: str, globals_: Any = None, locals_: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         if level == 0:
@@ -42,18 +43,19 @@ def run_config(path: Path, importers: tuple[Path, ...] = ()) -> dict[str, Any]:
         return types.SimpleNamespace(**{name: _editable(found[name]) for name in fromlist})
 
     namespace: dict[str, Any] = {
-        "__name__": shown(path),  # not the name of a module, so that what is defined here does not seem importable
+        # Not the name of a module, so that what is defined here does not seem importable.
+        "__name__": short_path(path),
         "__file__": str(path),
         "__builtins__": {**vars(builtins), "__import__": import_},
     }
     try:
         exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), namespace)
     except Exception as error:
-        raise ConfigError(f"{shown(path)}{_line(error, path)}: {_message(error)}") from error
+        raise ConfigError(f"{short_path(path)}{_line(error, path)}: {_message(error)}") from error
     return namespace
 
 
-def shown(path: Path) -> str:
+def short_path(path: Path) -> str:
     """Return a path for messages: relative if it is below the working directory, else unchanged."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
@@ -67,7 +69,7 @@ def _find(folder: Path, name: str) -> Path:
     path = folder.joinpath(*name.split(".")).with_suffix(".py")
     if not path.is_file():
         siblings = [file.stem for file in path.parent.glob("*.py")]
-        raise ConfigError(f"there is no config {shown(path)}{did_you_mean(path.stem, siblings)}")
+        raise ConfigError(f"there is no config {short_path(path)}{did_you_mean(path.stem, siblings)}")
     return path
 
 

@@ -66,7 +66,7 @@ def to_config(tree: Any) -> DictConfig:
         raise ConfigError(f"{error.full_key or 'config'}: {_first_line(error)}") from error
 
 
-def resolve(cfg: Any) -> Any:
+def interpolated(cfg: Any) -> Any:
     """Return the plain tree of a config or of one of its nodes, with every ``${...}`` replaced by its value.
 
     Raises:

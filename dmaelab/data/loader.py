@@ -123,10 +123,14 @@ def resident_device(dataset: Dataset, transform: Sequence[Transform], device: to
     return device if fits and device.type == "cuda" else None
 
 
-def build_test_loader(
-    dataset: Dataset, indices: Sequence[int], batch_size: int, num_workers: int = 0, pin_memory: bool = False
-) -> Loader:
+def build_test_loader(dataset: Dataset, indices: Sequence[int], batch_size: int, num_workers: int = 0) -> Loader:
     """Return a loader of the images ``indices`` in this order, without padding; the last batch may be smaller.
+
+    Args:
+        dataset: the data set.
+        indices: indices of the images.
+        batch_size: number of images of a batch.
+        num_workers: number of processes that read images; 0 reads them in this process.
 
     Raises:
         UserError: ``batch_size`` is less than 1.
@@ -137,7 +141,7 @@ def build_test_loader(
         np.asarray(indices[begin : begin + batch_size], dtype=np.int64) for begin in range(0, len(indices), batch_size)
     )
     batches = [MicroBatch(step, 0, 0, chunk) for step, chunk in enumerate(chunks)]
-    return Loader(_Fetch(dataset), batches, num_workers, pin_memory)
+    return Loader(_Fetch(dataset), batches, num_workers, pin_memory=False)
 
 
 class _Fetch:
@@ -165,16 +169,12 @@ class _Fetch:
     def _samples(self, batch: MicroBatch) -> Samples:
         index = to_device(batch.indices.copy(), self.device)  # a copy, because it is a view of the epoch's permutation
         if self.images is not None:
-            images, targets = (
-                self.images.index_select(0, index),
-                self.targets[index],
-            )  # one gather for the whole micro-batch
+            # One gather for the whole micro-batch.
+            images, targets = self.images.index_select(0, index), self.targets[index]
         else:
             rows = [self._sample(batch.epoch, int(i)) for i in batch.indices]
-            images, targets = (
-                _stack([image for image, _ in rows], batch.indices),
-                torch.tensor([target for _, target in rows]),
-            )
+            images = _stack([image for image, _ in rows], batch.indices)
+            targets = torch.tensor([target for _, target in rows])
         if self.augment:
             rng = Draw(self.seed, "data", "augment", batch.step, batch.micro).host()
             for augmentation in self.augment:

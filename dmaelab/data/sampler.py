@@ -34,7 +34,6 @@ class InfiniteSampler:
         world, rank: number of processes, and the rank of this one.
         accum: number of micro-batches that a rank accumulates in a step.
         start: the first step. Nothing else is needed to resume a run.
-        shuffle: if False, every epoch goes through the images in the order of the data set.
 
     Raises:
         UserError: a number is out of range, or the data set has fewer images than one step needs.
@@ -49,7 +48,6 @@ class InfiniteSampler:
         rank: int = 0,
         accum: int = 1,
         start: int = 0,
-        shuffle: bool = True,
     ) -> None:
         if min(batch_size, world, accum) < 1 or start < 0 or not 0 <= rank < world:
             raise UserError(
@@ -60,10 +58,9 @@ class InfiniteSampler:
         if length < images_per_step:
             raise UserError(
                 f"a step takes {images_per_step} images (batch_size {batch_size} x {world} processes x {accum}"
-                " accumulated) "
-                f"but the data set has {length}: lower batch_size"
+                f" accumulated), but the data set has {length}: lower batch_size"
             )
-        self.length, self.batch_size, self.seed, self.start, self.shuffle = length, batch_size, seed, start, shuffle
+        self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
         self.world, self.rank, self.accum = world, rank, accum
         self.steps_per_epoch = length // images_per_step
 
@@ -72,13 +69,8 @@ class InfiniteSampler:
         for step in count(self.start):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
-                order = self._order(epoch)
+                order = Draw(self.seed, "data", epoch).host().permutation(self.length)
             first = step % self.steps_per_epoch * self.accum * self.world
             for micro in range(self.rank, self.accum * self.world, self.world):
                 begin = (first + micro) * self.batch_size
                 yield MicroBatch(step, micro, epoch, order[begin : begin + self.batch_size])
-
-    def _order(self, epoch: int) -> np.ndarray:
-        if not self.shuffle:
-            return np.arange(self.length)
-        return Draw(self.seed, "data", epoch).host().permutation(self.length)

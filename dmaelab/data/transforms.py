@@ -152,9 +152,8 @@ def rand_augment(policy: str = "rand-m9-mstd0.5-inc1", image_size: int = 224) ->
         UserError: timm is not installed, or ``policy`` is invalid. The transform raises it for an image that is not
             uint8 ``[3,H,W]``.
     """
-    if not re.fullmatch(
-        r"rand(-(m|n|inc|mmax)\d+|-(mstd|p)\d+(\.\d+)?)*", policy
-    ):  # timm silently ignores unknown options
+    # Checked here, because timm silently ignores unknown options.
+    if not re.fullmatch(r"rand(-(m|n|inc|mmax)\d+|-(mstd|p)\d+(\.\d+)?)*", policy):
         raise UserError(
             f"rand_augment: '{policy}' is not 'rand' with options like m9, mstd0.5, inc1, n2, p0.5, mmax10, joined by"
             " '-'"

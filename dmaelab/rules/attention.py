@@ -1,6 +1,9 @@
 """The choice of the attention kernel: plain matrix products for training on a CPU, SDPA otherwise."""
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def attention_rule(device_type: str, training: bool) -> str:
@@ -14,7 +17,7 @@ def attention_rule(device_type: str, training: bool) -> str:
     return "matmul" if device_type == "cpu" and training else "sdpa"
 
 
-def attention_of(network: Any, device_type: str) -> dict[str, str]:
+def attention_of(network: "nn.Module", device_type: str) -> dict[str, str]:
     """Return ``{"attention": kernel}``, the kernel that a network uses in evaluation on a device.
 
     Different kernels in one network are joined by "+". The dict is empty if no module of the network has an attribute

@@ -5,7 +5,7 @@ import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,14 @@ from dmaelab.smoothing.smoothing import Smoothing
 from dmaelab.smoothing.votes import Flight, VotePool
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.signatures import signature_of
+
+
+class LabelledImages(Protocol):
+    """A data set: ``dataset[index]`` is a float image [C,H,W] in [0,1] and its label."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Tensor, int]: ...
 
 
 class SmoothedClassifier(Smoothing):
@@ -95,10 +103,8 @@ class SmoothedClassifier(Smoothing):
     def __repr__(self) -> str:
         return (
             f"SmoothedClassifier({type(self.base_classifier).__name__}, num_classes={self.num_classes},"
-            f" sigma={self.sigma:g}"
-            f" (= {self.sigma * 255:g}/255), corruption={type(self.corruption).__name__},"
-            f" certifier={self._certifier['name']},"
-            f" precision={self.arithmetic.precision}, seed={self.seed})"
+            f" sigma={self.sigma:g} (= {self.sigma * 255:g}/255), corruption={type(self.corruption).__name__},"
+            f" certifier={self._certifier['name']}, precision={self.arithmetic.precision}, seed={self.seed})"
         )
 
     def certify(
@@ -132,7 +138,7 @@ class SmoothedClassifier(Smoothing):
 
     def certify_dataset(
         self,
-        dataset: Any,
+        dataset: LabelledImages,
         n0: int,
         n: int,
         alpha: float,

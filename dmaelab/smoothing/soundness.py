@@ -79,8 +79,14 @@ def attack_certified(
         )
     if not 0 < scale < float("inf"):
         raise UserError(f"scale is {scale}: give a factor of the radii, more than 0")
-    attack, certifier = attack or PGD(), Predict(n, alpha)
+    attack = attack or PGD()
     balls = _balls(smoothing, images, certificates, range(len(images)) if indices is None else indices, scale)
+    attacked = _attack(smoothing, balls, attack, Predict(n, alpha))
+    return AttackReport(tuple(attacked), len(images) if tried is None else tried, attack.restarts, alpha, scale)
+
+
+def _attack(smoothing: Smoothing, balls: list[_Ball], attack: PGD, certifier: Predict) -> list[AttackedImage]:
+    """Search each ball ``attack.restarts`` times, and return what PREDICT answers for the images that were found."""
     pool = VotePool(smoothing, tuple(balls[0].image.shape))
     pairs = [
         (ball, AttackAddress(smoothing.seed, "eval", ball.index, restart))
@@ -93,11 +99,10 @@ def attack_certified(
         rows = slice(begin, begin + len(balls))
         answers = _predict(pool, candidates[rows], [address for _, address in pairs[rows]], certifier)
         attempts += [_attempt(*found) for found in zip(balls, candidates[rows], distances[rows], answers, strict=True)]
-    attacked = [
+    return [
         AttackedImage(ball.index, ball.prediction, ball.radius, tuple(attempts[row :: len(balls)]))
         for row, ball in enumerate(balls)
     ]
-    return AttackReport(tuple(attacked), len(images) if tried is None else tried, attack.restarts, alpha, scale)
 
 
 def _balls(

@@ -9,21 +9,21 @@ from dmaelab.utils.errors import UserError
 _METHODS = {"clopper-pearson": "beta", "wilson": "wilson"}
 METHODS = tuple(_METHODS)
 
+CONFIDENCE = 0.95
+"""The confidence of all intervals: the probability with which an interval covers the proportion."""
 
-def proportion_interval(
-    count: ArrayLike, n: int, confidence: float = 0.95, method: str = "clopper-pearson"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of a two-sided confidence interval, float64 arrays of the shape of ``count``.
+
+def proportion_interval(count: ArrayLike, n: int, method: str = "clopper-pearson") -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of a two-sided 95 % confidence interval, float64 arrays of the shape of ``count``.
 
     Args:
         count: successes, integers of any shape.
         n: number of trials, the same for all, at least 1.
-        confidence: probability that the interval covers the proportion, in (0, 1).
-        method: ``"clopper-pearson"`` (exact: its coverage is at least ``confidence``) or ``"wilson"`` (score
-            interval: shorter, its coverage is ``confidence`` on average).
+        method: ``"clopper-pearson"`` (exact: its coverage is at least 95 %) or ``"wilson"`` (score
+            interval: shorter, its coverage is 95 % on average).
 
     Raises:
-        UserError: unknown method, a count outside 0..n, n < 1, or confidence outside (0, 1).
+        UserError: unknown method, a count outside 0..n, or n < 1.
     """
     # Imported here because statsmodels takes most of a second to import, and tables without intervals do not need it.
     from statsmodels.stats.proportion import proportion_confint
@@ -31,11 +31,9 @@ def proportion_interval(
     count = np.asarray(count)
     if method not in _METHODS:
         raise UserError(f"interval method '{method}' is unknown: use one of {', '.join(_METHODS)}")
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence is {confidence}: give a probability between 0 and 1, such as 0.95")
     if n < 1 or (count.size and not (count.min() >= 0 and count.max() <= n)):
         raise UserError(f"an interval of a proportion needs n >= 1 and counts in 0..n, got n={n}, counts {count}")
-    low, high = proportion_confint(count, n, alpha=1 - confidence, method=_METHODS[method])
+    low, high = proportion_confint(count, n, alpha=1 - CONFIDENCE, method=_METHODS[method])
     return np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dmaelab.stats.bounds import predict_pvalue
+from dmaelab.stats.intervals import CONFIDENCE
 from dmaelab.utils.errors import UserError
 
 # Number of random positions drawn at once, 8 MiB.
@@ -27,29 +28,23 @@ def mcnemar_pvalue(only_first: int, only_second: int) -> float:
     return predict_pvalue(int(only_first), int(only_second))
 
 
-def bootstrap_mean(
-    differences: ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the ends of the percentile bootstrap interval of a mean (Efron, 1979).
+def bootstrap_mean(differences: ArrayLike, resamples: int = 10_000) -> tuple[float, float]:
+    """Return the ends of the 95 % percentile bootstrap interval of a mean (Efron, 1979).
 
-    For differences of two classifiers on each image this is the paired bootstrap: each resample draws images. The same
-    seed gives the same interval.
+    For differences of two classifiers on each image this is the paired bootstrap: each resample draws images. The seed
+    is fixed, so the same differences give the same interval.
 
     Args:
         differences: one value per image, at least one.
-        confidence: fraction of the resampled means inside the interval, in (0, 1).
         resamples: number of resampled means.
-        seed: seed of the random resamples.
 
     Raises:
-        UserError: no differences, no resamples, or confidence outside (0, 1).
+        UserError: no differences, or no resamples.
     """
     differences = np.asarray(differences, dtype=np.float64)
     if differences.ndim != 1 or not differences.size or resamples < 1:
         raise UserError("a bootstrap needs at least one difference and one resample")
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence is {confidence}: give a probability between 0 and 1, such as 0.95")
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     at_once = max(1, _BLOCK // differences.size)
     means = [
         differences[generator.integers(differences.size, size=(min(at_once, resamples - done), differences.size))].mean(
@@ -57,5 +52,5 @@ def bootstrap_mean(
         )
         for done in range(0, resamples, at_once)
     ]
-    low, high = np.quantile(np.concatenate(means), [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(np.concatenate(means), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

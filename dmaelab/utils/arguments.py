@@ -19,7 +19,7 @@ class KeepsArguments:
         """Make the object and record the arguments that its constructor will get."""
         made = super().__new__(cls)
         # object.__setattr__: the __setattr__ of a subclass, such as nn.Module, may need its constructor to have run.
-        object.__setattr__(made, "_arguments", plain(_bound(cls, args, kwargs)))
+        object.__setattr__(made, "_arguments", json_value(_bound(cls, args, kwargs)))
         return made
 
     def options(self) -> dict[str, Any]:
@@ -32,7 +32,7 @@ class KeepsArguments:
         Raises:
             UserError: an argument is not a plain value.
         """
-        attributes = {name: plain(value) for name, value in vars(self).items()}
+        attributes = {name: json_value(value) for name, value in vars(self).items()}
         arguments: dict[str, Any] = {
             name: attributes[name] if is_plain(attributes.get(name, self)) else value
             for name, value in attributes.pop("_arguments").items()
@@ -46,7 +46,7 @@ class KeepsArguments:
         return dict(arguments)
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Return the value as it would come back from JSON: tuples become lists, numpy numbers become Python numbers.
 
     A value that JSON cannot store is returned unchanged. Use :func:`is_plain` to test for that.
@@ -58,8 +58,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Real):
         return float(value)
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, Sequence) else value
+        return {key: json_value(item) for key, item in value.items()}
+    return [json_value(item) for item in value] if isinstance(value, Sequence) else value
 
 
 def is_plain(value: Any) -> bool:

@@ -23,7 +23,7 @@ def run_main(main: Callable[[], None]) -> None:
     """
     tune_process()
     sys.path.append(os.getcwd())  # so that plug-ins can be imported from the folder where the tool is started
-    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # type: ignore[assignment]
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         main()
     except (UserError, OSError) as error:  # a wrong path, a permission or a full disk is for the user to fix, too

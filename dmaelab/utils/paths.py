@@ -11,7 +11,7 @@ PATHS = PathManager()
 """The path manager of data sets and weight files. A plug-in can register a handler for another storage here."""
 
 
-def local_path(path: str | os.PathLike) -> Path:
+def local_path(path: str | os.PathLike[str]) -> Path:
     """Return ``path`` as a local path; if its scheme has a registered handler, the handler fetches it first.
 
     Raises:
@@ -27,7 +27,7 @@ def local_path(path: str | os.PathLike) -> Path:
     return Path(local).expanduser()
 
 
-def data_root(name: str, root: str | os.PathLike | None = None, create: bool = False) -> Path:
+def data_root(name: str, root: str | os.PathLike[str] | None = None, create: bool = False) -> Path:
     """Return the folder of the data set ``name``, after checking that it can be read.
 
     Without ``root`` it is ``$DMAELAB_DATA/<name>``. A relative ``root`` is looked up in the working

@@ -66,7 +66,7 @@ def plain_words(places: Tensor, key: Tensor, more: Tensor) -> Tensor:
     ``key`` and ``more`` are the two halves of each key, int64 [K,1]. Each 32-bit number is stored in an int64, so that
     products are exact.
     """
-    shape = torch.broadcast_shapes(places.shape, key.shape)
+    shape = torch.broadcast_shapes(places.shape, key.shape)  # type: ignore[no-untyped-call]
     block = places // 2
     counter = [part.expand(shape) for part in (block & _LOW, block >> 32, more & _LOW, (more >> 32) & _LOW)]
     first, second, third, fourth = cipher(counter, [key & _LOW, (key >> 32) & _LOW])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dmaelab.attacks import NORMS, Balls
+from dmaelab.attacks import BALL_NORMS, Balls
 from dmaelab.attacks.balls import project_l1, project_l2
 from dmaelab.utils.errors import UserError
 
@@ -31,7 +31,7 @@ def test_projections():
     )
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", BALL_NORMS)
 def test_each_row_has_its_own_ball(norm):
     generator = torch.Generator().manual_seed(0)
     radii = torch.tensor([1e-3, 0.1, 2.0], dtype=torch.float64)

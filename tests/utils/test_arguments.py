@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from dmaelab.utils.arguments import KeepsArguments, is_plain, plain
+from dmaelab.utils.arguments import KeepsArguments, is_plain, json_value
 from dmaelab.utils.errors import UserError
 
 
@@ -89,8 +89,8 @@ def test_what_no_log_can_hold_is_told_when_a_log_asks():
     made = Base(3, copies=object())
     with pytest.raises(UserError, match=r"Base was built with copies = <object .* which cannot be written to a log"):
         made.options()
-    assert not is_plain(plain({1: 2}))
-    assert not is_plain(plain([{"a": np.zeros(2)}]))
+    assert not is_plain(json_value({1: 2}))
+    assert not is_plain(json_value([{"a": np.zeros(2)}]))
 
 
 def test_wrong_arguments_are_refused_by_the_constructor():
