@@ -1,5 +1,4 @@
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ from scipy.stats import beta, binom, norm
 from dmaelab.certifiers import ABSTAIN, Case, Cohen
 from dmaelab.stats.bounds import clopper_pearson_upper as binomial_upper
 from dmaelab.stats.geometry import GaussianL2
-from dmaelab.utils.errors import UserError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "golden_radii.json").read_text())
 TWO_SIDED = json.loads((Path(__file__).parents[1] / "data" / "golden_sequential.json").read_text())["two_sided"]
@@ -52,40 +50,6 @@ def test_two_sided_radii_equal_the_golden_ones(golden, drive):
     counts = [golden["nA"], golden["nB"], *others, 0]
     certificate = drive(certifier, Case(classes, GaussianL2(), 1.0), selection=[100, *[0] * classes], estimation=counts)
     assert certificate.radius_two_sided == pytest.approx(max(golden["radius_over_sigma"], 0), abs=1e-8)
-
-
-def test_the_two_radii_abstain_each_for_itself(drive):
-    case = Case(3, GaussianL2(), 0.25)
-    only_two_sided = drive(Cohen(100, 10_000), case, selection=[90, 5, 5, 0], estimation=[4500, 2750, 2750, 0])
-    assert only_two_sided.prediction == ABSTAIN
-    assert only_two_sided.radius_two_sided > 0
-    neither = drive(Cohen(100, 10_000), case, selection=[90, 5, 5, 0], estimation=[4500, 4500, 1000, 0])
-    assert (neither.prediction, neither.radius_two_sided) == (ABSTAIN, 0.0)
-
-
-def test_a_wrong_class_can_be_skipped_by_its_label(drive):
-    certifier = Cohen(100, 1000, skip_wrong=True)
-    wrong, right = Case(2, GaussianL2(), 0.25, label=1), Case(2, GaussianL2(), 0.25, label=0)
-    skipped = drive(certifier, wrong, selection=[90, 10, 0])
-    assert (skipped.prediction, skipped.radius, skipped.n, skipped.samples, skipped.stop_reason) == (
-        0,
-        0.0,
-        0,
-        100,
-        "wrong_class",
-    )
-    assert math.isnan(skipped.p_lower)
-    assert drive(certifier, right, selection=[90, 10, 0], estimation=[1000, 0, 0]).radius > 0
-    with pytest.raises(UserError, match="skip_wrong needs the label"):
-        certifier.check(Case(2, GaussianL2(), 0.25))
-
-
-@pytest.mark.parametrize(
-    ("options", "words"), [({"weight": 1.0}, "weight is 1.0"), ({"skip_wrong": "yes"}, "skip_wrong is 'yes'")]
-)
-def test_bad_options_are_one_line(options, words):
-    with pytest.raises(UserError, match=words):
-        Cohen(**options)
 
 
 def test_the_class_comes_from_the_selection_sample_only(drive):

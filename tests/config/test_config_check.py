@@ -4,7 +4,6 @@ import pytest
 from dmaelab.config import LazyCall as L
 from dmaelab.config import LazyConfig, check, instantiate
 from dmaelab.config.plain import to_config
-from dmaelab.config.typecheck import fits
 from dmaelab.utils.errors import ConfigError
 
 
@@ -191,21 +190,3 @@ def test_registered_corruptions_and_torch_classes_are_checked():
         check({"m": L(build_corruption)(name="gaussian", sigmaa=0.5)})
     with pytest.raises(ConfigError, match=r"^o\.lr: AdamW expects .*float.*, got 'fast' \(text\)$"):
         check({"o": L(torch.optim.AdamW)(lr="fast")}, extra={"o": ["params"]})
-
-
-@pytest.mark.parametrize(
-    ("value", "annotation", "expected"),
-    [
-        (1, float, True), (True, float, False), (True, int, False), (1.0, int, False), (None, int | None, True),
-        ("a", str, True),
-        ([1, 2], tuple[int, ...], True), ([1, "a"], tuple[int, ...], False), ([1, 2], tuple[int, int, int], False),
-        ([], tuple, True),
-        ([1], list[float], True), ([[1, 2]], list[tuple[int, int]], True), ("abc", list[str], False),
-        ({"a": 1}, dict[str, float], True),
-        ({"a": "b"}, dict[str, float], False), ({"_target_": "x.y"}, int, True),
-        ([{"_target_": "x.y"}], list[int], True),
-        (1, toolbox.Salt, False), (3, "Forward", True), (None, None, True), (1, None, False), (1, type(None), False),
-    ],
-)  # fmt: skip
-def test_fits(value, annotation, expected):
-    assert fits(value, annotation) is expected

@@ -6,7 +6,6 @@ import pytest
 from dmaelab.config import LazyCall as L
 from dmaelab.config import instantiate
 from dmaelab.config.plain import to_config
-from dmaelab.config.targets import locate
 from dmaelab.utils.errors import ConfigError, UserError
 
 
@@ -87,8 +86,3 @@ def test_a_reference_to_a_node_builds_another():
     cfg = to_config({"a": L(toolbox.Salt)(share=0.1), "b": "${a}"})
     built = instantiate(cfg)
     assert built["a"] is not built["b"]
-
-
-def test_the_config_of_an_older_run_names_modules_where_they_were():
-    assert locate("dmaelab.modeling.vit.ViT") is locate("dmaelab.modeling.ViT")
-    assert locate("dmaelab.smoothing.build.build_certifier") is locate("dmaelab.certifiers.build_certifier")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmaelab.data import Batch, Dataset, Samples, build_test_loader, build_train_loader, make_batch, resident_device
+from dmaelab.data import Dataset, Samples, build_test_loader, build_train_loader, make_batch, resident_device
 from dmaelab.data.transforms import HorizontalFlip, RandomCrop
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
@@ -228,20 +228,3 @@ next(batches)
 """
     done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True, check=False)
     assert done.returncode == {"pass": 0, "raise KeyError": 1, "sys.exit(3)": 3}[end], done.stderr
-
-
-def test_make_batch_divides_by_255():
-    images = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1)
-    draw = Draw(0, "train", 0, 0)
-    batch = make_batch(Samples(images, torch.tensor([1, 2, 3]), torch.tensor([4, 5, 6])), "cpu", draw, 0.5)
-    assert isinstance(batch, Batch)
-    assert batch.images.dtype == torch.float32
-    assert batch.images.flatten().tolist() == [0.0, pytest.approx(0.2), 1.0]
-    assert (batch.targets.tolist(), batch.index.tolist(), batch.draw, batch.progress) == (
-        [1, 2, 3],
-        [4, 5, 6],
-        draw,
-        0.5,
-    )
-    floats = make_batch(Samples(images.double() / 255, torch.zeros(3), torch.zeros(3)), "cpu", draw, 0.0).images
-    assert torch.equal(floats, batch.images)

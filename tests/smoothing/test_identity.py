@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from dmaelab.certifiers import CERTIFIERS, Cohen, Predict, Sequential
-from dmaelab.certifiers.identity import identity_of
 from dmaelab.corruptions import CORRUPTIONS, Gaussian
 from dmaelab.records.merge import identity_hash
 from dmaelab.smoothing import weights_hash
@@ -104,12 +103,3 @@ def test_attributes_that_are_no_arguments_are_no_options():
     certifier = Cohen(10, 100, 0.01)
     certifier.calls = 3
     assert "calls" not in CERTIFIERS.name_and_options(certifier)
-
-
-def test_an_option_that_is_changed_later_is_the_one_that_is_recorded():
-    """Else a log would be continued under other options than its header says."""
-    certifier = Cohen(20, 200, 0.001)
-    certifier.alpha, certifier.skip_wrong = 0.1, True
-    identity = identity_of(certifier)
-    assert (identity["alpha"], identity["certifier"]["skip_wrong"]) == (0.1, True)
-    assert certifier._looks.alpha == 0.1
