@@ -9,7 +9,7 @@ import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ class _Sent(NamedTuple):
 
     parts: list[tuple[Flight, int]]  # who the rows belong to, and how many
     counts: Tensor  # int64 [len(parts), num_classes + 1] on the host, valid once `ready`
-    ready: Any  # a CUDA event, or None
+    ready: torch.cuda.Event | None  # None on a CPU
 
 
 class VotePool:

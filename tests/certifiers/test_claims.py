@@ -24,7 +24,7 @@ def test_a_claim_may_differ_by_rounding_only(claim, large, small):
 def test_a_look_is_two_numbers():
     assert look_of("90/100") == (90, 100)
     for cell in ("90", "90/x", "1/2/3"):
-        with pytest.raises(ValueError, match="int|unpack"):
+        with pytest.raises(ValueError, match=r"int|unpack"):
             look_of(cell)
     with pytest.raises(AttributeError):
         look_of(math.nan)
