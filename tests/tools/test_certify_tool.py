@@ -77,7 +77,7 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
     (tmp_path / "half/header.json").write_text(
         (tmp_path / "half/header.json").read_text().replace('"alpha": 0.001', '"alpha": 0.1')
     )
-    assert f"error: {tmp_path / 'half'}: the identity in the header does not have the hash" in tool(
+    assert f"error: {tmp_path / 'half'}: identity_hash in header.json does not match identity" in tool(
         "--verify", tmp_path / "half", status=2
     )
 
