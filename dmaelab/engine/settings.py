@@ -29,7 +29,7 @@ class TrainSettings:
             micro-batches then follows from it and the number of processes, so that batch statistics and memory are
             the same on any number of GPUs.
         clip_grad: largest norm of the gradient; ``None`` does not clip.
-        num_workers: number of loader processes; 0 loads in the training process.
+        num_workers: number of loader processes, in training and in evaluation; 0 loads in the process itself.
         init_from: run directory or file of the initial weights; ``None`` starts from scratch.
         ema_decay: decay of an exponential moving average of the weights. Evaluation and the final model then use the
             average. ``None`` keeps no average.
