@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dmaelab.engine import certification_config
+from dmaelab.engine import open_certification
 from dmaelab.records.readers import read_log
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,7 +149,7 @@ def test_the_example_of_a_config_for_a_module(tmp_path, monkeypatch):
     (tmp_path / "my_certification.py").write_text(example)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert certification_config("my_certification.py").certifier.name == "sequential"
+    assert open_certification("my_certification.py").cfg.certifier.name == "sequential"
 
 
 def test_the_readme_names_targets_of_the_makefile():

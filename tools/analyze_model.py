@@ -44,7 +44,6 @@ def main() -> None:
     if args.batch_size is not None and args.batch_size < 1:
         parser.error(f"--batch-size is {args.batch_size}: it must be at least 1")
 
-    from dmaelab.config import instantiate
     from dmaelab.engine.model_analysis import analysis_config, analyze
     from dmaelab.engine.settings import TrainSettings
 
@@ -52,7 +51,7 @@ def main() -> None:
     result = analyze(cfg, parse_shape(args.shape))
     batch_size = args.batch_size
     if batch_size is None and "train" in cfg:
-        batch_size, _ = TrainSettings(**instantiate(cfg.train)).split(processes=1)
+        batch_size, _ = TrainSettings.of(cfg).split(processes=1)
     if args.format == "json":
         record = {"config": args.config, "overrides": args.overrides, **asdict(result)}
         print(

@@ -50,11 +50,16 @@ def main() -> None:
 
     from dmaelab.attacks.pgd import PGD
     from dmaelab.engine.attack import report_lines, run_attack
-    from dmaelab.engine.certification import certification_config
+    from dmaelab.engine.certification import open_certification
 
-    cfg = certification_config(args.source, args.overrides)
-    attack = PGD(args.steps, args.restarts, args.samples)
-    report, path = run_attack(cfg, images=args.images, scale=args.scale, attack=attack, n=args.n, seed=args.seed)
+    report, path = run_attack(
+        open_certification(args.source, args.overrides),
+        images=args.images,
+        scale=args.scale,
+        attack=PGD(args.steps, args.restarts, args.samples),
+        n=args.n,
+        seed=args.seed,
+    )
     print("\n".join(report_lines(report)))
     print(f"report: {path}")
     if not report.sound:

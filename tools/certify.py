@@ -15,11 +15,10 @@ again, and it continues. Shards may run at the same time; they share one log fol
 import argparse
 import sys
 from pathlib import Path
-from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dmaelab.utils.cli import run_main
+from dmaelab.utils.cli import process_count, run_main
 from dmaelab.utils.errors import UserError
 
 
@@ -51,6 +50,7 @@ def main() -> None:
         help="with --verify: first import this module, which defines the certifier or the noise of the log; plug-ins"
         " named in a log are not imported without this option",
     )
+    parser.add_argument("--launcher", default="none", metavar="NAME", help="launcher of a plug-in that starts the work")
     parser.add_argument("--dry-run", action="store_true", help="only check the whole config")
     parser.add_argument(
         "--radii", nargs="+", type=float, metavar="R", help="columns of the table (default: 0 0.25 ... 3)"
@@ -72,9 +72,9 @@ def main() -> None:
 
 
 def _certify(args: argparse.Namespace) -> None:
-    from dmaelab.engine.certification import certification_config
+    from dmaelab.engine.certification import open_certification
 
-    cfg = certification_config(args.source, args.overrides)
+    certification = open_certification(args.source, args.overrides)
     if args.dry_run:
         print(f"{args.source}: the config is fine")
         return
@@ -87,9 +87,9 @@ def _certify(args: argparse.Namespace) -> None:
     from dmaelab.utils.logs import setup_logging
 
     setup_logging()
-    job = CertifyJob.of(cfg, shard=args.shard)
-    choose_launcher(_processes(args.processes or "1")).launch(job)
-    folder = job.parsed().folder
+    job = CertifyJob.of(certification.cfg, shard=args.shard)
+    choose_launcher(process_count(args.processes or "1"), args.launcher).launch(job)
+    folder = certification.folder
     if not read_folders([folder]).rows:
         print(f"no images in this shard; log: {folder}")
         return
@@ -145,14 +145,6 @@ def _shard(text: str) -> tuple[int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}': write i/N, such as 0/4") from None
     return part, parts
-
-
-def _processes(text: str) -> int | Literal["auto"]:
-    if text == "auto":
-        return "auto"
-    if not text.isdecimal():
-        raise UserError(f"--processes is '{text}': give a number, or 'auto' for one per GPU")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from tabulate import tabulate
 
 from dmaelab.analysis.views import skipped
@@ -47,12 +46,18 @@ The other keys of the identity say how the images were certified.
 
 
 def run_attack(
-    cfg: DictConfig, *, images: int = 20, scale: float = 1.0, attack: PGD | None = None, n: int = 1000, seed: int = 0
+    certification: Certification,
+    *,
+    images: int = 20,
+    scale: float = 1.0,
+    attack: PGD | None = None,
+    n: int = 1000,
+    seed: int = 0,
 ) -> tuple[AttackReport, Path]:
     """Attack certified images of a finished log, and write the file :data:`REPORT` into the folder of the log.
 
     Args:
-        cfg: a config from ``certification_config``. ``run_certification`` must have written its log already.
+        certification: the certification whose log is attacked; it must have been run.
         images: number of certified images to attack, drawn at random; all of them if there are fewer.
         scale: the search goes up to ``scale`` times the certified radius of an image.
         attack: search method; None takes ``PGD()``.
@@ -66,14 +71,13 @@ def run_attack(
     Raises:
         UserError: bad input, no log, or a log of another classifier, noise or data set (names the differing keys).
     """
-    certification = Certification(cfg)
     settings, folder = certification.settings, certification.folder
     if images < 1:
-        raise UserError(f"images is {images}: attack at least 1")
+        raise UserError(f"the number of images is {images}: attack at least 1")
     if not (folder / HEADER).exists():
-        raise UserError(f"{folder} holds no certification log: certify first")
+        raise UserError(f"{folder} holds no certification log: run tools/certify.py first, with the same overrides")
     attack, log, device = attack or PGD(), read_log(folder), pick_device(settings.device)
-    dataset = instantiate(cfg.dataset)
+    dataset = instantiate(certification.cfg.dataset)
     load, smoothing = images_of(dataset), certification.smoothing(dataset, device, seed=seed)
     first = load(int(log.index.min()))
     facts = make_identity(

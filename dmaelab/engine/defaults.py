@@ -46,7 +46,7 @@ class DefaultTrainer(Trainer):
 
     def __init__(self, cfg: DictConfig, resume: bool = False) -> None:
         self.cfg = cfg
-        self.settings = settings = TrainSettings(**instantiate(cfg.train))
+        self.settings = settings = TrainSettings.of(cfg)
         self.run = RunDirectory(settings.out_dir)
         device = pick_device(settings.device)
         state = self.run.checkpoints.load_latest() if resume else None

@@ -125,23 +125,36 @@ class OwnModule:
 Subject = TrainedRun | OwnModule
 
 
-def subject_of(cfg: DictConfig, run_config: DictConfig | None = None) -> Subject:
+def subject_of(cfg: DictConfig) -> Subject:
     """Return the subject that a certification config names.
 
     Args:
         cfg: a config with either a section ``classifier`` or ``certify.run``.
-        run_config: the config of the training, if its run does not exist yet.
 
     Raises:
         ConfigError: the config names neither, or both.
     """
+    if "classifier" not in cfg:
+        return trained_run(cfg)
     run, out = cfg.certify.get("run"), cfg.certify.get("out_dir")
-    if "classifier" in cfg:
-        if run is not None or out is None:
-            raise ConfigError(
-                "certify: a config with a section 'classifier' needs certify.out_dir for its log, and no certify.run"
-            )
-        return OwnModule(cfg.classifier, out)
+    if run is not None or out is None:
+        raise ConfigError(
+            "certify: a config with a section 'classifier' needs certify.out_dir for its log, and no certify.run"
+        )
+    return OwnModule(cfg.classifier, out)
+
+
+def trained_run(cfg: DictConfig, run_config: DictConfig | None = None) -> TrainedRun:
+    """Return the run that a certification config names in ``certify.run``.
+
+    Args:
+        cfg: a certification config.
+        run_config: the config of the training, if its run does not exist yet.
+
+    Raises:
+        ConfigError: the config names no run.
+    """
+    run = cfg.certify.get("run")
     if run is None:
         raise ConfigError("certify.run: name the run directory to certify, or give the config a section 'classifier'")
     return TrainedRun(run, cfg.certify.get("weights", "final"), run_config)

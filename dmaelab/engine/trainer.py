@@ -168,8 +168,8 @@ class Trainer:
                 hook.close()
             except BaseException as error:  # even after a second Ctrl-C the hooks that are left must be closed
                 errors.append(error)
-        for error in errors if ended else errors[1:]:
-            logger.warning("closing a hook failed, too: %s: %s", type(error).__name__, error)
+        for another in errors if ended else errors[1:]:
+            logger.warning("closing a hook failed, too: %s: %s", type(another).__name__, another)
         if errors and not ended:
             raise errors[0]
 

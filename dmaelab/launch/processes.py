@@ -11,7 +11,6 @@ import torch
 from dmaelab.launch.job import CertifyJob, Job
 from dmaelab.launch.watch import watch_shards
 from dmaelab.utils.cli import PREEMPTED, preempted_by_signals, run_main
-from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import Preempted, UserError
 
 logger = logging.getLogger("dmaelab")
@@ -71,7 +70,7 @@ def run_group(job: Job, count: int) -> None:
 
 def run_parts(job: CertifyJob, count: int) -> None:
     """Run each part of a certification in a process of its own, under one progress bar; errors as of ``launch``."""
-    certification = job.parsed()
+    certification = job.certification()
     folder, sigma = certification.folder, certification.sigma
     logger.info("certifying in %d processes at sigma %g (= %g/255): %s", count, sigma, 255 * sigma, folder)
     context = multiprocessing.get_context("spawn")  # a forked process could not use CUDA
@@ -106,14 +105,8 @@ def _part(job: CertifyJob, number: int, count: int) -> None:
     if number:  # every process would print the same warnings
         logger.setLevel(logging.ERROR)
     os.environ["LOCAL_RANK"] = str(number)  # chooses the GPU of this process
-
-    def work() -> None:
-        device = pick_device(job.load_config().certify.get("device", "auto"))
-        if device.type == "cpu":
-            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
-        job.part(number, count).work()
-
-    run_main(work)
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
+    run_main(job.part(number, count).work)
 
 
 def _end_with_parent() -> None:
