@@ -72,11 +72,11 @@ def _rows(result: "ModelAnalysis", batch_size: int) -> list[tuple[str, str]]:
     rows += [("forward", f"{flops} multiply-adds per image"), ("weights", _size(result.weight_bytes))]
     if (step := result.step_bytes(batch_size)) is not None:
         rows += [
-            ("gradients", _size(result.gradient_bytes)),
-            ("optimizer state", _size(result.optimizer_bytes)),
+            ("gradients", _size(result.gradient_bytes or 0)),
+            ("optimizer state", _size(result.optimizer_bytes or 0)),
             (
                 "activations",
-                f"{_size(result.activation_bytes)} per image, kept for the backward pass in {result.precision}",
+                f"{_size(result.activation_bytes or 0)} per image, kept for the backward pass in {result.precision}",
             ),
             (f"step of {batch_size:,}", f"{_size(step)}, the four above together"),
         ]
