@@ -84,11 +84,14 @@ def test_the_readme_shows_the_error_that_comes(tmp_path):
         assert result.stderr.strip() == error
 
 
-def test_the_readme_example_of_any_classifier():
+def test_the_readme_example_of_any_classifier(tmp_path, monkeypatch):
     example = next(block for block in blocks(README, "python") if "SmoothedClassifier" in block)
     names = {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 10)), "image": torch.rand(3, 4, 4)}
+    names["dataset"] = [(names["image"], 0), (torch.rand(3, 4, 4), 1)]
+    monkeypatch.chdir(tmp_path)
     exec(example.replace("10_000", "200"), names)
     assert names["prediction"] in range(-1, 10)
+    assert len(read_log(tmp_path / "logs/mine")) == 2
 
 
 def test_the_example_of_a_torchvision_model(tmp_path, monkeypatch):

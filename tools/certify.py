@@ -1,15 +1,18 @@
 #!/usr/bin/env python
 """Certify a finished fine-tuning run by randomized smoothing, and print a table. Also verifies and merges logs.
 
-    python tools/certify.py runs/digits/rs
-    python tools/certify.py runs/digits/rs certifier.name=sequential certifier.n=100000 --processes auto
-    python tools/certify.py runs/digits/rs corruption.sigma=0.5 certify.name=half --shard 3/16
+    python tools/certify.py runs/digits/rs dataset.split=test
+    python tools/certify.py runs/digits/rs dataset.split=test certify.name=adaptive certifier.name=sequential
+    python tools/certify.py runs/digits/rs dataset.split=test certify.name=many certifier.n=100000 --processes auto
+    python tools/certify.py runs/digits/rs dataset.split=test certify.name=half corruption.sigma=0.5 --shard 3/16
     python tools/certify.py --verify runs/digits/rs/certify/default
     python tools/certify.py --verify runs/mine/certify/default --plugin projects.mine
     python tools/certify.py --merge whole machine_a/certify/default machine_b/certify/default
 
-SOURCE is a run directory, or a certification config. If the certification is interrupted, give the same command
-again, and it continues. Shards may run at the same time; they share one log folder.
+SOURCE is a run directory, or a certification config. The images of a run are those of data.test of its training; for
+digits this is the split "val", on which settings were chosen, hence dataset.split=test. The log goes to
+<run>/certify/<certify.name>; other settings need another certify.name. If the certification is interrupted, give the
+same command again, and it continues. Shards may run at the same time; they share one log folder.
 """
 
 import argparse
@@ -31,7 +34,10 @@ def main() -> None:
         "--shard", type=_shard, default=(0, 1), metavar="i/N", help="take every N-th image, from the i-th on (i from 0)"
     )
     work.add_argument(
-        "--processes", metavar="N|auto", help="certify in N processes, each on its own GPU; auto: one process per GPU"
+        "--processes",
+        metavar="N|auto",
+        help="certify in N processes: process i takes GPU i modulo their number, without a GPU they share the cores;"
+        " auto: one process per GPU",
     )
     work.add_argument(
         "--verify", metavar="LOG", help="recompute every radius of the logs in a folder from their counts"

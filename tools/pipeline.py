@@ -5,6 +5,7 @@
     python tools/pipeline.py --config-file pipelines/digits --from rs pipeline.out_dir=runs/second
     python tools/pipeline.py --config-file pipelines/table6 pipeline.weights.dmae_large=dmae_large.pth pipeline.seeds=10
 
+Overrides set keys of `pipeline` and `stages`; keys such as data.train.root are not passed on to the configs of stages.
 Finished stages are skipped, and an interrupted stage continues: after a failure give the same command again.
 """
 
@@ -31,7 +32,8 @@ def main() -> None:
     parser.add_argument(
         "--debug",
         action="store_true",
-        help="make a trial of seconds: tiny models, generated images, two steps for each training",
+        help="make a trial of half a minute: tiny models, generated images, two steps for each training; only for"
+        " configs whose stages have a section `debug` (pipelines/table*)",
     )
     parser.add_argument("--launcher", default="none", metavar="NAME", help="launcher of a plug-in that starts the work")
     parser.add_argument("--dry-run", action="store_true", help="only check all stages")

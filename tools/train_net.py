@@ -6,7 +6,8 @@
     python tools/train_net.py --config-file imagenet/pretrain_base --debug
     torchrun --nproc-per-node 2 tools/train_net.py --config-file digits/pretrain
 
-To continue an interrupted run, give the same command with --resume.
+To continue an interrupted run, give the same command with --resume. SIGTERM, SIGUSR2 and SIGHUP save the state first,
+and the exit status is then 75. Ctrl-C loses the steps since the last checkpoint (train.checkpoint_period).
 """
 
 import argparse
@@ -37,7 +38,8 @@ def main() -> None:
     parser.add_argument(
         "--debug",
         action="store_true",
-        help="make a trial of seconds: tiny model, generated images, two steps, in a temporary folder",
+        help="make a trial of a few seconds: tiny model, generated images, two steps, in a temporary folder; only for"
+        " configs with a section `debug` (imagenet/*, cifar10_224/*)",
     )
     parser.add_argument(
         "--processes", default="1", metavar="N|auto", help="train in N processes of this machine; auto: one per GPU"
