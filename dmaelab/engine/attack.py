@@ -17,7 +17,7 @@ from dmaelab.records.readers import Log, read_log
 from dmaelab.smoothing.attack_report import OUTCOMES, AttackReport
 from dmaelab.smoothing.identity import make_context, make_identity
 from dmaelab.smoothing.soundness import attack_certified
-from dmaelab.utils.differences import differences
+from dmaelab.utils.differences import differences, listed
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json
@@ -116,7 +116,7 @@ def _check_same(log: Log, facts: dict[str, Any]) -> None:
     there, here = ({key: identity[key] for key in _SAME if key in identity} for identity in (log.identity, facts))
     if different := differences(there, here):
         raise UserError(
-            f"{log.path} is the log of another certification: {'; '.join(map(str, different))};"
+            f"{log.path} is the log of another certification: {listed(different)};"
             " give the config that it was certified with"
         )
 

@@ -222,7 +222,7 @@ def test_any_module_can_be_certified_by_a_config(tmp_path, monkeypatch):
     around = ["certify.name=around", "classifier.classifier={'_target_': 'torch.nn.Identity'}"]
     run_certification(certification_config("mine.py", around), progress=False)
     with pytest.raises(
-        UserError, match=r"model.scale is 2.0 there, 3.0 here"
+        UserError, match=r"model.scale is 2.0 in the folder, 3.0 now"
     ):  # of the outer one, not of what is inside
         run_certification(certification_config("mine.py", [*around, "classifier.scale=3.0"]), progress=False)
     for overrides, words in (

@@ -134,7 +134,7 @@ def test_table_4_states_gaps_within_blocks(measured, probes):
         ["0.5", "MAE", "70.0", "60.0", "20.0", "0.0"],
         ["", "DMAE", "80.0 (+10.0)", "60.0 (+0.0)", "50.0 (+30.0)", "0.0 (+0.0)"],
     ]
-    assert "In brackets: percentage points more than with pretrain=MAE, all other labels alike." in notes
+    assert "In brackets: gap to the row with pretrain=MAE, in percentage points. All other labels are equal." in notes
 
 
 def test_tables_5_and_6_and_9(measured):
@@ -144,7 +144,7 @@ def test_tables_5_and_6_and_9(measured):
     epochs = [log("long", [7], epochs=1100), log("short", [6], epochs=700), log("longer", [9], epochs=1600)]
     rows, notes = body(5, epochs, radii=[0])
     assert [row[1:] for row in rows[1:]] == [["700", "60.0"], ["1100", "70.0 (+10.0)"], ["1600", "90.0 (+30.0)"]]
-    assert "than with the fewest epochs" in notes[1]
+    assert "gap to the row with the fewest epochs" in notes[1]
     methods = [
         log("cr", [7]),
         log("rs", [5], method="RS"),
@@ -153,7 +153,7 @@ def test_tables_5_and_6_and_9(measured):
     ]
     rows, notes = body(6, methods, radii=[0])
     assert [row[1:] for row in rows[1:]] == [["DMAE-tiny+RS", "50.0"], ["DMAE-tiny+CR", "70.0 (+20.0)"]]
-    assert notes[-1] == "No part of this table by their labels: mae-cr, mae-rs."
+    assert notes[-1] == "Not in this table because of their labels: mae-cr, mae-rs."
     rows, _ = body(9, methods, radii=[0])
     assert [row[1:] for row in rows[1:]] == [
         ["MAE-tiny+RS", "60.0"], ["DMAE-tiny+RS", "50.0 (-10.0)"], ["MAE-tiny+CR", "40.0"],
@@ -273,8 +273,8 @@ def test_missing_rows_are_named(measured, probes):
     with pytest.raises(UserError) as error:
         paper_table(4, [*probes[:1], measured("cr", [5], method="CR", pretrain="MAE", backbone="ViT-tiny")])
     assert str(error.value) == (
-        "table 4 lacks 1 of its rows: MAE at sigma 0.5 (pretrain=MAE method=probe backbone=ViT-tiny sigma=0.5)"
-        " (no part of it: cr); --partial prints what there is"
+        "table 4 lacks 1 of its rows: MAE at sigma 0.5 (pretrain=MAE method=probe backbone=ViT-tiny"
+        " sigma=0.5); not in this table because of their labels: cr; --partial prints the table without them"
     )
     rows, _ = body(4, probes[:1], radii=[0], partial=True)
     assert rows[1:] == [["0.5", "MAE", "-"], ["", "DMAE", "80.0"]]
@@ -284,7 +284,7 @@ def test_missing_rows_are_named(measured, probes):
     ):
         paper_table(9, [measured("a", [5], **run)])
     with pytest.raises(
-        UserError, match="table 5 compares several epochs, and its logs all have epochs=700: add others"
+        UserError, match="table 5 compares several epochs, but all its logs have epochs=700: add others"
     ):
         paper_table(5, [measured("a", [5], epochs=700, **run)])
     with pytest.raises(
@@ -298,7 +298,8 @@ def test_missing_rows_are_named(measured, probes):
             + [measured("b", [5], 1.0, epochs=700, **run)],
         )
     with pytest.raises(
-        UserError, match="no log given is of table 4, which takes those labelled method=probe, pretrain=MAE or DMAE"
+        UserError,
+        match=r"none of these logs belongs to table 4\. It takes logs labelled method=probe, pretrain=MAE or DMAE: set",
     ):
         paper_table(4, [measured("a", [5], **run)])
 
@@ -318,15 +319,16 @@ def test_missing_labels_are_named(make_log, measured):
 
 def test_other_bad_input(make_log, measured):
     run = {"method": "RS", "backbone": "ViT-B"}
-    with pytest.raises(UserError, match="p has no radii, it answers with classes alone"):
+    with pytest.raises(UserError, match="p contains classes but no radii"):
         paper_table(2, [measured("p", [5], identity={"certifier": {"name": "predict"}}, **run)])
     with pytest.raises(
         UserError,
-        match=r"a certifies 4 images at r = 1\.00, but n = 10000, alpha = 0\.001 and sigma = 0\.25 reach 0\.7996",
+        match=r"a certifies 4 images at r = 1\.00, but sigma = 0\.25, n = 10000 and alpha = 0\.001 cannot certify more"
+        r" than 0\.7996",
     ):
         paper_table(2, [measured("a", [5, 5, 4], 0.25, **run)])
     for arguments, options, message in [
-        ((7,), {"paper": True}, "table 7 is none that logs make: there are 1, 2, 3, 4, 5, 6, 9, 10"),
+        ((7,), {"paper": True}, "table 7 cannot be made from logs; choose one of 1, 2, 3, 4, 5, 6, 9, 10"),
         ((2,), {}, "table 2 needs logs"),
         ((2,), {"paper": True, "style": "html"}, "'html' is unknown"),
         ((2,), {"paper": True, "radii": [-1]}, r"radii are \[-1\]"),
