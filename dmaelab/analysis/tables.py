@@ -10,7 +10,7 @@ from typing import Any
 from dmaelab.analysis.layout import STYLES, Grid, render
 from dmaelab.analysis.summary import Summary, certified_radius, decimals, default_radii, radius_name, reached, summarize
 from dmaelab.analysis.views import TWO_SIDED, in_norm, native_norm, norm_name
-from dmaelab.records.folders import LOGS
+from dmaelab.records.folders import LOGS_FOLDER
 from dmaelab.records.labels import NAME
 from dmaelab.records.readers import Log, find_logs, read_log
 from dmaelab.utils.errors import UserError
@@ -23,7 +23,7 @@ def default_label(log: Log) -> str:
     # Only .tsv is removed: a name such as noise_0.25 has a dot, but no suffix.
     name = log.path.name.removesuffix(".tsv")
     path = log.path.resolve()
-    if log.header is not None and path.parent.name == LOGS:
+    if log.header is not None and path.parent.name == LOGS_FOLDER:
         name = f"{path.parent.parent.name}/{path.name}"
     return str(log.labels.get(NAME, name))
 

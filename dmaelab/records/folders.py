@@ -19,7 +19,7 @@ from dmaelab.utils.files import write_json, write_text
 
 HEADER = "header.json"
 
-LOGS = "certify"
+LOGS_FOLDER = "certify"
 """The folder of a run directory that contains its logs."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dmaelab.records.folders import HEADER, LOGS, read_folders, read_header, read_lines, shard_paths
+from dmaelab.records.folders import HEADER, LOGS_FOLDER, read_folders, read_header, read_lines, shard_paths
 from dmaelab.records.indices import parse_indices
 from dmaelab.records.merge import check_foreign
 from dmaelab.records.row import BASE_COLUMNS, parse_value
@@ -90,11 +90,11 @@ def find_logs(path: str | os.PathLike[str]) -> list[Path]:
     path = Path(path)
     if not path.is_dir() or (path / HEADER).exists():
         return [path]
-    found = sorted(header.parent for place in (path, path / LOGS) for header in place.glob(f"*/{HEADER}"))
+    found = sorted(header.parent for place in (path, path / LOGS_FOLDER) for header in place.glob(f"*/{HEADER}"))
     if not found:
         raise UserError(
-            f"no certification log in {path}: expected {HEADER} in it, or in {LOGS}/<name>/ below it; name files of"
-            " other tools one by one"
+            f"no certification log in {path}: expected {HEADER} in it, or in {LOGS_FOLDER}/<name>/ below it; name files"
+            " of other tools one by one"
         )
     return found
 

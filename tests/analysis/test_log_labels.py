@@ -70,6 +70,6 @@ def test_bad_labels_are_one_line(make_log, words, message):
     assert "\n" not in str(error.value)
 
 
-def test_what_a_header_says_of_the_certification_stands(measured):
+def test_a_label_cannot_contradict_the_header(measured):
     with pytest.raises(UserError, match="a: its header says n = 10000, a label cannot change it to 1000"):
         relabel(measured("a", [5]), {"n": 1000})

@@ -212,7 +212,7 @@ def check_same_row(number: int, a: Measurement, b: Measurement) -> None:
 def _network_differences(a: Log, b: Log) -> list[Difference]:
     """Return how the networks of two training runs differ; nothing if a log does not belong to a training run.
 
-    The device chooses how attention is computed, so this makes no other network.
+    The key ``attention`` does not count, because it says how the device computes the same network.
     """
     if not (_belongs_to_run(a) and _belongs_to_run(b)):
         return []
@@ -223,7 +223,7 @@ def _network_differences(a: Log, b: Log) -> list[Difference]:
 def _belongs_to_run(log: Log) -> bool:
     """Return whether a log belongs to a training run of this package.
 
-    The model of any other log may contain the name of its file of weights, which tells two seeds apart.
+    In any other log the model may contain the path of the weights, which differs between two seeds of one network.
     """
     return log.context.get("run") is not None and "model" in log.identity
 

@@ -44,7 +44,7 @@ def _setting_notes(spec: Spec, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _gap_notes(spec: Spec, label: str, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the value of ``label`` to which the gaps are, and the other labels in which compared rows differ."""
+    """Yield a line that explains the gaps, and a line for each other difference between compared rows."""
     pairs = [(row, rows[row.base]) for row in rows if row.base is not None and row.measured and rows[row.base].measured]
     rows_by_difference: dict[str, list[str]] = {}
     for row, base in pairs:
@@ -78,7 +78,7 @@ def _missing_sigmas(rows: Sequence[Row]) -> list[str]:
 
 
 def _mark_notes(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a line for each mark that an entry has: of seeds, intervals and lower bounds."""
+    """Yield a line that explains each mark of the entries: deviations, intervals and lower bounds."""
     cells = [cell for row in rows for cell in row.cells if cell]
     if seeds := sorted({len(cell.measured) for cell in cells if cell.spread is not None}):
         yield f"±: mean and standard deviation over {' or '.join(map(str, seeds))} seeds."
@@ -92,7 +92,7 @@ def _mark_notes(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _warnings(spec: Spec, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a line for each doubt about the logs: how weights were selected, too large radii, missing labels."""
+    """Yield a line for each reason to doubt the logs: selected weights, too large radii, missing data sets."""
     measured = [(row, one) for row in rows for one in row.measured]
     selected = [(row, one.labels.get(SELECTED_BY)) for row, one in measured]
     for metric, names in _rows_by_value(spec, selected).items():

@@ -20,7 +20,7 @@ from dmaelab.utils.errors import UserError
 Key = tuple[tuple[str, Any], ...]
 """The labels that the logs of one row share, sorted by name. ``dict(key)`` gives the facts of the row."""
 
-# Labels that tell no two rows apart.
+# Labels that do not decide which logs share a row.
 _NOT_IN_KEYS = {NAME, SEED, *CERTIFICATION_SETTINGS} - {EVAL_SIGMA}
 
 

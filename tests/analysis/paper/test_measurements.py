@@ -27,7 +27,7 @@ def records(*arguments, **options):
 
 
 def test_two_logs_for_one_cell_are_named(measured):
-    for number in (1, 2):  # who names no sigma of training means that of the evaluation
+    for number in (1, 2):  # the training sigma defaults to the evaluation sigma
         with pytest.raises(UserError) as error:
             paper_table(number, [measured("a", [5], **RUN), measured("b", [6], sigma=0.5, **RUN)])
         assert str(error.value) == (
@@ -67,7 +67,7 @@ def test_one_log_is_not_two_seeds_nor_two_sigmas(measured):
     ):
         paper_table(2, [measured(f"s{seed}", [5], seed=seed, identity={"weights": "abc"}, **RUN) for seed in (0, 1)])
     alike = [measured(f"s{seed}", [5], seed=seed, identity={"weights": f"{seed}"}, **RUN) for seed in (0, 1)]
-    assert records(2, alike)["rows"][0]["cells"][0]["sd"] == 0  # two models that answer alike, as their weights show
+    assert records(2, alike)["rows"][0]["cells"][0]["sd"] == 0  # two models with equal rows: their weights differ
 
 
 def test_seeds_are_of_one_network(measured):
@@ -80,15 +80,9 @@ def test_seeds_are_of_one_network(measured):
         ]
 
     paper_table(2, seeds(attention="matmul"))
-    for identity in (
-        {"attention": "sdpa"},
-        {},
-    ):  # a module of anyone's, whose config may name its weights, or which has none
-        for model in (["model"], []):
-            own = [{**identity, **{key: {"weights": f"{seed}.pth"} for key in model}} for seed in (0, 1)]
-            paper_table(
-                2, [measured(f"s{seed}", [5 + seed], seed=seed, identity=one, **RUN) for seed, one in enumerate(own)]
-            )
+    # Logs of other modules belong to no run. Their config may name the weights, or they have none.
+    for models in ([{"model": {"weights": f"{seed}.pth"}} for seed in (0, 1)], [{}, {}]):
+        paper_table(2, [measured(f"s{seed}", [5 + seed], seed=seed, identity=models[seed], **RUN) for seed in (0, 1)])
     with pytest.raises(
         UserError, match=r"labelled as two seeds of one model, but model\.backbone\.width is 4 in s0, 8 in s1"
     ):
@@ -113,7 +107,7 @@ def test_seeds_are_of_one_network(measured):
         ),
     ],
 )
-def test_what_was_measured_otherwise_is_not_compared(measured, key, other):
+def test_logs_with_different_settings_are_not_compared(measured, key, other):
     same, other = {**PROBE, "identity": NATIVE}, {"identity": NATIVE, **other}
     pair = [measured("a", [5], pretrain="MAE", **same), measured("b", [5], pretrain="DMAE", **{**same, **other})]
     with pytest.raises(UserError, match=f"a gap of table 4 is between a and b, but {key} is .* in a, .* in b"):
@@ -137,9 +131,7 @@ def test_settings_are_compared_where_both_headers_have_them(measured):
     with pytest.raises(
         UserError, match=r"table 4 is between c and b, but corruption\.name is .laplace. in c, .uniform. in b"
     ):
-        paper_table(
-            4, [relabel(pair[0], {"seed": 0}), first, pair[1]]
-        )  # every log of the one row with every one of the other
+        paper_table(4, [relabel(pair[0], {"seed": 0}), first, pair[1]])  # all pairs of logs of the two rows are checked
 
 
 def test_data_sets_are_those_of_labels_or_headers(measured):
@@ -154,5 +146,5 @@ def test_data_sets_are_those_of_labels_or_headers(measured):
         measured("a", [5], dataset="CIFAR-10", **RUN, **cifar),
         measured("b", [6], 1.0, dataset="CIFAR-10", **RUN, **digits),
     ]
-    assert "data set" not in paper_table(2, named)  # a label says more than the name of a reader
+    assert "data set" not in paper_table(2, named)  # the labels win over the headers
     assert paper_table(2, [named[0], measured("c", [6], 1.0, **RUN)]).endswith("\nNot labelled with a data set: c.")

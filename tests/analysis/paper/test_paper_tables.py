@@ -35,7 +35,7 @@ def probes(measured):
     ]
 
 
-def test_table_2_of_public_logs_is_what_is_known_of_them():
+def test_table_2_of_public_logs_shows_their_known_accuracies():
     sigmas = ("0.25", "0.50", "1.00")
     logs = [
         public(
@@ -88,7 +88,7 @@ def test_table_1_takes_the_best_sigma_at_each_radius(measured):
     assert record["caption"].endswith(", ImageNet")
 
 
-def test_rows_of_one_name_say_what_tells_them_apart(measured):
+def test_rows_with_the_same_name_show_their_differences(measured):
     same = {"pretrain": "DMAE", "backbone": "ViT-B", "sigma": 0.5}
     logs = [
         measured("rs", [5], method="RS", **same),
@@ -214,14 +214,14 @@ def test_csv_has_a_column_for_every_figure(probes):
     assert rows[2] == ["0.5", "DMAE", "80", "", "10", "44.3905", "97.4789", "0", "yes", "", "", ""]
 
 
-def test_intervals_stand_beside_single_logs(probes):
+def test_intervals_are_added_to_entries_of_one_log(probes):
     rows, notes = body(4, probes, radii=[0], intervals=True)
     assert rows[2][2] == "80.0 [44.4, 97.5] (+10.0)"
     assert any(note.startswith("[low, high]: 95 %") for note in notes)
     assert body(4, probes, radii=[0], intervals=True, method="wilson")[0][2][2] == "80.0 [49.0, 94.3] (+10.0)"
 
 
-def test_the_paper_stands_apart(probes):
+def test_rows_of_the_paper_are_ranked_apart(probes):
     rows, notes = body(4, probes, paper=True)
     assert [row[0] for row in rows[1:]] == ["measured"] * 2 + ["paper"] * 6
     assert rows[2][3] == "80.0 (+10.0)"
@@ -237,7 +237,7 @@ def test_the_paper_stands_apart(probes):
     assert body(10, paper=True)[0][1] == ["paper", "0.25", "0.25", "**90.4**", "**81.2**", "65.3", "44.2", "0"]
 
 
-def test_what_was_not_sampled_for_is_a_bound_without_a_gap(measured):
+def test_a_lower_bound_has_no_gap(measured):
     sampled = {"certifier": {"name": "sequential", "radii": [0.0]}}
     logs = [
         measured(name, [8, 5], identity=sampled, method="probe", pretrain=name, backbone="ViT-B")
@@ -255,7 +255,7 @@ def test_json_refers_to_rows_of_its_list(probes):
     assert rows[0]["logs"][0]["path"] == "mae"
 
 
-def test_csv_says_what_is_a_lower_bound(measured):
+def test_csv_marks_lower_bounds(measured):
     sampled = {"certifier": {"name": "sequential", "radii": [0.0]}}
     logs = [
         measured("a", [8, 5], identity=sampled, method="RS", backbone="ViT-B"),
@@ -313,7 +313,9 @@ def test_missing_labels_are_named(make_log, measured):
         paper_table(2, [make_log((0, 0, 1.0))])
     with pytest.raises(UserError, match="a does not say its sigma"):
         paper_table(10, [measured("a", [5], method="RS", backbone="ViT-B")])
-    with pytest.raises(UserError, match="a does not say its method"):  # and not: is no part of the table
+    with pytest.raises(
+        UserError, match="a does not say its method"
+    ):  # the error does not say that the log does not belong to the table
         paper_table(4, [measured("a", [5], pretrain="DMAE", backbone="ViT-B")])
 
 
