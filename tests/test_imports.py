@@ -34,7 +34,7 @@ KNOWS: dict[str, set[str]] = {
     "modeling": {*LOW, "interfaces", "corruptions", "losses"},
     "weights": {*LOW, "interfaces", "losses", "modeling"},
     "smoothing": {"rules", "utils", "registry", "stats", "records", "corruptions", "certifiers", "attacks"},
-    "analysis": {"utils", "stats", "records"},
+    "analysis": {"utils", "config", "stats", "records"},
 }
 KNOWS["engine"] = set(KNOWS)
 KNOWS["pictures"] = {"utils", "config", "corruptions", "data", "modeling", "engine"}

@@ -16,7 +16,7 @@ from dmaelab.records.folders import expected_indices, read_folders, read_header
 from dmaelab.records.merge import check_complete, identity_hash
 from dmaelab.records.row import BASE_COLUMNS, parse_row
 from dmaelab.stats.geometry import Geometry, geometry_named
-from dmaelab.utils.differences import differences
+from dmaelab.utils.differences import differences, listed
 from dmaelab.utils.errors import UserError
 
 _STATISTICS = ("alpha", "n0", "n", "certifier")  # what identity_of gives
@@ -95,7 +95,7 @@ def certifier_of(identity: Mapping[str, Any]) -> Certifier:
     if different := differences(recorded, identity_of(certifier)):
         raise UserError(
             f"the certifier {name!r} built from the options in the header (there) has others (here):"
-            f" {'; '.join(map(str, different))}"
+            f" {listed(different)}"
         )
     if not is_verifiable(certifier):
         raise UserError(f"the certifier {name!r} does not define verify(row, case): this log cannot be verified")

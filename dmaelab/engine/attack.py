@@ -12,37 +12,18 @@ from dmaelab.attacks.pgd import PGD
 from dmaelab.config import instantiate
 from dmaelab.engine.certification import Certification, images_of
 from dmaelab.records.folders import HEADER
+from dmaelab.records.identity import CLASSIFIER, IMAGES, NOISE
 from dmaelab.records.readers import Log, read_log
 from dmaelab.smoothing.attack_report import OUTCOMES, AttackReport
 from dmaelab.smoothing.identity import make_context, make_identity
 from dmaelab.smoothing.soundness import attack_certified
-from dmaelab.utils.differences import differences
+from dmaelab.utils.differences import differences, listed
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json
 from dmaelab.utils.random import Draw
 
 REPORT = "attack.json"
-
-_SAME = (
-    "first_image",
-    "network",
-    "weights",
-    "sigma",
-    "corruption",
-    "geometry",
-    "norm",
-    "shape",
-    "classes",
-    "precision",
-    "model",
-    "dataset",
-    "plugins",
-)
-"""Keys of a log's identity that define the smoothed classifier and the images.
-
-The other keys of the identity say how the images were certified.
-"""
 
 
 def run_attack(
@@ -117,10 +98,11 @@ def report_lines(report: AttackReport) -> list[str]:
 
 
 def _check_same(log: Log, facts: dict[str, Any]) -> None:
-    there, here = ({key: identity[key] for key in _SAME if key in identity} for identity in (log.identity, facts))
+    keys = (*CLASSIFIER, *NOISE, *IMAGES)
+    there, here = ({key: identity[key] for key in keys if key in identity} for identity in (log.identity, facts))
     if different := differences(there, here):
         raise UserError(
-            f"{log.path} is the log of another certification: {'; '.join(map(str, different))};"
+            f"{log.path} is the log of another certification: {listed(different)};"
             " give the config that it was certified with"
         )
 

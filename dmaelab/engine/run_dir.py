@@ -19,6 +19,7 @@ from dmaelab.engine.hooks.ema import EMAHook
 from dmaelab.engine.resolve import with_attention
 from dmaelab.engine.weight_changes import weight_changes
 from dmaelab.interfaces import Trainable
+from dmaelab.records.folders import LOGS_FOLDER
 from dmaelab.utils.differences import Difference
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
@@ -132,7 +133,7 @@ class RunDirectory:
 
     def log_folder(self, name: str) -> Path:
         """Return ``<run>/certify/<name>``, the folder of a certification log."""
-        return self.path / "certify" / name
+        return self.path / LOGS_FOLDER / name
 
     @contextmanager
     def occupied(self, cfg: DictConfig, resume: bool) -> Iterator[None]:

@@ -12,6 +12,7 @@ from torch import nn
 from dmaelab.config import instantiate
 from dmaelab.engine.resolve import with_attention
 from dmaelab.engine.run_dir import RunDirectory, is_selected
+from dmaelab.records.labels import SELECTED_BY
 from dmaelab.utils.errors import ConfigError, UserError
 
 logger = logging.getLogger("dmaelab")
@@ -52,7 +53,7 @@ class TrainedRun:
         """
         selected = {}
         if is_selected(self.weights):
-            selected = {"selected_by": f"{self.config.train.best_metric or 'a metric'} on data.test"}
+            selected = {SELECTED_BY: f"{self.config.train.best_metric or 'a metric'} on data.test"}
         return {**self.run.labels, **own, **selected}
 
     def load(self, device: torch.device) -> nn.Module:

@@ -68,7 +68,7 @@ def test_logs_of_predict_have_no_curve(make_log, tmp_path):
         figures.plot_certified_accuracy([("a", log)], tmp_path / "curves.png")
 
 
-def test_scatter_counts_who_is_certified_by_whom(make_log, tmp_path):
+def test_the_scatter_plot_counts_the_images_that_each_log_certifies(make_log, tmp_path):
     pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
     a = make_log((0, 0, 0.4), (0, 0, 0.5), (0, 1, 3.0), (0, -1, 0.0), (0, 1, 2.0))
     b = make_log((0, 0, 0.6), (0, 1, 0.5), (0, 0, 0.3), (0, -1, 0.0), (0, 1, 2.0))

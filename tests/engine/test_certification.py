@@ -220,7 +220,7 @@ def test_any_module_can_be_certified_by_a_config(tmp_path, monkeypatch):
     around = ["certify.name=around", "classifier.classifier={'_target_': 'torch.nn.Identity'}"]
     open_certification("mine.py", around).run(progress=False)
     with pytest.raises(
-        UserError, match=r"model.scale is 2.0 there, 3.0 here"
+        UserError, match=r"model.scale is 2.0 in the folder, 3.0 now"
     ):  # of the outer one, not of what is inside
         open_certification("mine.py", [*around, "classifier.scale=3.0"]).run(progress=False)
     for overrides, words in (
