@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import tempfile
 import threading
 import uuid
 
@@ -48,17 +49,19 @@ class Processes:
 
 def run_group(job: Job, count: int) -> None:
     """Run one job in ``count`` processes of one process group, with torchrun's launcher; errors as of ``launch``."""
-    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0", max_restarts=0, start_method="spawn",
-    )  # fmt: skip
     stopped = "stopped by a signal; the state is saved: continue with the same command"
     try:
-        elastic_launch(config, _member)(job)
+        with tempfile.TemporaryDirectory(prefix="dmaelab-") as notes:  # the launcher would leave its own behind
+            config = LaunchConfig(
+                min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
+                rdzv_endpoint="localhost:0", max_restarts=0, start_method="spawn",
+                logs_specs=DefaultLogsSpecs(log_dir=notes),
+            )  # fmt: skip
+            elastic_launch(config, _member)(job)
     except SignalException:
         raise Preempted(stopped) from None
     except ChildFailedError as error:
