@@ -41,7 +41,7 @@ format: setup
 	$(RUN) -m ruff format .
 
 types: setup
-	$(RUN) -m mypy dmaelab
+	$(RUN) -m mypy dmaelab tools projects dev
 
 bench: setup
 	$(RUN) -m benchmarks.processor

@@ -17,7 +17,7 @@ from typing import Any
 from tabulate import tabulate
 
 from dmaelab.analysis.summary import summarize
-from dmaelab.engine.certification import Certification, certification_config
+from dmaelab.engine.certification import open_certification
 from dmaelab.records.readers import read_log
 from dmaelab.utils.cli import run_main
 from dmaelab.utils.env import environment
@@ -37,7 +37,7 @@ def certifiers(targets: list[float]) -> dict[str, list[str]]:
 def certify(source: str, name: str, overrides: list[str], radii: list[float]) -> dict[str, Any]:
     """Certify from the beginning, and return samples, time and certified accuracy."""
     own = f"certify.name=bench_{name.replace(' ', '_')}"
-    certification = Certification(certification_config(source, [*overrides, own]))
+    certification = open_certification(source, [*overrides, own])
     shutil.rmtree(certification.folder, ignore_errors=True)
     started = time.perf_counter()
     log = read_log(certification.run(progress=False))

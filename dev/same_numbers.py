@@ -4,10 +4,11 @@
     python dev/same_numbers.py                    # the hashes of this tree
     python dev/same_numbers.py --against HEAD~3   # this tree and that commit, both run now, on this machine
 
-Whoever changes the structure of the code runs it before and after: not one number may move. It uses nothing but the
-command line, so that one script drives both trees, and the interpreter that it runs in, with one thread a process.
-Compared are the names and the bytes of all tensors in ``model_final.pth``, the values in ``metrics.jsonl`` and the
-rows of the certification logs; never what measures time. Headers and other files may differ.
+Run it with ``--against`` after a change of the code's structure: not one number may differ. The script trains and
+certifies in both trees itself. It uses only the command line of each tree, so that one script fits both, with the
+interpreter that runs the script and one thread for each process. It compares the names and the bytes of all tensors in
+``model_final.pth``, the values in ``metrics.jsonl``, and the rows of the certification logs, except measured times.
+Headers and other files may differ.
 
 Exit status: 0 if all is equal, 1 if anything differs, 2 if a command failed.
 """

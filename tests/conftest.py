@@ -8,6 +8,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import logging
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+# Under nohup SIGHUP is ignored, here and in every process that a test starts. Tests that send it need its default.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SMALL = [
     "model.encoder.width=16",

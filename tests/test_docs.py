@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dmaelab.engine import certification_config
+from dmaelab.engine import open_certification
 from dmaelab.records.readers import read_log
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,11 +84,14 @@ def test_the_readme_shows_the_error_that_comes(tmp_path):
         assert result.stderr.strip() == error
 
 
-def test_the_readme_example_of_any_classifier():
+def test_the_readme_example_of_any_classifier(tmp_path, monkeypatch):
     example = next(block for block in blocks(README, "python") if "SmoothedClassifier" in block)
     names = {"model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 10)), "image": torch.rand(3, 4, 4)}
+    names["dataset"] = [(names["image"], 0), (torch.rand(3, 4, 4), 1)]
+    monkeypatch.chdir(tmp_path)
     exec(example.replace("10_000", "200"), names)
     assert names["prediction"] in range(-1, 10)
+    assert len(read_log(tmp_path / "logs/mine")) == 2
 
 
 def test_the_example_of_a_torchvision_model(tmp_path, monkeypatch):
@@ -149,7 +152,7 @@ def test_the_example_of_a_config_for_a_module(tmp_path, monkeypatch):
     (tmp_path / "my_certification.py").write_text(example)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert certification_config("my_certification.py").certifier.name == "sequential"
+    assert open_certification("my_certification.py").cfg.certifier.name == "sequential"
 
 
 def test_the_readme_names_targets_of_the_makefile():

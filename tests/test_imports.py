@@ -34,11 +34,11 @@ KNOWS: dict[str, set[str]] = {
     "modeling": {*LOW, "interfaces", "corruptions", "losses"},
     "weights": {*LOW, "interfaces", "losses", "modeling"},
     "smoothing": {"rules", "utils", "registry", "stats", "records", "corruptions", "certifiers", "attacks"},
-    "analysis": {"utils", "stats", "records"},
+    "analysis": {"utils", "config", "stats", "records"},
 }
 KNOWS["engine"] = set(KNOWS)
 KNOWS["pictures"] = {"utils", "data", "modeling", "engine"}
-KNOWS["launch"] = {"utils", "config", "records", "smoothing", "analysis", "engine", "pictures"}
+KNOWS["launch"] = {"utils", "registry", "config", "records", "smoothing", "analysis", "engine", "pictures"}
 KNOWS["testing"] = set(KNOWS) - {"analysis", "engine", "launch", "pictures"}  # for tests of plug-ins; no room knows it
 WITHOUT_TORCH = ("config", "registry", "stats", "records", "certifiers", "analysis")
 

@@ -131,7 +131,7 @@ def test_pipelines_share_models_not_names(tmp_path):
     """A stage of one name has one config in all tables: what one has trained the next one takes."""
     known = {}
     for name in TABLES:
-        for stage in pipeline(name, tmp_path).stages:
+        for stage in pipeline(name, tmp_path).plan.stages:
             assert known.setdefault(stage.name, stage) == stage
 
 
@@ -149,7 +149,7 @@ def test_a_table_from_pixels_to_latex(name, seeds, tmp_path):
     """Probes and MAE; a milestone; one model at several sigmas, with two seeds."""
     chain = pipeline(f"pipelines/{name}", tmp_path, f"pipeline.seeds={seeds}")
     chain.run()
-    text = write_report(chain)
+    text = write_report(chain.plan)
     number = name.removeprefix("table")
     assert f"Table {number}." in text
     assert ("±" in text) == (seeds > 1)

@@ -44,7 +44,6 @@ def main() -> None:
     if args.batch_size is not None and args.batch_size < 1:
         parser.error(f"--batch-size is {args.batch_size}: it must be at least 1")
 
-    from dmaelab.config import instantiate
     from dmaelab.engine.model_analysis import analysis_config, analyze
     from dmaelab.engine.settings import TrainSettings
 
@@ -52,7 +51,7 @@ def main() -> None:
     result = analyze(cfg, parse_shape(args.shape))
     batch_size = args.batch_size
     if batch_size is None and "train" in cfg:
-        batch_size, _ = TrainSettings(**instantiate(cfg.train)).split(processes=1)
+        batch_size, _ = TrainSettings.of(cfg).split(processes=1)
     if args.format == "json":
         record = {"config": args.config, "overrides": args.overrides, **asdict(result)}
         print(
@@ -73,11 +72,11 @@ def _rows(result: "ModelAnalysis", batch_size: int) -> list[tuple[str, str]]:
     rows += [("forward", f"{flops} multiply-adds per image"), ("weights", _size(result.weight_bytes))]
     if (step := result.step_bytes(batch_size)) is not None:
         rows += [
-            ("gradients", _size(result.gradient_bytes)),
-            ("optimizer state", _size(result.optimizer_bytes)),
+            ("gradients", _size(result.gradient_bytes or 0)),
+            ("optimizer state", _size(result.optimizer_bytes or 0)),
             (
                 "activations",
-                f"{_size(result.activation_bytes)} per image, kept for the backward pass in {result.precision}",
+                f"{_size(result.activation_bytes or 0)} per image, kept for the backward pass in {result.precision}",
             ),
             (f"step of {batch_size:,}", f"{_size(step)}, the four above together"),
         ]

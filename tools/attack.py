@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Attack certified images of a finished certification: search inside each certified ball for another class.
 
-    python tools/attack.py runs/digits/rs
-    python tools/attack.py runs/digits/rs certify.name=half corruption.sigma=0.5 --images 100
-    python tools/attack.py runs/digits/rs --scale 2
+    python tools/attack.py runs/digits/rs dataset.split=test
+    python tools/attack.py runs/digits/rs dataset.split=test certify.name=half corruption.sigma=0.5 --images 100
+    python tools/attack.py runs/digits/rs dataset.split=test --scale 2
 
 Give SOURCE and key=value as for the tools/certify.py command that made the log. The report is printed, and
 written to attack.json in the folder of the log. The exit status is 1 if the class of more images changed than
@@ -50,11 +50,16 @@ def main() -> None:
 
     from dmaelab.attacks.pgd import PGD
     from dmaelab.engine.attack import report_lines, run_attack
-    from dmaelab.engine.certification import certification_config
+    from dmaelab.engine.certification import open_certification
 
-    cfg = certification_config(args.source, args.overrides)
-    attack = PGD(args.steps, args.restarts, args.samples)
-    report, path = run_attack(cfg, images=args.images, scale=args.scale, attack=attack, n=args.n, seed=args.seed)
+    report, path = run_attack(
+        open_certification(args.source, args.overrides),
+        images=args.images,
+        scale=args.scale,
+        attack=PGD(args.steps, args.restarts, args.samples),
+        n=args.n,
+        seed=args.seed,
+    )
     print("\n".join(report_lines(report)))
     print(f"report: {path}")
     if not report.sound:

@@ -1,25 +1,27 @@
 #!/usr/bin/env python
 """Certify a finished fine-tuning run by randomized smoothing, and print a table. Also verifies and merges logs.
 
-    python tools/certify.py runs/digits/rs
-    python tools/certify.py runs/digits/rs certifier.name=sequential certifier.n=100000 --processes auto
-    python tools/certify.py runs/digits/rs corruption.sigma=0.5 certify.name=half --shard 3/16
+    python tools/certify.py runs/digits/rs dataset.split=test
+    python tools/certify.py runs/digits/rs dataset.split=test certify.name=adaptive certifier.name=sequential
+    python tools/certify.py runs/digits/rs dataset.split=test certify.name=many certifier.n=100000 --processes auto
+    python tools/certify.py runs/digits/rs dataset.split=test certify.name=half corruption.sigma=0.5 --shard 3/16
     python tools/certify.py --verify runs/digits/rs/certify/default
     python tools/certify.py --verify runs/mine/certify/default --plugin projects.mine
     python tools/certify.py --merge whole machine_a/certify/default machine_b/certify/default
 
-SOURCE is a run directory, or a certification config. If the certification is interrupted, give the same command
-again, and it continues. Shards may run at the same time; they share one log folder.
+SOURCE is a run directory, or a certification config. The images of a run are those of data.test of its training; for
+digits this is the split "val", on which settings were chosen, hence dataset.split=test. The log goes to
+<run>/certify/<certify.name>; other settings need another certify.name. If the certification is interrupted, give the
+same command again, and it continues. Shards may run at the same time; they share one log folder.
 """
 
 import argparse
 import sys
 from pathlib import Path
-from typing import Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dmaelab.utils.cli import run_main
+from dmaelab.utils.cli import process_count, run_main
 from dmaelab.utils.errors import UserError
 
 
@@ -32,7 +34,10 @@ def main() -> None:
         "--shard", type=_shard, default=(0, 1), metavar="i/N", help="take every N-th image, from the i-th on (i from 0)"
     )
     work.add_argument(
-        "--processes", metavar="N|auto", help="certify in N processes, each on its own GPU; auto: one process per GPU"
+        "--processes",
+        metavar="N|auto",
+        help="certify in N processes: process i takes GPU i modulo their number, without a GPU they share the cores;"
+        " auto: one process per GPU",
     )
     work.add_argument(
         "--verify", metavar="LOG", help="recompute every radius of the logs in a folder from their counts"
@@ -51,6 +56,7 @@ def main() -> None:
         help="with --verify: first import this module, which defines the certifier or the noise of the log; plug-ins"
         " named in a log are not imported without this option",
     )
+    parser.add_argument("--launcher", default="none", metavar="NAME", help="launcher of a plug-in that starts the work")
     parser.add_argument("--dry-run", action="store_true", help="only check the whole config")
     parser.add_argument(
         "--radii", nargs="+", type=float, metavar="R", help="columns of the table (default: 0 0.25 ... 3)"
@@ -72,9 +78,9 @@ def main() -> None:
 
 
 def _certify(args: argparse.Namespace) -> None:
-    from dmaelab.engine.certification import certification_config
+    from dmaelab.engine.certification import open_certification
 
-    cfg = certification_config(args.source, args.overrides)
+    certification = open_certification(args.source, args.overrides)
     if args.dry_run:
         print(f"{args.source}: the config is fine")
         return
@@ -87,9 +93,9 @@ def _certify(args: argparse.Namespace) -> None:
     from dmaelab.utils.logs import setup_logging
 
     setup_logging()
-    job = CertifyJob.of(cfg, shard=args.shard)
-    choose_launcher(_processes(args.processes or "1")).launch(job)
-    folder = job.parsed().folder
+    job = CertifyJob.of(certification.cfg, shard=args.shard)
+    choose_launcher(process_count(args.processes or "1"), args.launcher).launch(job)
+    folder = certification.folder
     if not read_folders([folder]).rows:
         print(f"no images in this shard; log: {folder}")
         return
@@ -145,14 +151,6 @@ def _shard(text: str) -> tuple[int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}': write i/N, such as 0/4") from None
     return part, parts
-
-
-def _processes(text: str) -> int | Literal["auto"]:
-    if text == "auto":
-        return "auto"
-    if not text.isdecimal():
-        raise UserError(f"--processes is '{text}': give a number, or 'auto' for one per GPU")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from dmaelab.config import load_plugins
 from dmaelab.records.readers import Log, read_one_log
 from dmaelab.stats.geometry import NORMS
 from dmaelab.utils.cli import run_main
+from dmaelab.utils.differences import listed
 from dmaelab.utils.files import write_text
 
 
@@ -72,7 +73,7 @@ def main() -> None:
 
     a, b = align(read(args.a), read(args.b), args.common)
     if different := different_settings(a, b):
-        warnings.warn(f"the logs differ in more than the model: {'; '.join(different)}", stacklevel=1)
+        warnings.warn(f"the logs differ in more than the model: {listed(different, 'in A', 'in B')}", stacklevel=1)
     comparison = compare(a, b, args.radii)
     print(comparison_text(comparison, args.images))
     if args.output:

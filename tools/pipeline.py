@@ -5,6 +5,7 @@
     python tools/pipeline.py --config-file pipelines/digits --from rs pipeline.out_dir=runs/second
     python tools/pipeline.py --config-file pipelines/table6 pipeline.weights.dmae_large=dmae_large.pth pipeline.seeds=10
 
+Overrides set keys of `pipeline` and `stages`; keys such as data.train.root are not passed on to the configs of stages.
 Finished stages are skipped, and an interrupted stage continues: after a failure give the same command again.
 """
 
@@ -31,8 +32,10 @@ def main() -> None:
     parser.add_argument(
         "--debug",
         action="store_true",
-        help="make a trial of seconds: tiny models, generated images, two steps for each training",
+        help="make a trial of half a minute: tiny models, generated images, two steps for each training; only for"
+        " configs whose stages have a section `debug` (pipelines/table*)",
     )
+    parser.add_argument("--launcher", default="none", metavar="NAME", help="launcher of a plug-in that starts the work")
     parser.add_argument("--dry-run", action="store_true", help="only check all stages")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
@@ -41,16 +44,17 @@ def main() -> None:
     from dmaelab.launch.stages import PipelineSettings
     from dmaelab.utils.logs import setup_logging
 
-    pipeline = Pipeline(open_config(args.config_file, args.overrides, {"pipeline": PipelineSettings}), args.debug)
+    cfg = open_config(args.config_file, args.overrides, {"pipeline": PipelineSettings})
+    pipeline = Pipeline(cfg, args.debug, args.launcher)
     if args.dry_run:
-        print(f"{args.config_file}: the {len(pipeline.stages)} stages are fine")
+        print(f"{args.config_file}: the {len(pipeline.plan.stages)} stages are fine")
         return
 
     from dmaelab.launch.report import write_report
 
     setup_logging()
     pipeline.run(args.restart_at)
-    print(write_report(pipeline))
+    print(write_report(pipeline.plan))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 """Print a table of certification logs: certified accuracy, certified radii, abstentions and samples.
 
     python tools/summarize.py runs/digits/rs runs/digits/cr --intervals
-    python tools/summarize.py data/certify/cifar10/resnet110/noise_0.25/test/sigma_0.25 --norms linf l0 --shape 3x32x32
-    python tools/summarize.py runs/mae-probe runs/dmae-probe --table 4 --paper
+    python tools/summarize.py runs/digits/rs runs/digits/cr --format latex --output table.tex
+    python tools/summarize.py tests/data/certify_logs/*resnet110*.tsv --norms linf l0 --shape 3x32x32
+    python tools/summarize.py --table 4 --paper
 
 LOG is a run directory, a folder certify/<name> of a run directory, or a TSV file of another tool. Each log gives
 one row. With --table, logs are grouped by their labels, in the layout of a table of the paper. docs/analysis.md

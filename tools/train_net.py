@@ -6,11 +6,11 @@
     python tools/train_net.py --config-file imagenet/pretrain_base --debug
     torchrun --nproc-per-node 2 tools/train_net.py --config-file digits/pretrain
 
-To continue an interrupted run, give the same command with --resume.
+To continue an interrupted run, give the same command with --resume. SIGTERM, SIGUSR2 and SIGHUP save the state first,
+and the exit status is then 75. Ctrl-C loses the steps since the last checkpoint (train.checkpoint_period).
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from omegaconf import OmegaConf
 
 from dmaelab.config import open_config
-from dmaelab.utils.cli import run_main
+from dmaelab.utils.cli import process_count, run_main
 from dmaelab.utils.errors import ConfigError
 
 
@@ -38,16 +38,30 @@ def main() -> None:
     parser.add_argument(
         "--debug",
         action="store_true",
-        help="make a trial of seconds: tiny model, generated images, two steps, in a temporary folder",
+        help="make a trial of a few seconds: tiny model, generated images, two steps, in a temporary folder; only for"
+        " configs with a section `debug` (imagenet/*, cifar10_224/*)",
     )
+    parser.add_argument(
+        "--processes", default="1", metavar="N|auto", help="train in N processes of this machine; auto: one per GPU"
+    )
+    parser.add_argument("--launcher", default="none", metavar="NAME", help="launcher of a plug-in that starts the work")
     parser.add_argument("--dry-run", action="store_true", help="only check the whole config")
     parser.add_argument("--print-config", action="store_true", help="print the config with the overrides applied")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="also +new.key=value and ~key")
     args = parser.parse_intermixed_args()
 
+    if args.debug:
+        with tempfile.TemporaryDirectory(prefix="dmaelab-debug-") as folder:
+            _run(args, _trial(args.config_file, folder))
+    else:
+        _run(args, [])
+
+
+def _run(args: argparse.Namespace, trial: list[str]) -> None:
+    """Train, evaluate or check. The overrides ``trial`` are applied before those of the command line."""
     from dmaelab.engine.training import SECTIONS, check_training
 
-    cfg = open_config(args.config_file, [*_debug(args), *args.overrides], SECTIONS)
+    cfg = open_config(args.config_file, [*trial, *args.overrides], SECTIONS)
     if args.print_config:
         print(OmegaConf.to_yaml(cfg), end="")
     if args.dry_run:
@@ -60,17 +74,15 @@ def main() -> None:
     from dmaelab.launch.launcher import choose_launcher
 
     job = EvaluateJob.of(cfg, weights=args.weights) if args.eval_only else TrainJob.of(cfg, resume=args.resume)
-    choose_launcher().launch(job)
+    choose_launcher(process_count(args.processes), args.launcher).launch(job)
 
 
-def _debug(args: argparse.Namespace) -> list[str]:
-    """Return the overrides ``debug`` of the config, and an override of ``train.out_dir`` with a temporary folder."""
-    if not args.debug:
-        return []
-    overrides = open_config(args.config_file).get("debug")
+def _trial(config: str, folder: str) -> list[str]:
+    """Return the overrides ``debug`` of a config, and one that makes ``folder`` the parent of the run directory."""
+    overrides = open_config(config).get("debug")
     if overrides is None:
-        raise ConfigError(f"--debug: {args.config_file} has no overrides `debug`")
-    return [*overrides, f"train.out_dir={tempfile.gettempdir()}/dmaelab-debug-{os.getpid()}"]
+        raise ConfigError(f"--debug: {config} has no overrides `debug`")
+    return [*overrides, f"train.out_dir={folder}/run"]
 
 
 if __name__ == "__main__":

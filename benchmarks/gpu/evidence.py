@@ -165,9 +165,10 @@ def certified(cfg: DictConfig, record: Record) -> Figures:
     started = time.perf_counter()
     pipeline = Pipeline(cfg)
     pipeline.run()
-    report = re.sub(r"^curves: .*\n", "", write_report(pipeline), flags=re.MULTILINE).replace(f"{pipeline.out}/", "")
+    plan = pipeline.plan
+    report = re.sub(r"^curves: .*\n", "", write_report(plan), flags=re.MULTILINE).replace(f"{plan.out}/", "")
     record.head["logs"] = {
         label: {path.name: path.read_text() for path in sorted(folder.iterdir()) if path.suffix in (".json", ".tsv")}
-        for label, folder in pipeline.logs()
+        for label, folder in plan.logs()
     }
     return {"seconds": time.perf_counter() - started, "report": report}

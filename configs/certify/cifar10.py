@@ -2,8 +2,8 @@
 
     python tools/certify.py certify/cifar10 certify.run=runs/cifar10_224/cr_0.25 --processes auto
 
-This takes a billion forwards of 35 GFLOP each: about 336 hours on one A100, as users of such models report.
-certifier.name=sequential needs only a fraction of the samples for the same radii.
+This takes a billion forwards of 35 GFLOP each: about 100 hours at 100 TFLOP per second. certifier.name=sequential
+needs only a fraction of the samples for the same radii; give it a certify.name of its own.
 """
 
 from ..common.debug import CERTIFY as debug

@@ -3,8 +3,13 @@
     export DMAELAB_DATA=/path/to/data        # holds cifar10-jpeg/{train,test}/<class>/*.jpg
     python tools/train_net.py --config-file configs/cifar10/pretrain.py
 
-The original files (in $DMAELAB_DATA/cifar10) work as well: add data.train.name=cifar10 data.test.name=cifar10
-and ~data.train.root ~data.train.in_memory ~data.test.root ~data.test.in_memory.
+You have to make this folder yourself. For the original files, in $DMAELAB_DATA/cifar10/cifar-10-batches-py, add
+
+    data.train.name=cifar10 '~data.train.root' '~data.train.in_memory' \\
+    data.test.name=cifar10 '~data.test.root' '~data.test.in_memory'
+
+and, to download them, data.train.download=true data.test.download=true. The other configs of this folder take the same.
+pipelines/cifar10_original trains and certifies on the original files.
 """
 
 from dmaelab.config import LazyCall as L

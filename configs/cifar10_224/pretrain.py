@@ -1,10 +1,12 @@
 """Continued DMAE pre-training of ViT-B on CIFAR-10: 50 epochs from the ImageNet weights (paper, Section 4.3).
 
-    export DMAELAB_DATA=/path/to/data        # holds cifar10/
+    export DMAELAB_DATA=/path/to/data        # holds cifar10/cifar-10-batches-py
     python tools/train_net.py --config-file configs/cifar10_224/pretrain.py \\
         train.init_from=dmae_base_sigma_0.25_mask_0.75_1100e.pth \\
         labels.pretrain=DMAE labels.epochs=1100
     python tools/train_net.py --config-file cifar10_224/pretrain --debug        # a trial without data
+
+To download CIFAR-10, add data.train.download=true data.test.download=true.
 
 Encoder and decoder both start from the ImageNet weights. Data, pixel statistics and schedule are new. The official code
 has 10 epochs of warm-up; the paper names none. The header of cifar10_224/finetune_cr quotes the paper's results.

@@ -1,5 +1,6 @@
 """CIFAR-10 for models with 224x224 inputs.
 
+The original files are read from $DMAELAB_DATA/cifar10; data.train.download=true data.test.download=true downloads them.
 Images and noise are at 32x32 and enlarged inside the model, so that certified radii hold for 32x32 images.
 """
 

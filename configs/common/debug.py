@@ -1,4 +1,4 @@
-"""The overrides of `--debug`: a trial of seconds with a tiny ViT, generated images and two steps, on the CPU."""
+"""The overrides of `--debug`: a short trial with a tiny ViT, generated images and two steps, on the CPU."""
 
 
 def _data(image_size, num_classes=10):

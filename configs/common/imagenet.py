@@ -1,4 +1,10 @@
-"""ImageNet-1k from $DMAELAB_DATA/imagenet, in the folder layout of torchvision."""
+"""ImageNet-1k from $DMAELAB_DATA/imagenet, as torchvision reads it.
+
+The folder holds the official archives, ILSVRC2012_devkit_t12.tar.gz among them, which torchvision unpacks on first use.
+For an unpacked train/<class>/ and val/<class>/ without the devkit, use image_folder, which gives the same labels:
+
+    data.train.name=image_folder data.train.root=imagenet data.test.name=image_folder data.test.root=imagenet
+"""
 
 from dmaelab.config import LazyCall as L
 from dmaelab.data import build_dataset

@@ -21,7 +21,7 @@ After 700 epochs of pre-training (Table 5):
     sigma 0.5    72.0 64.4 55.5 45.3
     sigma 1.0    56.4 50.7 46.2 40.4 34.9 23.3
 
-RandAugment comes from timm: pip install 'dmaelab[timm]'.
+RandAugment comes from timm: pip install timm.
 Mixup and CutMix mix noisy images, as in the official code. model.mixing.after_noise=False mixes clean images.
 """
 

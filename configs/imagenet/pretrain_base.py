@@ -1,6 +1,6 @@
 """DMAE pre-training of ViT-B on ImageNet: 1100 epochs, Table 7 of the paper.
 
-    export DMAELAB_DATA=/path/to/data        # holds imagenet/
+    export DMAELAB_DATA=/path/to/data        # holds imagenet/, see configs/common/imagenet.py
     torchrun --nproc-per-node 8 tools/train_net.py --config-file configs/imagenet/pretrain_base.py
     python tools/train_net.py --config-file imagenet/pretrain_base --debug        # a trial without data
 

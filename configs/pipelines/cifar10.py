@@ -3,7 +3,8 @@
     export DMAELAB_DATA=/path/to/data        # holds cifar10-jpeg/{train,test}/<class>/*.jpg
     python tools/pipeline.py --config-file pipelines/cifar10
 
-Measured results: docs/results.md.
+You have to make this folder yourself; pipelines/cifar10_original takes the original files of CIFAR-10 instead. Measured
+results: docs/results.md.
 """
 
 pipeline = dict(

@@ -3,6 +3,8 @@
     export DMAELAB_DATA=/path/to/data        # holds cifar10-jpeg/{train,test}/<class>/*.jpg
     python tools/pipeline.py --config-file pipelines/cifar10_tables
 
+You have to make this folder yourself.
+
 Both encoders get the same steps, images and settings. Each is probed, and fine-tuned with RS and with CR for the same
 number of steps, as in the paper; CR then sees twice as many noisy copies. The same 500 test images are certified. The
 numbers of steps are chosen so that the pipeline takes about two hours on two cores.

@@ -1,1 +1,1 @@
-"""From certification logs to tables and curves. No torch here: starts at once anywhere."""
+"""From certification logs to tables, comparisons and pictures. It does not import torch, so it starts at once."""

@@ -17,13 +17,14 @@ from dmaelab.analysis.summary import (
     summarize,
 )
 from dmaelab.analysis.views import TWO_SIDED, norm_name
+from dmaelab.records.identity import NOISE, STATISTICS
 from dmaelab.records.readers import Log
 from dmaelab.stats.paired import bootstrap_mean, mcnemar_pvalue
-from dmaelab.utils.differences import differences
+from dmaelab.utils.differences import Difference, differences
 from dmaelab.utils.errors import UserError
 
-SETTINGS = ("n", "alpha", "sigma", "certifier", "corruption", "precision")
-"""Settings that two certifications should share. Otherwise not only the models cause their difference."""
+SHARED_KEYS = (*STATISTICS, *NOISE, "precision")
+"""Keys of the identity that two logs should share. Otherwise not only the models cause their difference."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Comparison:
     Attributes:
         a: the first log.
         b: the second one, with the same images in the same order.
-        radii: where certified accuracy was compared, [0,1] pixel units.
-        counts: images certified by a and by b, at each radius.
-        only: images certified by a alone and by b alone, at each radius.
+        radii: radii at which certified accuracy was compared, in [0,1] pixel units.
+        counts: number of images that a certifies, and that b certifies, at each radius.
+        only: number of images that only a certifies, and that only b certifies, at each radius.
         pvalues: p-values of the exact McNemar test at each radius, not corrected for multiple tests.
         acr: average certified radius of a and of b.
         acr_interval: 95 % paired bootstrap interval of the average of b minus that of a.
@@ -67,8 +68,8 @@ def align(a: Log, b: Log, common: bool = False) -> tuple[Log, Log]:
         common: leave out images that only one log has.
 
     Raises:
-        UserError: one is a log of PREDICT, the radii are in different norms, an image has different labels, the logs
-            share no image, or, without ``common``, only one log has some image.
+        UserError: a log is one of PREDICT, the radii are in different norms, an image has different labels, the logs
+            share no image, or an image is in only one log and ``common`` is False.
     """
     for log in (a, b):
         check_radii(log)
@@ -102,8 +103,8 @@ def compare(a: Log, b: Log, radii: Sequence[float] | None = None) -> Comparison:
     Args:
         a: the first log.
         b: the second one, see :func:`align`.
-        radii: radii at which to compare certified accuracy. ``None`` takes 0 and those of the default radii at which
-            any log certifies an image.
+        radii: radii at which to compare certified accuracy. ``None`` takes 0, and the default radii at which at least
+            one log certifies an image.
 
     Raises:
         UserError: a radius is negative or not finite.
@@ -126,19 +127,18 @@ def compare(a: Log, b: Log, radii: Sequence[float] | None = None) -> Comparison:
     )
 
 
-def different_settings(a: Log, b: Log) -> list[str]:
-    """Return ``"n is 1000 in A, 10000 in B"`` for each of :data:`SETTINGS` that both headers name and that differs."""
-    common = [key for key in SETTINGS if key in a.identity and key in b.identity]
-    found = differences({key: a.identity[key] for key in common}, {key: b.identity[key] for key in common})
-    return [difference.between("in A", "in B") for difference in found]
+def different_settings(a: Log, b: Log) -> list[Difference]:
+    """Return the differences of two logs in :data:`SHARED_KEYS`. Keys that only one header has are left out."""
+    common = [key for key in SHARED_KEYS if key in a.identity and key in b.identity]
+    return differences(*({key: log.identity[key] for key in common} for log in (a, b)))
 
 
 def comparison_text(comparison: Comparison, images: int = 0) -> str:
     """Return the comparison as text: a table over the radii, the average radii, and the images that change most.
 
     Args:
-        comparison: of two logs.
-        images: number of images to list, of the largest gains and likewise of the largest losses.
+        comparison: the comparison of two logs.
+        images: number of images to list with the largest gains, and with the largest losses.
 
     Raises:
         UserError: the number of images is negative.
@@ -151,12 +151,12 @@ def comparison_text(comparison: Comparison, images: int = 0) -> str:
             f"The p-values are not corrected for their number ({len(comparison.radii)}): decide on one radius"
             " beforehand."
         )
-    asked = [radii for radii in map(sampled_for, (comparison.a, comparison.b)) if radii is not None]
-    if asked:
-        loose = [radius_name(radius) for radius in comparison.radii if not all(radius in radii for radii in asked)]
+    sampled = [radii for radii in map(sampled_for, (comparison.a, comparison.b)) if radii is not None]
+    if sampled:
+        bounds = [radius_name(radius) for radius in comparison.radii if not all(radius in radii for radii in sampled)]
         lines.append(
-            "A or B did not sample for these, so they are lower bounds and not comparable: "
-            f"{', '.join([*loose, 'the ACR and the radius of each image'])}."
+            "These are lower bounds and not comparable, because A or B did not sample for them: "
+            f"{', '.join([*bounds, 'the ACR and the radius of each image'])}."
         )
     if images:
         order, change = comparison.order(), comparison.change
@@ -169,10 +169,10 @@ def comparison_text(comparison: Comparison, images: int = 0) -> str:
 def image_rows(
     comparison: Comparison, rows: np.ndarray | None = None, number: str = ""
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the names of the columns, and the cells of each image.
+    """Return a table with a row for each image: the names of its columns, and its rows of cells.
 
     Args:
-        comparison: of two logs.
+        comparison: the comparison of two logs.
         rows: positions of the images, int64; None takes all, the largest gain first.
         number: format of radii, such as ``".3f"``; empty gives all digits.
     """
@@ -193,26 +193,26 @@ def image_rows(
 
 
 def _name(letter: str, log: Log) -> str:
+    """Return the line that names a log."""
     norm = norm_name(log)
     return f"{letter}: {log.path}" if norm == "l2" else f"{letter}: {log.path} ({norm})"
 
 
 def _radii(comparison: Comparison) -> list[str]:
-    """Return the lines on the average certified radii, and on how many images have a larger radius in which log."""
+    """Return two lines: the average certified radii, and how many images have a larger radius in A and in B."""
     digits, change = decimals(comparison.a.norm), comparison.change
     kind = comparison.a.norm + (", two-sided" if comparison.a.radius_column == TWO_SIDED else "")
     (a, b), (low, high) = comparison.acr, comparison.acr_interval
     return [
         f"ACR: A {a:.{digits}f}, B {b:.{digits}f}, B - A {b - a:+.{digits}f} "
         f"[{low:+.{digits}f}, {high:+.{digits}f}] (95 % paired bootstrap)",
-        f"certified radius ({kind}) of {len(change)} images: {(change > 0).sum()} larger in B, {(change < 0).sum()}"
-        " larger in A, "
-        f"{(change == 0).sum()} equal",
+        f"certified radius ({kind}) of {len(change)} images: {(change > 0).sum()} larger in B, "
+        f"{(change < 0).sum()} larger in A, {(change == 0).sum()} equal",
     ]
 
 
 def _accuracies(comparison: Comparison) -> str:
-    """Return the table over the radii, shares in percent."""
+    """Return the table over the radii, with shares in percent."""
     n = len(comparison.change)
     rows = [
         [
@@ -233,5 +233,6 @@ def _accuracies(comparison: Comparison) -> str:
 
 
 def _images(comparison: Comparison, rows: np.ndarray) -> str:
+    """Return the table of the images at these positions."""
     headers, cells = image_rows(comparison, rows, f".{decimals(comparison.a.norm)}f")
     return tabulate(cells, headers, disable_numparse=True, colalign=["right"] * len(headers))

@@ -1,4 +1,4 @@
-"""The two figures of logs: certified-accuracy curves, and a scatter plot of the radii of two logs."""
+"""Pictures of logs: curves of certified accuracy, and a scatter plot of the radii of two logs."""
 
 import os
 import textwrap
@@ -22,19 +22,20 @@ _BLUE, _RED, _GREEN = "#0072B2", "#D55E00", "#009E73"
 _COLOURS = (_BLUE, _RED, _GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", "-.", ":")
 
-# A legend with more names than this, or with a longer one, would cover the curves, so it is drawn below them.
+# A legend with more names than this, or with a longer name (in characters), is drawn below the curves. It would cover
+# them.
 _INSIDE, _SHORT = 6, 32
 _WIDTH = 92  # characters of small print across the picture
 
-# More points than this hide each other. They are drawn smaller, and an SVG holds them as pixels.
+# More points than this would hide each other. They are drawn smaller, and as pixels in an SVG.
 _MANY = 2000
 
 
 def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.PathLike, title: str = "") -> None:
-    """Write a picture of certified accuracy over the radius, a curve with its exact 95 % band for each log.
+    """Write a picture of certified accuracy over the radius: for each log a curve with its exact 95 % band.
 
     The curves are the exact step functions, not samples on a grid. The legend calls the curve of a sequential log a
-    lower bound: between the radii that it sampled for, the full number of samples would certify more.
+    lower bound, because with all samples the log would certify more between the radii that it sampled for.
 
     Args:
         logs: (label, log) in the order of the legend, at least one.
@@ -48,7 +49,7 @@ def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.Path
     for _, log in logs:
         check_radii(log)
     norms = {log.norm for _, log in logs}
-    names = [_legend_name(label, log, [log.norm] * (len(norms) > 1)) for label, log in logs]
+    names = [_legend_name(label, log, with_norm=len(norms) > 1) for label, log in logs]
     longest = max(map(len, names))
     columns = 4 if longest <= _SHORT // 2 else 2 if longest <= _SHORT else 1
     below = len(names) > _INSIDE or longest > _SHORT
@@ -71,7 +72,7 @@ def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.Path
     else:
         legend = axes.legend(frameon=False, fontsize="small")
     for text in legend.get_texts():
-        text.set_parse_math(False)  # a label with dollar signs is no formula
+        text.set_parse_math(False)  # a label with dollar signs is not a formula
     _save(figure, path)
 
 
@@ -90,8 +91,8 @@ def _curve(axes: Any, number: int, log: Log, label: str, band: float) -> float:
 def _steps(log: Log) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the curve of a log: radii, shares, lower and upper ends of their 95 % intervals, float64 [steps].
 
-    Each share holds from the previous radius (excluded) to its own (included). The last radius stands twice, so that
-    the curve ends in a vertical line down to 0.
+    Each share holds from the previous radius (excluded) to its own (included). The last radius is repeated, so that the
+    curve ends in a vertical line down to 0.
     """
     steps = np.unique(log.radius[log.correct])
     radii = np.concatenate([[0.0], steps])
@@ -157,15 +158,17 @@ def _new_figure(width: float, height: float) -> Any:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise UserError("pictures need matplotlib: pip install 'dmaelab[demo]'") from None
+        raise UserError("pictures need matplotlib: pip install matplotlib") from None
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _legend_name(label: str, log: Log, notes: Sequence[str] = ()) -> str:
-    """Return the name of a log in a figure: its label, and in brackets its notes and whether it is a lower bound."""
-    notes = [*notes, *["lower bound, sampled for some radii"] * (sampled_for(log) is not None)]
+def _legend_name(label: str, log: Log, with_norm: bool = False) -> str:
+    """Return the name of a log in a figure: its label, and in brackets its norm and whether it is a lower bound."""
+    notes = [log.norm] if with_norm else []
+    if sampled_for(log) is not None:
+        notes.append("lower bound, sampled for some radii")
     return f"{label} ({', '.join(notes)})" if notes else label
 
 

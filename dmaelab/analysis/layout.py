@@ -26,12 +26,12 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell with a mark or with a text in brackets.
+    """A cell with a mark or a text in brackets.
 
     Attributes:
         text: the text of the cell.
         mark: ``"best"``, ``"second"``, ``"bold"``, or empty.
-        gap: text in brackets behind it, or empty.
+        gap: the text in brackets after it, or empty.
     """
 
     text: str
@@ -46,8 +46,8 @@ class Grid:
     Attributes:
         heads: names of the columns.
         rows: the cells of each row, texts or :class:`Entry`.
-        left: number of leading columns that are flush left; the others hold numbers and are flush right.
-        blocks: positions of rows above which a line is drawn, in text and LaTeX.
+        left: number of leading columns that are aligned left. The others contain numbers and are aligned right.
+        blocks: indices of rows above which text and LaTeX draw a line.
         caption: text above the table.
         notes: texts below the table.
     """
@@ -100,6 +100,7 @@ def _csv(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(cell: str | Entry, style: str) -> str:
+    """Return the text of a cell in a style, with its mark and its gap."""
     if isinstance(cell, str):
         return _escape(cell, style)
     text = _MARKS[style].get(cell.mark, "{}").format(_escape(cell.text, style))

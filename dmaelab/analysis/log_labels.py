@@ -1,42 +1,69 @@
-"""The labels that ``--label LOG key=value ...`` gives to logs; they replace or complete those of the headers."""
+"""The labels of logs: read from their headers, and replaced or completed by ``--label LOG key=value ...``."""
 
-import re
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dmaelab.records.labels import LABELS, NAME, SETTINGS, identity_key, labels_of
+from dmaelab.config.overrides import parse
+from dmaelab.records.labels import CERTIFICATION_SETTINGS, CONTINUED, EVAL_SIGMA, LABELS, NAME
 from dmaelab.records.readers import Log
-from dmaelab.records.row import parse_value
 from dmaelab.utils.errors import UserError, did_you_mean
 
-_WORDS = {"true": True, "false": False, "null": None, "none": None}
-_PAIR = re.compile(r"\[([^\[\],]+),([^\[\],]+)\]")
+_KINDS = {**{name: label.kind for name, label in LABELS.items()}, **CERTIFICATION_SETTINGS}
+_IDENTITY_KEYS = {**{name: name for name in CERTIFICATION_SETTINGS}, EVAL_SIGMA: "sigma"}
+"""Certification setting -> the key in the identity of a header that contains it."""
+
+
+def labels_of(log: Log) -> dict[str, Any]:
+    """Return the labels of a log and its certification settings, without keys that have no value.
+
+    Lists become tuples, so that every value can be a key of a dict. ``continued: false`` is left out, because it means
+    the same as a missing label.
+
+    Raises:
+        UserError: a value does not fit its label.
+    """
+    settings = {name: log.identity.get(key) for name, key in _IDENTITY_KEYS.items()}
+    values = {**log.labels, **settings}
+    labels = {name: _hashable(value) for name, value in values.items() if value is not None}
+    for name, value in labels.items():
+        if name in _KINDS and not _KINDS[name].fits(value):
+            right = _KINDS[name].words
+            raise UserError(f"{log.path}: the label {name} is {json.dumps(value)}, it should be {right}")
+    if labels.get(CONTINUED) is False:
+        del labels[CONTINUED]
+    return labels
 
 
 def relabel(log: Log, labels: Mapping[str, Any]) -> Log:
     """Return the log with labels added or replaced. The value None removes a label.
 
-    One of :data:`~dmaelab.records.labels.SETTINGS` can be given only if the header does not hold another value for it.
+    A certification setting can be given only if the header does not contain another value for it.
 
     Raises:
-        UserError: an unknown label, a value that does not fit it, or a setting that the header contradicts.
+        UserError: a label is unknown or does not fit, or a setting contradicts the header.
     """
-    known = {*LABELS, *SETTINGS, NAME}
+    known = {*LABELS, *CERTIFICATION_SETTINGS, NAME}
+    settings: dict[str, Any] = {}
+    others: dict[str, Any] = {}
     for name, value in labels.items():
         if name not in known:
-            hint = did_you_mean(name, known)
-            raise UserError(f"{log.path}: there is no label '{name}'{hint}: use {', '.join([*LABELS, *SETTINGS])}")
-        there = log.identity.get(identity_key(name)) if name in SETTINGS else None
-        if there not in (None, value):
-            raise UserError(f"{log.path}: its header says {name} = {there}, a label cannot change it to {value}")
-    settings = {identity_key(name): value for name, value in labels.items() if name in SETTINGS}
-    header = log.header or {"identity": {}, "context": {}}
-    context = header["context"]
-    own = {name: value for name, value in labels.items() if name not in SETTINGS}
-    context = {**context, "labels": {**(context.get("labels") or {}), **own}}
-    labelled = replace(log, header={**header, "identity": {**header["identity"], **settings}, "context": context})
+            choices = ", ".join([*LABELS, *CERTIFICATION_SETTINGS])
+            raise UserError(f"{log.path}: there is no label '{name}'{did_you_mean(name, known)}: use {choices}")
+        if (key := _IDENTITY_KEYS.get(name)) is None:
+            others[name] = value
+            continue
+        settings[key] = value
+        if (recorded := log.identity.get(key)) not in (None, value):
+            raise UserError(f"{log.path}: its header says {name} = {recorded}, a label cannot change it to {value}")
+    header = {
+        **(log.header or {}),
+        "identity": {**log.identity, **settings},
+        "context": {**log.context, "labels": {**log.labels, **others}},
+    }
+    labelled = replace(log, header=header)
     labels_of(labelled)  # checks the values
     return labelled
 
@@ -61,31 +88,32 @@ def label_logs(logs: Sequence[Log], given: Sequence[Sequence[str]]) -> list[Log]
                 f"--label {name}: this log is not among those given"
                 f"{did_you_mean(name, [str(log.path) for log in logs])}"
             )
-        labels = _parse(name, words)
+        labels = _parse_labels(name, words)
         for place in places:
             logs[place] = relabel(logs[place], labels)
     return logs
 
 
-def _parse(name: str, words: Sequence[str]) -> dict[str, Any]:
+def _hashable(value: Any) -> Any:
+    """Return a value with lists as tuples and dicts as JSON text."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_hashable, value))
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else value
+
+
+def _parse_labels(name: str, words: Sequence[str]) -> dict[str, Any]:
     """Return the labels of words such as ``method=RS`` or ``sigma=[0, 0.75]``."""
     labels: dict[str, Any] = {}
     for word in words:
-        key, equals, value = word.partition("=")
-        if not (key.strip() and equals and value.strip()):
+        key, equals, value = (part.strip() for part in word.partition("="))
+        if not (key and equals and value):
             raise UserError(
                 f"--label {name}: '{word}' is not of the form key=value, such as method=RS; write the logs of the table"
                 " before --label"
             )
-        if key.strip() in labels:
-            raise UserError(f"--label {name}: '{key.strip()}' is given twice")
-        labels[key.strip()] = _value(value.strip())
+        if key in labels:
+            raise UserError(f"--label {name}: '{key}' is given twice")
+        labels[key] = parse(value)
     if not labels:
         raise UserError(f"--label {name}: no label follows; give one such as method=RS")
     return labels
-
-
-def _value(text: str) -> Any:
-    if pair := _PAIR.fullmatch(text):
-        return [_value(part.strip()) for part in pair.groups()]
-    return _WORDS[text.lower()] if text.lower() in _WORDS else parse_value(text)

@@ -1,4 +1,4 @@
-"""The figures of one certification log: certified accuracy at radii, mean and median radius, abstentions, samples."""
+"""The numbers of one certification log: certified accuracy at radii, mean and median radius, abstentions, samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,22 +15,21 @@ from dmaelab.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures of one log.
+    """The numbers of one log.
 
     Attributes:
         rows: number of images.
-        radii: radii at which certified accuracy was counted, in [0,1] pixel units.
+        radii: radii at which certified images were counted, in [0,1] pixel units.
         counts: number of images that are certified with the right class, at each radius.
         clean: number of images with the right answer, which is the count at radius 0.
         abstain: share of abstentions, from 0 to 1. It is None if it is unknown, because the log skipped images with a
             wrong class or did not sample for radius 0.
         acr: average certified radius; wrong and abstained images count as 0. None for a log of PREDICT, which has no
             radii.
-        median: median certified radius, likewise.
-        samples: mean number of noisy samples per image; None if the log does not say.
-        sampled_for: the radii that a sequential certification sampled for. At other radii, and for ``acr`` and
-            ``median``, the figures are lower bounds of what all samples would give. None if every image got all
-            samples.
+        median: median certified radius, computed in the same way.
+        samples: mean number of noisy samples per image; None if the log does not say it.
+        sampled_for: the radii that a sequential certification sampled for. The counts at other radii, ``acr`` and
+            ``median`` are then lower bounds of what all samples would give. None if every image got all samples.
     """
 
     rows: int
@@ -44,7 +43,7 @@ class Summary:
     sampled_for: tuple[float, ...] | None = None
 
     def exact(self, radius: float) -> bool:
-        """Whether the count at a radius is what all samples would give, and not only a lower bound of it."""
+        """Return whether the count at a radius is exact, and not only a lower bound of what all samples would give."""
         return self.sampled_for is None or radius in self.sampled_for
 
     def interval(self, count: int, method: str = "clopper-pearson") -> tuple[float, float]:
@@ -74,7 +73,7 @@ def certified_radius(log: Log) -> np.ndarray:
 def sampled_for(log: Log) -> tuple[float, ...] | None:
     """Return the radii that a sequential certification sampled for; None if every image got all samples.
 
-    It is empty if the radii of the log were converted to another norm or are two-sided.
+    The result is empty if the radii of the log were converted to another norm or are two-sided.
     """
     radii = log.identity.get("certifier", {}).get("radii")
     if radii is None:
@@ -83,20 +82,20 @@ def sampled_for(log: Log) -> tuple[float, ...] | None:
 
 
 def check_radii(log: Log) -> None:
-    """Raise a ``UserError`` if the log is one of PREDICT, whose rows have no radii to draw or compare."""
+    """Raise ``UserError`` if the log is one of PREDICT, which has no radii."""
     if not log.claims_radii:
         raise UserError(f"{log.path} is a log of PREDICT: it has classes but no radii, so only a table can show it")
 
 
 def check_grid(radii: Sequence[float]) -> Sequence[float]:
-    """Return the radii; ``UserError`` if one is negative or not finite."""
+    """Return the radii; raise ``UserError`` if one is negative or not finite."""
     if not all(0 <= radius < float("inf") for radius in radii):
         raise UserError(f"radii are {list(radii)}: give finite numbers >= 0, in [0,1] pixel units")
     return radii
 
 
 def summarize(log: Log, radii: Sequence[float] = RADII) -> Summary:
-    """Return the figures of a log.
+    """Return the numbers of a log.
 
     Raises:
         UserError: a radius is negative or not finite.
@@ -118,10 +117,10 @@ def summarize(log: Log, radii: Sequence[float] = RADII) -> Summary:
 
 
 def default_radii(logs: Sequence[Log]) -> tuple[float, ...]:
-    """Return the radii at which a table gives certified accuracy, unless others are asked for.
+    """Return the radii at which a table shows certified accuracy by default.
 
-    They are :data:`RADII` if any log is in l2 or l1. Otherwise they are at most nine round steps from 0 to the largest
-    certified radius; the steps are at least 1 if any log is in l0.
+    They are :data:`RADII` if any log is in l2 or l1. Otherwise they are at most nine multiples of a round step, from 0
+    to the largest certified radius. The step is at least 1 if any log is in l0.
     """
     if any(log.norm in ("l2", "l1") for log in logs):
         return RADII
@@ -144,18 +143,18 @@ def radius_name(radius: float) -> str:
 
 
 def decimals(norm: str) -> int:
-    """Return the number of decimals of a mean radius: more in linf, where it is about sqrt(pixels) times smaller."""
+    """Return the number of decimals of a mean radius. It is larger in linf, whose radii are much smaller."""
     return 5 if norm == "linf" else 3
 
 
 def _abstain(log: Log) -> float | None:
     """Return the share of abstentions; None if it is unknown.
 
-    It is unknown if images were skipped because their selected class was wrong, since they might have abstained, and if
-    a sequential certification did not sample for radius 0.
+    It is unknown if images were skipped because their selected class was wrong, since they might have been abstentions.
+    It is also unknown if a sequential certification did not sample for radius 0.
     """
-    asked = sampled_for(log)
-    unknown = skipped(log).any() or (log.prediction < -1).any() or (asked is not None and 0.0 not in asked)
+    sampled = sampled_for(log)
+    unknown = skipped(log).any() or (log.prediction < -1).any() or (sampled is not None and 0.0 not in sampled)
     return None if unknown else float((log.prediction == -1).mean())
 
 

@@ -4,12 +4,14 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dmaelab.analysis.layout import STYLES, Grid, render
 from dmaelab.analysis.summary import Summary, certified_radius, decimals, default_radii, radius_name, reached, summarize
 from dmaelab.analysis.views import TWO_SIDED, in_norm, native_norm, norm_name
+from dmaelab.records.folders import LOGS_FOLDER
+from dmaelab.records.labels import NAME
 from dmaelab.records.readers import Log, find_logs, read_log
 from dmaelab.utils.errors import UserError
 
@@ -20,12 +22,10 @@ def default_label(log: Log) -> str:
     """Return the name of a log in a table: the label in its header, else ``run/name``, else its file name."""
     # Only .tsv is removed: a name such as noise_0.25 has a dot, but no suffix.
     name = log.path.name.removesuffix(".tsv")
-    if log.header is None:
-        return name
-    parts = log.path.resolve().parts
-    if parts[-2:-1] == ("certify",):
-        name = "/".join((parts[-3], parts[-1]))
-    return str((log.header["context"].get("labels") or {}).get("label", name))
+    path = log.path.resolve()
+    if log.header is not None and path.parent.name == LOGS_FOLDER:
+        name = f"{path.parent.parent.name}/{path.name}"
+    return str(log.labels.get(NAME, name))
 
 
 def labelled_logs(paths: Sequence[str | os.PathLike], labels: Sequence[str] | None = None) -> list[tuple[str, Log]]:
@@ -33,10 +33,11 @@ def labelled_logs(paths: Sequence[str | os.PathLike], labels: Sequence[str] | No
 
     Args:
         paths: logs, or folders of logs.
-        labels: one for each log. None takes :func:`default_label`; logs for which it is the same get their paths.
+        labels: one label for each log. None takes :func:`default_label`, and the path of a log if two logs have the
+            same default label.
 
     Raises:
-        UserError: there is no log at a path, or the number of labels is not that of the logs.
+        UserError: there is no log at a path, or there are more or fewer labels than logs.
     """
     logs = [read_log(found) for path in paths for found in find_logs(path)]
     if labels is None:
@@ -64,24 +65,22 @@ def make_table(
 ) -> str:
     """Return a table of labelled logs, without a line break at its end.
 
-    All styles but JSON show certified accuracy and the share of abstentions in percent ("-" if unknown) and the average
-    certified radius (ACR). They also show the median certified radius, the mean number of samples per image, and the
-    norm, unless the column would say nothing. JSON gives shares from 0 to 1 and all figures. A sequential certification
-    gives only lower bounds of the figures that it did not sample for; they are marked ">=".
+    All styles but JSON show certified accuracy and abstentions in percent ("-" if unknown) and the average certified
+    radius (ACR). Median radius, samples per image and norm are shown unless the column would say nothing. JSON gives
+    shares from 0 to 1 and all numbers. ">=" marks lower bounds: a sequential certification did not sample for them.
 
     Args:
         logs: (label, log) in the order of the rows, at least one.
         style: one of :data:`FORMATS`.
-        radii: radii of the columns. ``None`` takes 0, 0.25, ..., 3 (round steps in linf and l0); all styles but JSON
-            leave out radii at which no log certifies any image.
+        radii: radii of the columns. None takes 0, 0.25, ..., 3 (round steps in linf and l0); all styles but JSON leave
+            out radii at which no log certifies an image.
         intervals: add 95 % confidence intervals of certified accuracy.
         method: method of these intervals, ``"clopper-pearson"`` or ``"wilson"``.
-        bound: if given, add a lower bound of the robust accuracy over the population; it is too high with this
-            probability.
-        alpha: alpha of the certificates, which the bound needs; only used for logs whose header does not tell it.
+        bound: add a lower bound of the robust accuracy over the population, which is too high with this probability.
+        alpha: alpha of the certificates, which the bound needs. It is only used for logs whose header does not say it.
         norm: convert radii to this norm.
         norms: add the mean certified radius in each of these norms.
-        shape: ``[C, H, W]`` of the images, for conversions of logs without a header.
+        shape: ``[C, H, W]`` of the images, to convert logs without a header.
 
     Raises:
         UserError: the style is unknown, a radius is negative or not finite, a bound has no alpha, or a log cannot be
@@ -98,41 +97,46 @@ def make_table(
             summarize(log, columns),
             method=method if intervals else None,
             bound=None if bound is None else (_alpha(log, alpha), bound),
-            means={
-                other: float(certified_radius(in_norm(original, other, shape)).mean())
-                for other in norms
-                if log.claims_radii
-            },
+            means=_means(original, norms, shape),
         )
         for (label, original), log in zip(logs, shown, strict=True)
     ]
     if style == "json":
         return json.dumps([line.record() for line in lines], indent=2)
-    columns = (
-        reached(columns, shown) if radii is None else [radius for radius in radii if radius > 0]
-    )  # "clean" is radius 0
+    # Radius 0 is the column "clean".
+    columns = reached(columns, shown) if radii is None else [radius for radius in radii if radius > 0]
     return render(_as_grid(lines, columns), style)
 
 
 @dataclass(frozen=True)
 class _Line:
-    """One row of a table: a log, its figures, and the intervals and bounds to add to each share."""
+    """One row of a table.
+
+    Attributes:
+        label: name of the log.
+        log: the log.
+        summary: its numbers.
+        method: method of the intervals to add to each share; None adds no intervals.
+        bound: (alpha, rho) of the population bound to add to each share; None adds no bounds.
+        means: norm -> mean certified radius.
+    """
 
     label: str
     log: Log
     summary: Summary
     method: str | None
-    bound: tuple[float, float] | None  # alpha, rho
-    means: dict[str, float] = field(default_factory=dict)  # norm -> mean certified radius
+    bound: tuple[float, float] | None
+    means: dict[str, float]
 
     def record(self) -> dict[str, Any]:
         """Return the row as a dict for JSON."""
         summary = self.summary
 
         def shares(share: Callable[[int], Any]) -> dict[str, Any]:
-            known = [radius == 0 or self.log.claims_radii for radius in summary.radii]
-            rows = zip(summary.radii, summary.counts, known, strict=True)
-            return {radius_name(radius): share(count) if told else None for radius, count, told in rows}
+            return {
+                radius_name(radius): share(count) if radius == 0 or self.log.claims_radii else None
+                for radius, count in zip(summary.radii, summary.counts, strict=True)
+            }
 
         record: dict[str, Any] = {
             "file": str(self.log.path),
@@ -160,7 +164,7 @@ class _Line:
         return record
 
     def accuracy(self, radius: float, count: int) -> str:
-        """Return the share at a radius in percent, with its interval and its bound if they are asked for."""
+        """Return the share at a radius in percent, with its interval and its bound if these were asked for."""
         if radius > 0 and not self.log.claims_radii:
             return "-"
         text = self._least(self.summary.exact(radius), f"{100 * count / self.summary.rows:.1f}")
@@ -174,21 +178,21 @@ class _Line:
 
     def mean(self, radius: float | None, norm: str) -> str:
         """Return the text of a mean or median certified radius."""
-        return _or_dash(
-            radius, lambda known: self._least(self.summary.sampled_for is None, f"{known:.{decimals(norm)}f}")
-        )
+        if radius is None:
+            return "-"
+        return self._least(self.summary.sampled_for is None, f"{radius:.{decimals(norm)}f}")
 
     @staticmethod
     def _least(exact: bool, text: str) -> str:
+        """Return the text, marked ``>=`` if it is only a lower bound."""
         return text if exact else f">={text}"
 
 
 def _as_grid(lines: Sequence[_Line], radii: Sequence[float]) -> Grid:
     """Return the table for all styles but JSON, without optional columns that would say nothing."""
+    two_sided = any(line.log.radius_column == TWO_SIDED for line in lines)
     columns: dict[str, list[str]] = {
-        "log (two-sided)" if any(line.log.radius_column == TWO_SIDED for line in lines) else "log": [
-            line.label for line in lines
-        ],
+        "log (two-sided)" if two_sided else "log": [line.label for line in lines],
         "norm": [norm_name(line.log) for line in lines],
         "images": [str(line.summary.rows) for line in lines],
         "clean": [line.accuracy(0.0, line.summary.clean) for line in lines],
@@ -210,8 +214,15 @@ def _as_grid(lines: Sequence[_Line], radii: Sequence[float]) -> Grid:
     return Grid(list(columns), list(zip(*columns.values(), strict=True)))
 
 
+def _means(log: Log, norms: Sequence[str], shape: Sequence[int] | None) -> dict[str, float]:
+    """Return the mean certified radius of a log in each norm; empty for a log of PREDICT, which has no radii."""
+    if not log.claims_radii:
+        return {}
+    return {norm: float(certified_radius(in_norm(log, norm, shape)).mean()) for norm in norms}
+
+
 def _alpha(log: Log, given: float | None) -> float:
-    """Return the alpha of a log's certificates: the header's, else the one that was given."""
+    """Return the alpha of a log's certificates: that of the header, else ``given``."""
     alpha = log.identity.get("alpha")
     alpha = given if alpha is None else alpha
     if alpha is None:
@@ -221,5 +232,5 @@ def _alpha(log: Log, given: float | None) -> float:
     return float(alpha)
 
 
-def _or_dash(value: float | None, text: Any) -> str:
+def _or_dash(value: float | None, text: Callable[[float], str]) -> str:
     return "-" if value is None else text(value)

@@ -15,7 +15,7 @@ TWO_SIDED = "radius_two_sided"
 
 
 def parse_shape(text: str | None) -> tuple[int, int, int] | None:
-    """Return ``(C, H, W)`` from text such as ``3x32x32``, None from None.
+    """Return ``(C, H, W)`` of a text such as ``3x32x32``, and None for None.
 
     Raises:
         UserError: the text is not of this form.
@@ -45,8 +45,7 @@ def two_sided(log: Log) -> Log:
     if missing.any():
         raise UserError(
             f"{log.path} has no two-sided radius in {missing.sum()} of its {len(log)} rows, because sampling stopped"
-            " when the one-sided one was decided:"
-            " certify with cohen for two-sided tables"
+            " when the one-sided radius was decided: certify with cohen for two-sided tables"
         )
     positive = radius > 0
     prediction = np.where(positive | skipped(log), log.extra["top"], -1).astype(np.int64)
@@ -57,21 +56,21 @@ def two_sided(log: Log) -> Log:
 
 
 def skipped(log: Log) -> np.ndarray:
-    """Return which images were not certified because the selected class is not their label, bool [rows]."""
+    """Return which images were skipped because their selected class is not their label, bool [rows]."""
     return log.extra["stop_reason"] == WRONG_CLASS if "stop_reason" in log.extra else np.zeros(len(log), dtype=bool)
 
 
 def in_norm(log: Log, norm: str, shape: Sequence[int] | None = None) -> Log:
     """Return the log with its radii converted to another norm.
 
-    Radii are in [0,1] pixel units, those in l0 numbers of values that change. The geometry of the noise, from the
-    header, determines the conversion (:meth:`dmaelab.stats.geometry.Geometry.converted`). A log without a header is
-    assumed to be of Gaussian noise in l2, as all public logs are.
+    Radii are in [0,1] pixel units; in l0 they are numbers of values that change. The header names the geometry of the
+    noise, which does the conversion (:meth:`dmaelab.stats.geometry.Geometry.converted`). A log without a header is
+    assumed to have Gaussian noise and radii in l2, like all public logs.
 
     Args:
         log: a log that has not been converted before.
         norm: one of :data:`dmaelab.stats.geometry.NORMS`.
-        shape: ``[C, H, W]`` of the images, used only if the header does not tell it.
+        shape: ``[C, H, W]`` of the images; only used if the header does not say it.
 
     Raises:
         UserError: the shape is not known, the header names no geometry, or the noise certifies nothing in that norm.
@@ -82,10 +81,8 @@ def in_norm(log: Log, norm: str, shape: Sequence[int] | None = None) -> Log:
     if log.norm != native_norm(log):
         raise ValueError(f"{log.path} is converted already, from {native_norm(log)} to {log.norm}")
     shape = log.identity.get("shape") or shape or ()
-    if not shape and (log.norm, norm) != (
-        "l2",
-        "l1",
-    ):  # the l1 ball of a radius lies in the l2 ball, whatever the shape
+    # From l2 to l1 needs no shape: the l1 ball of a radius lies in the l2 ball of the same radius.
+    if not shape and (log.norm, norm) != ("l2", "l1"):
         raise UserError(f"{log.path} does not say what shape its images have: give --shape, such as 3x32x32")
     geometry, sigma = geometry_of(log), float(log.identity.get("sigma", np.nan))
     distinct, where = np.unique(log.radius, return_inverse=True)
@@ -98,7 +95,7 @@ def in_norm(log: Log, norm: str, shape: Sequence[int] | None = None) -> Log:
 def geometry_of(log: Log) -> Geometry:
     """Return the geometry of the noise that a log was certified with.
 
-    A log that names none and is in l2 has the geometry of Gaussian noise.
+    A log in l2 whose header names no geometry has the geometry of Gaussian noise.
 
     Raises:
         UserError: the header names no geometry and its norm is not l2, or no imported module defines the geometry.
@@ -121,6 +118,6 @@ def native_norm(log: Log) -> str:
 
 
 def norm_name(log: Log) -> str:
-    """Return the norm of a log's radii, and the norm of its noise if it differs: ``l2``, ``linf from l2``."""
+    """Return the norm of a log's radii as text, such as ``l2``, or ``linf from l2`` if they were converted."""
     native = native_norm(log)
     return native if log.norm == native else f"{log.norm} from {native}"

@@ -8,7 +8,7 @@ from dmaelab.certifiers.base import Certifier
 from dmaelab.certifiers.build import CERTIFIERS
 from dmaelab.certifiers.case import Case, sampled_sigma
 from dmaelab.stats.geometry import Geometry, geometry_named
-from dmaelab.utils.differences import differences
+from dmaelab.utils.differences import differences, listed
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.signatures import signature_of
 
@@ -50,7 +50,7 @@ def certifier_of(identity: Mapping[str, Any]) -> Certifier:
     if different := differences(recorded, identity_of(certifier)):
         raise UserError(
             f"the certifier {name!r} built from the options in the header (there) has others (here):"
-            f" {'; '.join(map(str, different))}"
+            f" {listed(different)}"
         )
     return certifier
 

@@ -32,7 +32,7 @@ class Digits(Dataset):
         try:
             from sklearn.datasets import load_digits
         except ImportError as error:
-            raise UserError("data set 'digits' needs scikit-learn: pip install 'dmaelab[demo]'") from error
+            raise UserError("data set 'digits' needs scikit-learn: pip install scikit-learn") from error
         grey, labels = load_digits(return_X_y=True)
         index = split_indices(labels, split)
         images = (grey[index].astype(np.int64) * 255 + 8) // 16

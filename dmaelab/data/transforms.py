@@ -161,7 +161,7 @@ def rand_augment(policy: str = "rand-m9-mstd0.5-inc1", image_size: int = 224) ->
     try:
         from timm.data.auto_augment import rand_augment_transform
     except ImportError as error:
-        raise UserError("rand_augment needs timm: pip install 'dmaelab[timm]'") from error
+        raise UserError("rand_augment needs timm: pip install timm") from error
     from PIL import Image
 
     mean = tuple(round(255 * value) for value in IMAGENET_MEAN)

@@ -1,20 +1,20 @@
-"""Training and certification from a config: trainer, hooks, run directories, and the ``run_*`` functions.
+"""Training and certification from a config: trainer, hooks, run directories, and certifications.
 
 Only this package, and ``launch`` above it, read a whole config. All other packages get plain arguments.
 """
 
-from dmaelab.engine.certification import certification_config, run_certification
+from dmaelab.engine.certification import Certification, open_certification
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.trainer import Hook, Trainer
 from dmaelab.engine.training import check_training, run_evaluation, run_training
 
 __all__ = [
+    "Certification",
     "DefaultTrainer",
     "Hook",
     "Trainer",
-    "certification_config",
     "check_training",
-    "run_certification",
+    "open_certification",
     "run_evaluation",
     "run_training",
 ]

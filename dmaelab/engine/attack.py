@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from tabulate import tabulate
 
 from dmaelab.analysis.views import skipped
@@ -13,11 +12,12 @@ from dmaelab.attacks.pgd import PGD
 from dmaelab.config import instantiate
 from dmaelab.engine.certification import Certification, images_of
 from dmaelab.records.folders import HEADER
+from dmaelab.records.identity import CLASSIFIER, IMAGES, NOISE
 from dmaelab.records.readers import Log, read_log
 from dmaelab.smoothing.attack_report import OUTCOMES, AttackReport
 from dmaelab.smoothing.identity import make_context, make_identity
 from dmaelab.smoothing.soundness import attack_certified
-from dmaelab.utils.differences import differences
+from dmaelab.utils.differences import differences, listed
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json
@@ -25,34 +25,20 @@ from dmaelab.utils.random import Draw
 
 REPORT = "attack.json"
 
-_SAME = (
-    "first_image",
-    "network",
-    "weights",
-    "sigma",
-    "corruption",
-    "geometry",
-    "norm",
-    "shape",
-    "classes",
-    "precision",
-    "model",
-    "dataset",
-    "plugins",
-)
-"""Keys of a log's identity that define the smoothed classifier and the images.
-
-The other keys of the identity say how the images were certified.
-"""
-
 
 def run_attack(
-    cfg: DictConfig, *, images: int = 20, scale: float = 1.0, attack: PGD | None = None, n: int = 1000, seed: int = 0
+    certification: Certification,
+    *,
+    images: int = 20,
+    scale: float = 1.0,
+    attack: PGD | None = None,
+    n: int = 1000,
+    seed: int = 0,
 ) -> tuple[AttackReport, Path]:
     """Attack certified images of a finished log, and write the file :data:`REPORT` into the folder of the log.
 
     Args:
-        cfg: a config from ``certification_config``. ``run_certification`` must have written its log already.
+        certification: the certification whose log is attacked; it must have been run.
         images: number of certified images to attack, drawn at random; all of them if there are fewer.
         scale: the search goes up to ``scale`` times the certified radius of an image.
         attack: search method; None takes ``PGD()``.
@@ -66,14 +52,13 @@ def run_attack(
     Raises:
         UserError: bad input, no log, or a log of another classifier, noise or data set (names the differing keys).
     """
-    certification = Certification(cfg)
     settings, folder = certification.settings, certification.folder
     if images < 1:
-        raise UserError(f"images is {images}: attack at least 1")
+        raise UserError(f"the number of images is {images}: attack at least 1")
     if not (folder / HEADER).exists():
-        raise UserError(f"{folder} holds no certification log: certify first")
+        raise UserError(f"{folder} holds no certification log: run tools/certify.py first, with the same overrides")
     attack, log, device = attack or PGD(), read_log(folder), pick_device(settings.device)
-    dataset = instantiate(cfg.dataset)
+    dataset = instantiate(certification.cfg.dataset)
     load, smoothing = images_of(dataset), certification.smoothing(dataset, device, seed=seed)
     first = load(int(log.index.min()))
     facts = make_identity(smoothing, certification.certifier, indices=[], first=first) | certification.identity(device)
@@ -110,10 +95,11 @@ def report_lines(report: AttackReport) -> list[str]:
 
 
 def _check_same(log: Log, facts: dict[str, Any]) -> None:
-    there, here = ({key: identity[key] for key in _SAME if key in identity} for identity in (log.identity, facts))
+    keys = (*CLASSIFIER, *NOISE, *IMAGES)
+    there, here = ({key: identity[key] for key in keys if key in identity} for identity in (log.identity, facts))
     if different := differences(there, here):
         raise UserError(
-            f"{log.path} is the log of another certification: {'; '.join(map(str, different))};"
+            f"{log.path} is the log of another certification: {listed(different)};"
             " give the config that it was certified with"
         )
 

@@ -1,4 +1,4 @@
-"""run_certification: certify the classifier of a finished run, or any other module, from a config."""
+"""Certify the classifier of a finished run, or any other module, from a config."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from dmaelab.data import Dataset, select_indices, to_float
 from dmaelab.engine.resolve import with_attention
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.settings import CertifySettings
-from dmaelab.engine.subject import Subject, subject_of
+from dmaelab.engine.subject import Subject, subject_of, trained_run
 from dmaelab.smoothing import Smoothing, certify_images
 from dmaelab.smoothing.noise import smoothing_noise
 from dmaelab.utils.distributed import pick_device
@@ -57,7 +57,7 @@ class Certification:
             if name not in cfg:
                 raise ConfigError(f"{name}: a certification config needs this section")
         check(cfg, sections=SECTIONS, allowed=(*_NODES, "classifier", "debug"))
-        self.cfg, self.settings = cfg, CertifySettings(**instantiate(cfg.certify))
+        self.cfg, self.settings = cfg, CertifySettings.of(cfg)
         self.subject = subject_of(cfg) if subject is None else subject
         self.corruption, self.certifier = instantiate(cfg.corruption), instantiate(cfg.certifier)
         geometry, self.sigma = smoothing_noise(self.corruption)
@@ -94,7 +94,17 @@ class Certification:
         )
 
     def run(self, shard: tuple[int, int] = (0, 1), progress: bool = True) -> Path:
-        """Certify the images, and return the folder of the log. See :func:`run_certification`."""
+        """Certify the images, and return the folder of the log.
+
+        Images that are already in the log, from an interrupted run of the same certification, are skipped.
+
+        Args:
+            shard: ``(i, N)``: certify the images at positions i, i + N, i + 2N, ... of the list of images.
+            progress: draw a progress bar.
+
+        Raises:
+            UserError: bad input, or the folder holds another certification.
+        """
         settings, device = self.settings, pick_device(self.settings.device)
         dataset = instantiate(self.cfg.dataset)
         smoothing = self.smoothing(dataset, device, settings.seed)
@@ -130,8 +140,8 @@ class Certification:
         }
 
 
-def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> DictConfig:
-    """Return a complete, checked certification config from a run directory or a config file, with overrides.
+def open_certification(source: str | Path, overrides: Sequence[str] = ()) -> Certification:
+    """Return the certification of a run directory or of a config file, with overrides.
 
     A run directory is certified with the config :data:`DEFAULT`. :func:`complete` describes what is filled in from
     the run. A config with a section ``classifier`` (any module, [0,1] images -> logits) needs no run; it must set
@@ -157,9 +167,8 @@ def certification_config(source: str | Path, overrides: Sequence[str] = ()) -> D
     if "certify" not in cfg:
         raise ConfigError(f"{source} is neither a run directory nor a certification config (with a section 'certify')")
     if "classifier" in cfg:
-        return Certification(LazyConfig.apply_overrides(cfg, overrides, sections=SECTIONS)).cfg
-    subject_of(cfg)  # raises if the config names no run
-    return complete(cfg, RunDirectory(cfg.certify.run).config, overrides).cfg
+        return Certification(LazyConfig.apply_overrides(cfg, overrides, sections=SECTIONS))
+    return complete(cfg, trained_run(cfg).config, overrides)
 
 
 def complete(cfg: DictConfig, run_config: DictConfig, overrides: Sequence[str] = ()) -> Certification:
@@ -183,7 +192,7 @@ def complete(cfg: DictConfig, run_config: DictConfig, overrides: Sequence[str] =
         cfg.plugins = list(dict.fromkeys(plugins))
         load_plugins(cfg)
     cfg = LazyConfig.apply_overrides(cfg, overrides, sections=SECTIONS)
-    run = subject_of(cfg, run_config)
+    run = trained_run(cfg, run_config)
     if cfg.corruption.get("sigma") is None:
         if isinstance(run.sigma, Sequence):
             raise UserError(f"the run was trained with sigma in {list(run.sigma)}: choose one with corruption.sigma=")
@@ -191,22 +200,6 @@ def complete(cfg: DictConfig, run_config: DictConfig, overrides: Sequence[str] =
             raise UserError("the run was trained without a corruption: choose the noise with corruption.sigma=")
         cfg.corruption.sigma = run.sigma
     return Certification(cfg, run)
-
-
-def run_certification(cfg: DictConfig, shard: tuple[int, int] = (0, 1), progress: bool = True) -> Path:
-    """Run the certification of a config from :func:`certification_config`, and return the folder of the log.
-
-    Images that are already in the log, from an interrupted run of the same certification, are skipped.
-
-    Args:
-        cfg: a complete certification config.
-        shard: ``(i, N)``: certify the images at positions i, i + N, i + 2N, ... of the list of images.
-        progress: draw a progress bar.
-
-    Raises:
-        UserError: bad input, or the folder holds another certification.
-    """
-    return Certification(cfg).run(shard, progress)
 
 
 def images_of(dataset: Dataset) -> Callable[[int], tuple[Tensor, int]]:

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dmaelab.config import instantiate
 from dmaelab.data import Dataset, build_train_loader, resident_device
+from dmaelab.data.loader import Loader
 from dmaelab.engine import hooks
 from dmaelab.engine.evaluation import evaluate
 from dmaelab.engine.run_dir import RunDirectory, weights_of
@@ -46,7 +47,7 @@ class DefaultTrainer(Trainer):
 
     def __init__(self, cfg: DictConfig, resume: bool = False) -> None:
         self.cfg = cfg
-        self.settings = settings = TrainSettings(**instantiate(cfg.train))
+        self.settings = settings = TrainSettings.of(cfg)
         self.run = RunDirectory(settings.out_dir)
         device = pick_device(settings.device)
         state = self.run.checkpoints.load_latest() if resume else None
@@ -55,7 +56,7 @@ class DefaultTrainer(Trainer):
         model = self.build_model().to(device)
         self.started_from: Path | None = None
         if settings.init_from is not None and state is None:
-            self.started_from = self.load_pretrained(model, local_path(settings.init_from))
+            self.started_from = self.fill_from(local_path(settings.init_from), model)
         train_set, self.test_set = instantiate(cfg.data.train), instantiate(cfg.data.test)
         max_iter, self.milestones = settings.steps(len(train_set))
         _, accum_steps = settings.split(world_size())
@@ -89,12 +90,12 @@ class DefaultTrainer(Trainer):
             torch.default_generator.manual_seed(Draw(self.settings.seed, "init").seed())
             return instantiate(self.cfg.model)
 
-    def load_pretrained(self, model: Trainable, source: Path) -> Path:
-        """Load initial weights into ``model``, and return the path of the file that they came from.
+    def fill_from(self, source: Path, model: Trainable) -> Path:
+        """Fill ``model`` with the weights of an earlier training, and return the path of their file.
 
         Args:
-            model: the module to fill.
             source: run directory, or weights file of this project or in the official DMAE layout.
+            model: the module to fill.
         """
         path = weights_of(source)
         logger.info("%s: %s", path, fill_pretrained(model, path))
@@ -107,7 +108,7 @@ class DefaultTrainer(Trainer):
         """
         return {**super().state_dict(), FACTS: facts_of(self.final_model.export())}
 
-    def build_train_loader(self, dataset: Dataset, start: int, device: torch.device) -> Any:
+    def build_train_loader(self, dataset: Dataset, start: int, device: torch.device) -> Loader:
         """Build the endless loader of this process; its first batch is that of step ``start``."""
         settings = self.settings
         micro, accum = settings.split(world_size())

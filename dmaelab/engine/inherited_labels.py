@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from dmaelab.engine.run_dir import RunDirectory
-from dmaelab.records.labels import INHERITED
+from dmaelab.records.labels import CONTINUED, EXTRA_DATA, INHERITED, METHOD, PRETRAIN
 from dmaelab.utils.differences import Difference
 from dmaelab.utils.distributed import is_main
 from dmaelab.utils.errors import ConfigError
@@ -31,13 +31,13 @@ def inherit_labels(cfg: DictConfig) -> DictConfig:
     cfg, run = cfg.copy(), RunDirectory(cfg.train.out_dir)
     source = run.config.train.get("init_from") if run.begun else cfg.train.init_from
     if source is None:
-        if "method" in cfg.labels:
+        if METHOD in cfg.labels:
             _from_scratch(cfg.labels)
         return cfg
     teller = run if run.begun else RunDirectory(source)
     if teller.path.is_dir():
         _take(cfg.labels, teller.labels, teller.path)
-    if cfg.labels.get("pretrain") is None:
+    if cfg.labels.get(PRETRAIN) is None:
         raise ConfigError(
             f"labels.pretrain: say what {source} is, such as labels.pretrain=DMAE labels.epochs=1100; tables need it"
         )
@@ -50,8 +50,8 @@ def other_labels(run: RunDirectory, cfg: DictConfig) -> list[Difference]:
     Labels that the run inherited from its initial weights are left out, because the config does not decide them.
     """
     source, there, here = cfg.train.get("init_from"), run.config.get("labels") or {}, cfg.get("labels") or {}
-    own = "method" not in here if source is None else Path(source).is_file()
-    aside = () if own else (*INHERITED, "extra_data")
+    own = METHOD not in here if source is None else Path(source).is_file()
+    aside = () if own else (*INHERITED, EXTRA_DATA)
     differing = [name for name, value in here.items() if value not in (None, there.get(name)) and name not in aside]
     return [Difference(name, there.get(name), here[name]) for name in differing]
 
@@ -59,19 +59,19 @@ def other_labels(run: RunDirectory, cfg: DictConfig) -> list[Difference]:
 def _from_scratch(labels: DictConfig) -> None:
     for name in INHERITED:
         labels.pop(name, None)
-    if "extra_data" in labels:
-        labels.extra_data = False
+    if EXTRA_DATA in labels:
+        labels[EXTRA_DATA] = False
 
 
 def _take(labels: DictConfig, told: Any, place: str | Path) -> None:
     """Overwrite the labels of a config with the inherited ones of a run; warn if a value changes."""
     known = {name: told[name] for name in INHERITED if told.get(name) is not None}
-    if "pretrain" in known and "method" in labels:
-        known.setdefault("continued", False)  # a continued pre-training has this label; without it the answer is no
+    if PRETRAIN in known and METHOD in labels:
+        known.setdefault(CONTINUED, False)  # a continued pre-training has this label; without it the answer is no
     for name, value in known.items():
         said = labels.get(name)
         if said not in (None, value) and is_main():
             logger.warning("labels.%s is %s in the config, but %s in %s, which is used", name, said, value, place)
         labels[name] = value
-    if labels.get("continued") is False:
-        del labels["continued"]
+    if labels.get(CONTINUED) is False:
+        del labels[CONTINUED]

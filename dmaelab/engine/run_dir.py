@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from dmaelab.config import LazyConfig, diff, instantiate, load_plugins
-from dmaelab.config.targets import current_name
+from dmaelab.config import LazyConfig, instantiate, load_plugins
 from dmaelab.data import Dataset
 from dmaelab.engine.checkpoint import CheckpointFolder, save_file
-from dmaelab.engine.resolve import resolve, with_attention, with_defaults
+from dmaelab.engine.hooks.ema import EMAHook
+from dmaelab.engine.resolve import with_attention
+from dmaelab.engine.weight_changes import weight_changes
 from dmaelab.interfaces import Trainable
+from dmaelab.records.folders import LOGS_FOLDER
 from dmaelab.utils.differences import Difference
-from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import file_hash, write_json
@@ -30,18 +31,6 @@ from dmaelab.weights.files import FACTS, WeightsError
 from dmaelab.weights.layouts import unwrap
 
 logger = logging.getLogger("dmaelab")
-
-# Keys of the section `train` that have no effect on the weights.
-_NEUTRAL = (
-    "out_dir",
-    "device",
-    "num_workers",
-    "log_period",
-    "checkpoint_period",
-    "keep_checkpoints",
-    "tensorboard",
-    "eval_batch_size",
-)
 
 
 class RunDirectory:
@@ -154,7 +143,7 @@ class RunDirectory:
 
     def log_folder(self, name: str) -> Path:
         """Return ``<run>/certify/<name>``, the folder of a certification log."""
-        return self.path / "certify" / name
+        return self.path / LOGS_FOLDER / name
 
     @contextmanager
     def occupied(self, cfg: DictConfig, resume: bool) -> Iterator[None]:
@@ -238,35 +227,8 @@ class RunDirectory:
         return next((start["weights_hash"] for start in self.starts() if "weights_hash" in start), None)
 
     def changes(self, cfg: DictConfig) -> list[Difference]:
-        """Return the differences between the frozen config and ``cfg`` that could change the trained weights.
-
-        Left out are keys that do not change the weights: labels, the periods of logging and saving, loader workers,
-        the place of the folder, and evaluation (unless ``train.best_metric`` selects a checkpoint by it). The device
-        and the choices that depend on it (attention kernel, precision ``auto``) are left out as well.
-        """
-        # An older frozen config may lack options that were added later.
-        frozen = with_defaults(LazyConfig.load(self._config))
-        asked = resolve(cfg, pick_device(cfg.train.get("device", "auto")))
-        neutral = [f"train.{name}" for name in _NEUTRAL]
-        if cfg.train.get("precision", "fp32") == "auto":
-            neutral.append("train.precision")
-        if asked.train.best_metric is None:
-            neutral += ["train.eval_period", "train.eval_images"]
-        return [
-            change
-            for change in diff(frozen, asked)
-            if change.key not in neutral
-            and change.key.split(".")[0] not in ("labels", "debug")
-            and change.key.split(".")[-1] != "attention"
-            and not _is_move(change)
-        ]
-
-
-def _is_move(change: Difference) -> bool:
-    """Return whether a difference is only that a class has moved to another module since the config was frozen."""
-    names = (change.there, change.here)
-    is_target = change.key.split(".")[-1] == "_target_" and all(isinstance(name, str) for name in names)
-    return is_target and current_name(change.there) == current_name(change.here)
+        """Return the differences between the frozen config and ``cfg`` that could change the trained weights."""
+        return weight_changes(LazyConfig.load(self._config), cfg)
 
 
 def weights_of(source: str | Path) -> Path:
@@ -284,7 +246,7 @@ def _state(content: dict[str, Any], weights: str) -> dict[str, torch.Tensor]:
 
     For ``best`` these are the averaged weights, if the run kept an average, because the metric was measured on them.
     """
-    average = content.get("hooks", {}).get("EMAHook")
+    average = content.get("hooks", {}).get(EMAHook.__name__)
     if not is_selected(weights) or average is None:
         return content["model"]
     return {name.removeprefix("module."): value for name, value in average.items() if name.startswith("module.")}

@@ -1,9 +1,12 @@
-"""The plain sections of a config, ``train`` and ``certify``: their keys, types and defaults."""
+"""The sections ``train``, ``data`` and ``certify`` of a config: their keys, types and defaults."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+from omegaconf import DictConfig
+
+from dmaelab.config import instantiate
 from dmaelab.rules.compilation import Compile
 from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.utils.errors import ConfigError
@@ -29,7 +32,7 @@ class TrainSettings:
             micro-batches then follows from it and the number of processes, so that batch statistics and memory are
             the same on any number of GPUs.
         clip_grad: largest norm of the gradient; ``None`` does not clip.
-        num_workers: number of loader processes; 0 loads in the training process.
+        num_workers: number of loader processes, in training and in evaluation; 0 loads in the process itself.
         init_from: run directory or file of the initial weights; ``None`` starts from scratch.
         ema_decay: decay of an exponential moving average of the weights. Evaluation and the final model then use the
             average. ``None`` keeps no average.
@@ -113,6 +116,11 @@ class TrainSettings:
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ConfigError(f"train.ema_decay is {self.ema_decay}: give a number in (0, 1), or None")
 
+    @classmethod
+    def of(cls, cfg: DictConfig) -> Self:
+        """Return the settings in the section ``train`` of a training config; raises ``ConfigError``."""
+        return cls(**instantiate(cfg.train))
+
     def steps(self, images: int) -> tuple[int, dict[str, int]]:
         """Return the length in steps, and the steps of the milestones.
 
@@ -141,6 +149,23 @@ class TrainSettings:
             cut = f"{accum} accum_steps" if self.micro_batch is None else f"micro-batches of {self.micro_batch}"
             raise ConfigError(f"train.batch_size {self.batch_size} is not divisible by {processes} processes x {cut}")
         return micro, accum
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """The section ``data`` of a training config.
+
+    Attributes:
+        train: data set to train on.
+        test: data set to evaluate and certify on.
+        transform: applied to each training image in the loader's workers.
+        augment: applied to each training batch.
+    """
+
+    train: Any
+    test: Any
+    transform: Sequence = ()
+    augment: Sequence = ()
 
 
 @dataclass(frozen=True)
@@ -189,6 +214,11 @@ class CertifySettings:
             raise ConfigError(f"certify.batch_size is {self.batch_size}: it must be at least 1")
         _check_choice("certify.precision", self.precision, ("auto", *PRECISIONS))
         _check_choice("certify.on_invalid", self.on_invalid, ("stop", "count"))
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> Self:
+        """Return the settings in the section ``certify`` of a certification config; raises ``ConfigError``."""
+        return cls(**instantiate(cfg.certify))
 
     @property
     def arithmetic(self) -> Arithmetic:

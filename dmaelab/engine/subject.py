@@ -12,6 +12,7 @@ from torch import nn
 from dmaelab.config import instantiate
 from dmaelab.engine.resolve import with_attention
 from dmaelab.engine.run_dir import RunDirectory, is_selected
+from dmaelab.records.labels import SELECTED_BY
 from dmaelab.utils.errors import ConfigError, UserError
 
 logger = logging.getLogger("dmaelab")
@@ -52,7 +53,7 @@ class TrainedRun:
         """
         selected = {}
         if is_selected(self.weights):
-            selected = {"selected_by": f"{self.config.train.best_metric or 'a metric'} on data.test"}
+            selected = {SELECTED_BY: f"{self.config.train.best_metric or 'a metric'} on data.test"}
         return {**self.run.labels, **own, **selected}
 
     def load(self, device: torch.device) -> nn.Module:
@@ -125,23 +126,36 @@ class OwnModule:
 Subject = TrainedRun | OwnModule
 
 
-def subject_of(cfg: DictConfig, run_config: DictConfig | None = None) -> Subject:
+def subject_of(cfg: DictConfig) -> Subject:
     """Return the subject that a certification config names.
 
     Args:
         cfg: a config with either a section ``classifier`` or ``certify.run``.
-        run_config: the config of the training, if its run does not exist yet.
 
     Raises:
         ConfigError: the config names neither, or both.
     """
+    if "classifier" not in cfg:
+        return trained_run(cfg)
     run, out = cfg.certify.get("run"), cfg.certify.get("out_dir")
-    if "classifier" in cfg:
-        if run is not None or out is None:
-            raise ConfigError(
-                "certify: a config with a section 'classifier' needs certify.out_dir for its log, and no certify.run"
-            )
-        return OwnModule(cfg.classifier, out)
+    if run is not None or out is None:
+        raise ConfigError(
+            "certify: a config with a section 'classifier' needs certify.out_dir for its log, and no certify.run"
+        )
+    return OwnModule(cfg.classifier, out)
+
+
+def trained_run(cfg: DictConfig, run_config: DictConfig | None = None) -> TrainedRun:
+    """Return the run that a certification config names in ``certify.run``.
+
+    Args:
+        cfg: a certification config.
+        run_config: the config of the training, if its run does not exist yet.
+
+    Raises:
+        ConfigError: the config names no run.
+    """
+    run = cfg.certify.get("run")
     if run is None:
         raise ConfigError("certify.run: name the run directory to certify, or give the config a section 'classifier'")
     return TrainedRun(run, cfg.certify.get("weights", "final"), run_config)

@@ -150,22 +150,28 @@ class Trainer:
                 self.step += 1
                 self._call("after_step")
             self._call("after_train")
-        except BaseException:
-            for error in self._close_hooks():  # the error that ended the training is the one to report
-                logger.warning("closing a hook failed, too: %s", error)
+        except BaseException as ended:
+            self._close_hooks(ended)
             raise
-        for error in self._close_hooks():
-            raise error
+        self._close_hooks(None)
 
-    def _close_hooks(self) -> list[Exception]:
-        """Close every hook in the order of the list, and return the errors. The last one gives the signals back."""
+    def _close_hooks(self, ended: BaseException | None) -> None:
+        """Close every hook in the order of the list; the last one gives the signals back.
+
+        Args:
+            ended: the error that ended the training, which is the one to report. If it is None, the first error of
+                closing is raised. All others are logged.
+        """
         errors = []
         for hook in self.hooks:
             try:
                 hook.close()
-            except Exception as error:
+            except BaseException as error:  # even after a second Ctrl-C the hooks that are left must be closed
                 errors.append(error)
-        return errors
+        for another in errors if ended else errors[1:]:
+            logger.warning("closing a hook failed, too: %s: %s", type(another).__name__, another)
+        if errors and not ended:
+            raise errors[0]
 
     def run_step(self) -> None:
         """Run forward and backward on each micro-batch, then one optimizer step."""

@@ -1,10 +1,7 @@
 """run_training and run_evaluation: train or evaluate a model from a config."""
 
 import logging
-from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 from omegaconf import DictConfig, ListConfig
 
@@ -15,31 +12,13 @@ from dmaelab.engine.evaluation import evaluate
 from dmaelab.engine.inherited_labels import inherit_labels
 from dmaelab.engine.resolve import resolve
 from dmaelab.engine.run_dir import RunDirectory
-from dmaelab.engine.settings import TrainSettings
+from dmaelab.engine.settings import DataSettings, TrainSettings
 from dmaelab.records.labels import CONFIG_SECTION
 from dmaelab.utils.distributed import barrier, is_main, pick_device
 from dmaelab.utils.errors import ConfigError
 from dmaelab.utils.logs import setup_logging
 
 logger = logging.getLogger("dmaelab")
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """The section ``data`` of a training config.
-
-    Attributes:
-        train: data set to train on.
-        test: data set to evaluate and certify on.
-        transform: applied to each training image in the loader's workers.
-        augment: applied to each training batch.
-    """
-
-    train: Any
-    test: Any
-    transform: Sequence = ()
-    augment: Sequence = ()
-
 
 SECTIONS = {"train": TrainSettings, "data": DataSettings, "labels": CONFIG_SECTION}
 _NODES = ("model", "optimizer", "schedule")
@@ -64,7 +43,7 @@ def check_training(cfg: DictConfig) -> TrainSettings:
     if not isinstance(cfg.get("hooks", []), (list, ListConfig)):
         raise ConfigError("hooks: give a list of nodes, such as hooks=[L(MyHook)(...)]")
     trainer_of(cfg)
-    return TrainSettings(**instantiate(cfg.train))
+    return TrainSettings.of(cfg)
 
 
 def trainer_of(cfg: DictConfig) -> type[DefaultTrainer]:
@@ -130,7 +109,7 @@ def run_evaluation(cfg: DictConfig, weights: str = "final") -> dict[str, float]:
     """
     setup_logging()
     device = pick_device(check_training(cfg).device)
-    settings = TrainSettings(**instantiate(resolve(cfg, device).train))
+    settings = TrainSettings.of(resolve(cfg, device))
     model = RunDirectory(settings.out_dir).model(weights, device)
     result = evaluate(model, instantiate(cfg.data.test), settings, device)
     for name, value in result.items():

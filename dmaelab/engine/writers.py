@@ -92,7 +92,7 @@ class TensorBoardWriter(Writer):
         try:
             from torch.utils import tensorboard
         except ImportError:
-            raise UserError("train.tensorboard=True needs the extra: pip install 'dmaelab[tensorboard]'") from None
+            raise UserError("train.tensorboard=True needs tensorboard: pip install tensorboard") from None
         self.folder, self._module = folder, tensorboard
         self._summary: Any = None
 

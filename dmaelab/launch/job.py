@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Self
 from omegaconf import DictConfig, OmegaConf
 
 from dmaelab.config import load_plugins
-from dmaelab.engine.certification import Certification, run_certification
+from dmaelab.engine.certification import Certification
 from dmaelab.engine.training import run_evaluation, run_training
-from dmaelab.launch.distributed import process_group
+from dmaelab.launch.process_group import process_group
 from dmaelab.utils.cli import preempted_by_signals, run_main
 
 
@@ -34,6 +34,14 @@ class Job(ABC):
     def of(cls, cfg: DictConfig, **options: Any) -> Self:
         """Return a job for a config; ``options`` are the other attributes of the class."""
         return cls(OmegaConf.to_yaml(cfg), **options)
+
+    def part(self, number: int, count: int) -> Self:
+        """Return the job of process ``number`` (from 0) of ``count`` processes that share this job.
+
+        Processes that train or evaluate form one process group: each runs the whole job, with ``RANK``, ``WORLD_SIZE``,
+        ``LOCAL_RANK``, ``MASTER_ADDR`` and ``MASTER_PORT`` set as torchrun sets them.
+        """
+        return self
 
     def load_config(self) -> DictConfig:
         """Import the plug-ins of the config, and return the config.
@@ -123,12 +131,12 @@ class CertifyJob(Job):
     shard: tuple[int, int] = (0, 1)
     progress: bool = True
 
-    def parsed(self) -> Certification:
-        """Return the config, checked and built; ``UserError`` if something is wrong with it."""
+    def certification(self) -> Certification:
+        """Return the certification that the config describes; raises ``UserError`` if something is wrong with it."""
         return Certification(self.load_config())
 
     def part(self, number: int, count: int) -> Self:
-        """Return the job of process ``number`` (from 0) of ``count``.
+        """Return the job that does every ``count``-th image of this one, from the image ``number`` on.
 
         It draws no progress bar; the launcher may draw one for all parts.
         """
@@ -142,4 +150,4 @@ class CertifyJob(Job):
 
     def work(self) -> None:
         """Certify the images of the shard."""
-        run_certification(self.load_config(), self.shard, self.progress)
+        self.certification().run(self.shard, self.progress)

@@ -6,7 +6,11 @@ import torch
 
 from dmaelab.launch.job import Job
 from dmaelab.launch.processes import Processes
+from dmaelab.registry import Registry
 from dmaelab.utils.errors import UserError
+
+LAUNCHERS = Registry("launcher")
+"""Maps a name to a class or function that makes a :class:`Launcher`, given the number of processes (at least 1)."""
 
 
 class Launcher(Protocol):
@@ -35,16 +39,24 @@ class ThisProcess:
         job.run()
 
 
-def choose_launcher(processes: int | Literal["auto"] = 1) -> Launcher:
-    """Return the launcher for a number of processes on this machine; a single one is the calling process.
+@LAUNCHERS.register("none")
+def this_machine(processes: int) -> Launcher:
+    """Run jobs in this process, or in several processes of this machine."""
+    return ThisProcess() if processes == 1 else Processes(processes)
+
+
+def choose_launcher(processes: int | Literal["auto"] = 1, name: str = "none") -> Launcher:
+    """Return a launcher for jobs of so many processes.
 
     Args:
         processes: at least 1, or ``"auto"``: one per visible GPU, and a single process without a GPU.
+        name: name of a registered launcher.
 
     Raises:
         UserError: ``processes`` is less than 1.
+        ConfigError: there is no such launcher.
     """
     count = max(1, torch.cuda.device_count()) if processes == "auto" else processes
     if count < 1:
         raise UserError(f"the number of processes is {count}: give at least 1, or 'auto' for one per GPU")
-    return ThisProcess() if count == 1 else Processes(count)
+    return LAUNCHERS.build(name, processes=count)

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from dmaelab.config import check, instantiate
-from dmaelab.engine import certification
+from dmaelab.engine.certification import open_certification
 from dmaelab.engine.inherited_labels import other_labels
 from dmaelab.engine.run_dir import RunDirectory, weights_of
 from dmaelab.launch.checks import check_plan
@@ -22,7 +22,7 @@ from dmaelab.utils.files import file_hash
 logger = logging.getLogger("dmaelab")
 
 
-class Pipeline(Plan):
+class Pipeline:
     """A chain of stages that can be run. The whole chain is checked when the object is created.
 
     Args:
@@ -30,19 +30,25 @@ class Pipeline(Plan):
         debug: make a trial that takes seconds. Every stage is run with the overrides ``debug`` of its config, in this
             process and without ``pipeline.weights``. The results are written to ``<out_dir>/debug``, which is deleted
             first.
-        launcher: starts the stages; by default ``pipeline.processes`` chooses one.
+        launcher: starts the stages: an object, or the name of a registered launcher, which gets the number of processes
+            in ``pipeline.processes``.
+
+    Attributes:
+        plan: the stages with their folders and configs, including the copies for further seeds.
 
     Raises:
         ConfigError: something is wrong; the text names the stage and the problem.
     """
 
-    def __init__(self, cfg: DictConfig, debug: bool = False, launcher: Launcher | None = None) -> None:
+    def __init__(self, cfg: DictConfig, debug: bool = False, launcher: Launcher | str = "none") -> None:
         check(cfg, sections={"pipeline": PipelineSettings}, allowed=["stages"])
         settings = PipelineSettings(**instantiate(cfg.pipeline))
-        super().__init__(settings, read_stages(instantiate(cfg.get("stages")) or []), debug)
-        check_plan(self)
-        self.stages = repeated(self.stages, settings.seeds)
-        self.launcher = launcher or choose_launcher(1 if debug else settings.processes)
+        stages = read_stages(instantiate(cfg.get("stages")) or [])
+        check_plan(Plan(settings, stages, debug))
+        self.plan = Plan(settings, repeated(stages, settings.seeds), debug)
+        if isinstance(launcher, str):
+            launcher = choose_launcher(1 if debug else settings.processes, launcher)
+        self.launcher = launcher
 
     def run(self, restart_at: str | None = None) -> None:
         """Run the stages in order. Finished stages are skipped, and an interrupted stage continues.
@@ -54,12 +60,12 @@ class Pipeline(Plan):
             UserError: a stage failed, or existing results of it come from another config or from other weights.
             Preempted: a signal stopped the pipeline; the same call continues.
         """
-        if self.debug and self.out.exists():
-            shutil.rmtree(self.out)
+        if self.plan.debug and self.plan.out.exists():
+            shutil.rmtree(self.plan.out)
         if restart_at is not None:
             self.discard(restart_at)
-        for number, stage in enumerate(self.stages, 1):
-            logger.info("stage %d of %d: %s", number, len(self.stages), stage.name)
+        for number, stage in enumerate(self.plan.stages, 1):
+            logger.info("stage %d of %d: %s", number, len(self.plan.stages), stage.name)
             self.run_stage(stage)
 
     def run_stage(self, stage: Stage) -> None:
@@ -67,8 +73,8 @@ class Pipeline(Plan):
         if stage.certify is None:
             self._train(stage)
         else:
-            cfg = certification.certification_config(stage.config, self.certification_overrides(stage))
-            self.launcher.launch(CertifyJob.of(cfg))
+            found = open_certification(stage.config, self.plan.certification_overrides(stage))
+            self.launcher.launch(CertifyJob.of(found.cfg))
 
     def discard(self, name: str) -> None:
         """Delete the results of a stage and of all stages that depend on it.
@@ -76,23 +82,23 @@ class Pipeline(Plan):
         Raises:
             ConfigError: there is no such stage, or ``pipeline.weights`` replaces it.
         """
-        names = [stage.name for stage in self.stages]
+        names = [stage.name for stage in self.plan.stages]
         if name not in names:
             raise ConfigError(f"there is no stage '{name}'{did_you_mean(name, names)}; there are: {', '.join(names)}")
-        if name in self.weights:
+        if name in self.plan.weights:
             raise ConfigError(f"--from {name}: pipeline.weights.{name} replaces this stage, so it cannot be redone")
-        for stage in dependents(name, self.stages):
-            folder = self.folder_of(stage)
-            if folder.exists() and stage.name not in self.weights:
+        for stage in dependents(name, self.plan.stages):
+            folder = self.plan.folder_of(stage)
+            if folder.exists() and stage.name not in self.plan.weights:
                 logger.info("removing %s", folder)
                 with RunDirectory(folder).hold() if stage.certify is None else nullcontext():
                     shutil.rmtree(folder)
 
     def _train(self, stage: Stage) -> None:
-        if stage.name in self.weights:
-            logger.info("not run: replaced by %s", self.weights[stage.name])
+        if stage.name in self.plan.weights:
+            logger.info("not run: replaced by %s", self.plan.weights[stage.name])
             return
-        cfg, run = self.training_config(stage), RunDirectory(self.folder_of(stage))
+        cfg, run = self.plan.training_config(stage), RunDirectory(self.plan.folder_of(stage))
         if run.begun:
             _check_begun(stage, cfg, run)
         if not run.finished:

@@ -32,6 +32,7 @@ class Plan:
         self.debug = debug
         self.out = Path(settings.out_dir, *["debug"] * debug)
         self.weights = {name: Path(path) for name, path in settings.weights.items() if path is not None and not debug}
+        self._opened: dict[str, DictConfig] = {}  # training configs by the name of the stage
 
     def trainings(self) -> list[str]:
         """Return the names of the training stages."""
@@ -77,10 +78,13 @@ class Plan:
         return RunDirectory(self.run_of(stage)).checkpoints.file(milestone)
 
     def training_config(self, stage: Stage) -> DictConfig:
-        """Return the config of a training stage."""
+        """Return the config of a training stage; each is opened once, so do not change it."""
+        if stage.name in self._opened:
+            return self._opened[stage.name]
         start = [f"train.init_from={self.initial_weights(stage.init_from)}"] if stage.init_from else []
         overrides = [*stage.overrides, *self._trial(stage), *start, f"train.out_dir={self.folder_of(stage)}"]
-        return open_config(stage.config, overrides, training.SECTIONS)
+        self._opened[stage.name] = open_config(stage.config, overrides, training.SECTIONS)
+        return self._opened[stage.name]
 
     def trained_config(self, name: str) -> DictConfig:
         """Return the training config that a certification of this training stage uses.

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import tempfile
 import threading
 import uuid
 
@@ -11,7 +12,6 @@ import torch
 from dmaelab.launch.job import CertifyJob, Job
 from dmaelab.launch.watch import watch_shards
 from dmaelab.utils.cli import PREEMPTED, preempted_by_signals, run_main
-from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import Preempted, UserError
 
 logger = logging.getLogger("dmaelab")
@@ -49,17 +49,19 @@ class Processes:
 
 def run_group(job: Job, count: int) -> None:
     """Run one job in ``count`` processes of one process group, with torchrun's launcher; errors as of ``launch``."""
-    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0", max_restarts=0, start_method="spawn",
-    )  # fmt: skip
     stopped = "stopped by a signal; the state is saved: continue with the same command"
     try:
-        elastic_launch(config, _member)(job)
+        with tempfile.TemporaryDirectory(prefix="dmaelab-") as notes:  # the launcher would leave its own behind
+            config = LaunchConfig(
+                min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
+                rdzv_endpoint="localhost:0", max_restarts=0, start_method="spawn",
+                logs_specs=DefaultLogsSpecs(log_dir=notes),
+            )  # fmt: skip
+            elastic_launch(config, _member)(job)
     except SignalException:
         raise Preempted(stopped) from None
     except ChildFailedError as error:
@@ -71,7 +73,7 @@ def run_group(job: Job, count: int) -> None:
 
 def run_parts(job: CertifyJob, count: int) -> None:
     """Run each part of a certification in a process of its own, under one progress bar; errors as of ``launch``."""
-    certification = job.parsed()
+    certification = job.certification()
     folder, sigma = certification.folder, certification.sigma
     logger.info("certifying in %d processes at sigma %g (= %g/255): %s", count, sigma, 255 * sigma, folder)
     context = multiprocessing.get_context("spawn")  # a forked process could not use CUDA
@@ -106,14 +108,8 @@ def _part(job: CertifyJob, number: int, count: int) -> None:
     if number:  # every process would print the same warnings
         logger.setLevel(logging.ERROR)
     os.environ["LOCAL_RANK"] = str(number)  # chooses the GPU of this process
-
-    def work() -> None:
-        device = pick_device(job.load_config().certify.get("device", "auto"))
-        if device.type == "cpu":
-            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
-        job.part(number, count).work()
-
-    run_main(work)
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
+    run_main(job.part(number, count).work)
 
 
 def _end_with_parent() -> None:

@@ -1,4 +1,8 @@
-"""Read the folders of certification logs: the header and the rows of all shards. Merge several folders into one."""
+"""The folder of a certification log: its files, its header, the rows of all shards. Merge several folders into one.
+
+A log is a folder with one header and one file of rows for each shard. The logs of a run are the folders in
+``<run>/certify``.
+"""
 
 import json
 import os
@@ -9,11 +13,24 @@ from typing import Any
 
 from dmaelab.records.indices import parse_indices, subset
 from dmaelab.records.merge import Table, check_complete, merge_tables
-from dmaelab.utils.differences import Difference, differences
+from dmaelab.utils.differences import Difference, differences, listed
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json, write_text
 
 HEADER = "header.json"
+
+LOGS_FOLDER = "certify"
+"""The folder of a run directory that contains its logs."""
+
+
+def shard_path(folder: Path, shard: tuple[int, int]) -> Path:
+    """Return the path of the rows of shard ``(i, N)``, which is shard number i of N."""
+    return folder / "shard-{:03d}-of-{:03d}.tsv".format(*shard)
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """Return the paths of all shard files in the folder, in ascending order."""
+    return sorted(folder.glob("shard-*.tsv"))
 
 
 def read_lines(path: Path) -> tuple[list[str], str]:
@@ -97,14 +114,11 @@ def read_folders(folders: Sequence[str | os.PathLike[str]]) -> Table:
         different = differences(headers[0]["identity"], header["identity"])
         if different:
             raise UserError(
-                f"{paths[0]} (there) and {path} (here) are different certifications: {'; '.join(map(str, different))}"
+                f"{paths[0]} and {path} are different certifications:"
+                f" {listed(different, 'in the first', 'in the second')}"
             )
     folders_and_columns = [(path, header["columns"]) for path, header in zip(paths, headers, strict=True)]
-    shards = [
-        read_shard(shard, columns)
-        for path, columns in folders_and_columns
-        for shard in sorted(path.glob("shard-*.tsv"))
-    ]
+    shards = [read_shard(shard, columns) for path, columns in folders_and_columns for shard in shard_paths(path)]
     return merge_tables(", ".join(map(str, paths)), shards)
 
 
@@ -147,11 +161,12 @@ def merge_folders(folders: Sequence[str | os.PathLike[str]], out: str | os.PathL
     for folder in folders[1:]:
         if different := context_differences(header, read_header(Path(folder))):
             warnings.warn(
-                f"{folder} was written in another context than {folders[0]}: {'; '.join(map(str, different))}",
+                f"{folders[0]} and {folder} were written in different contexts:"
+                f" {listed(different, 'in the first', 'in the second')}",
                 stacklevel=2,
             )
     write_text(
-        Path(out) / "shard-000-of-001.tsv",
+        shard_path(Path(out), (0, 1)),
         "".join("\t".join(cells) + "\n" for cells in (table.columns, *table.rows.values())),
     )
     write_json(Path(out) / HEADER, header)  # last, because a folder without a header is not a log

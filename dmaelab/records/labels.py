@@ -1,20 +1,18 @@
-"""The labels of trainings and logs: their names, types and meanings, and how they are read from the header of a log.
+"""The labels of trainings and logs: their names, types and meanings.
 
 The section ``labels`` of a training config says what was trained. A certification copies it to the header of its log,
 and the tables of the paper group logs by it. :data:`LABELS` is the only list of these labels. The config check, the
 inheritance of labels by a fine-tuning, the reader of headers and the option ``--label`` all use it. Labels that are not
 in the list are allowed in configs and headers: logs with different values of such a label are different models.
+
+No other module writes the names of labels as text.
 """
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from typing import Any
-
-from dmaelab.records.readers import Log
-from dmaelab.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -60,28 +58,41 @@ _SCALAR = Kind(lambda value: isinstance(value, str) or _is_number(value), "text 
 _SWITCH = Kind(lambda value: type(value) is bool, "true or false")
 _COUNT = Kind(lambda value: type(value) is int and value > 0, "a whole number, at least 1")
 _POSITIVE = Kind(_is_positive, "a number > 0")
-_SIGMA = Kind(_is_sigma, "a number > 0 or a pair such as [0, 0.75]")
+_SIGMA_OR_RANGE = Kind(_is_sigma, "a number > 0 or a pair such as [0, 0.75]")
 _LEVEL = Kind(lambda value: _is_number(value) and 0 < value < 1, "a number between 0 and 1, such as 0.001")
 
+METHOD = "method"
+PRETRAIN = "pretrain"
+BACKBONE = "backbone"
+PARAMS = "params"
+EXTRA_DATA = "extra_data"
+SIGMA = "sigma"
+EPOCHS = "epochs"
+CONTINUED = "continued"
+DATASET = "dataset"
+SEED = "seed"
+
 LABELS = {
-    "method": Label(str | None, _SCALAR, "method of the fine-tuning, such as RS, CR or probe, or any other text"),
-    "pretrain": Label(str | None, _SCALAR, "DMAE or MAE; missing if there was no pre-training", inherited=True),
-    "backbone": Label(str | None, _SCALAR, "name of the network, such as ViT-B"),
-    "params": Label(str | None, _SCALAR, "number of parameters as text, such as 87M"),
-    "extra_data": Label(bool | None, _SWITCH, "whether other data than the training set was used"),
-    "sigma": Label(
-        float | tuple[float, float] | None, _SIGMA, "sigma of the training in [0,1] pixel units, or its range"
+    METHOD: Label(str | None, _SCALAR, "method of the fine-tuning, such as RS, CR or probe, or any other text"),
+    PRETRAIN: Label(str | None, _SCALAR, "DMAE or MAE; missing if there was no pre-training", inherited=True),
+    BACKBONE: Label(str | None, _SCALAR, "name of the network, such as ViT-B"),
+    PARAMS: Label(str | None, _SCALAR, "number of parameters as text, such as 87M"),
+    EXTRA_DATA: Label(bool | None, _SWITCH, "whether other data than the training set was used"),
+    SIGMA: Label(
+        float | tuple[float, float] | None, _SIGMA_OR_RANGE, "sigma of the training in [0,1] pixel units, or its range"
     ),
-    "epochs": Label(int | None, _POSITIVE, "epochs of the pre-training", inherited=True),
-    "continued": Label(
+    EPOCHS: Label(int | None, _POSITIVE, "epochs of the pre-training", inherited=True),
+    CONTINUED: Label(
         bool | None, _SWITCH, "whether pre-training was continued on the data set of the fine-tuning", inherited=True
     ),
-    "dataset": Label(str | None, _SCALAR, "name of the data set"),
-    "seed": Label(int | None, _SCALAR, "seed of the training; logs that differ only in it form one row of a table"),
+    DATASET: Label(str | None, _SCALAR, "name of the data set"),
+    SEED: Label(int | None, _SCALAR, "seed of the training; logs that differ only in it form one row of a table"),
 }
 """Name -> label. These labels describe a training."""
 
-SETTINGS = {"eval_sigma": _POSITIVE, "n": _COUNT, "n0": _COUNT, "alpha": _LEVEL}
+EVAL_SIGMA = "eval_sigma"
+
+CERTIFICATION_SETTINGS = {EVAL_SIGMA: _POSITIVE, "n": _COUNT, "n0": _COUNT, "alpha": _LEVEL}
 """Settings of a certification. The header of a log holds them; for a log without a header, labels do."""
 
 NAME = "label"
@@ -99,38 +110,3 @@ CONFIG_SECTION = Signature(
     ]
 )
 """What the config check accepts in the section ``labels``: the labels with their types, and any other key."""
-
-_KINDS = {**{name: label.kind for name, label in LABELS.items()}, **SETTINGS}
-
-
-def identity_key(setting: str) -> str:
-    """Return the key in the identity of a header that holds one of :data:`SETTINGS`."""
-    return "sigma" if setting == "eval_sigma" else setting
-
-
-def labels_of(log: Log) -> dict[str, Any]:
-    """Return the labels of a log and its :data:`SETTINGS`, without keys that have no value.
-
-    Lists become tuples, so that every value can be a key of a dict. ``continued: false`` is left out, because it means
-    the same as a missing label.
-
-    Raises:
-        UserError: a value does not fit its label.
-    """
-    given = (log.header or {}).get("context", {}).get("labels") or {}
-    settings = {name: log.identity.get(identity_key(name)) for name in SETTINGS}
-    labels = {name: _hashable(value) for name, value in {**given, **settings}.items() if value is not None}
-    for name, value in labels.items():
-        if name in _KINDS and not _KINDS[name].fits(value):
-            right = _KINDS[name].words
-            raise UserError(f"{log.path}: the label {name} is {json.dumps(value)}, it should be {right}")
-    if labels.get("continued") is False:
-        del labels["continued"]
-    return labels
-
-
-def _hashable(value: Any) -> Any:
-    """Return a value with lists as tuples and dicts as JSON text."""
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_hashable, value))
-    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else value

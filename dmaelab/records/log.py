@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dmaelab.records.folders import HEADER, context_differences, read_folders, read_header
+from dmaelab.records.folders import HEADER, context_differences, read_folders, read_header, shard_path, shard_paths
 from dmaelab.records.indices import format_indices
 from dmaelab.records.merge import identity_hash
 from dmaelab.records.row import BASE_COLUMNS, format_row, parse_row
-from dmaelab.utils.differences import Difference, differences
+from dmaelab.utils.differences import differences, listed
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_json
 
@@ -56,7 +56,7 @@ class CertificationLog:
     ) -> None:
         self.folder = Path(folder)
         self.columns = (*BASE_COLUMNS, *columns)
-        self.path = self.folder / "shard-{:03d}-of-{:03d}.tsv".format(*shard)
+        self.path = shard_path(self.folder, shard)
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "w") as lock:  # one process at a time may open the folder
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -118,25 +118,26 @@ class CertificationLog:
                 )
             write_json(self.folder / HEADER, mine)
         header = read_header(self.folder)
-        different = differences(header["identity"], mine["identity"])
-        if not different and header["columns"] != mine["columns"]:
-            different = [Difference("the line of columns", " ".join(header["columns"]), " ".join(mine["columns"]))]
+        different = differences(header["identity"], mine["identity"]) or differences(
+            {"columns": header["columns"]}, {"columns": mine["columns"]}
+        )
         if different and self._discard_empty():
             write_json(self.folder / HEADER, mine)
             header = mine
         elif different:
             raise UserError(
-                f"{self.folder} contains another certification: {'; '.join(map(str, different))};"
-                " choose another name or remove the folder"
+                f"{self.folder} contains another certification: {listed(different, 'in the folder', 'now')};"
+                " to keep it, choose another certify.name=... (in Python another out=...), else remove the folder"
             )
         if different := context_differences(header, mine):
             warnings.warn(
-                f"{self.folder} was started in another context: {'; '.join(map(str, different))}", stacklevel=3
+                f"{self.folder} was started in another context: {listed(different, 'in the folder', 'now')}",
+                stacklevel=3,
             )
 
     def _discard_empty(self) -> bool:
         """Remove all shard files if none has rows and no process writes to one; return whether they were removed."""
-        shards = sorted(self.folder.glob("shard-*.tsv"))
+        shards = shard_paths(self.folder)
         if any(shard.read_bytes().count(b"\n") > 1 or is_locked(shard) for shard in shards):
             return False
         for shard in shards:

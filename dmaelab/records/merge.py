@@ -66,10 +66,20 @@ def check_complete(table: Table, indices: Iterable[int]) -> None:
             f"{table.source}: {len(missing)} of {len(expected)} images have no row: {_some(missing)}; certify the"
             " missing shards"
         )
-    if foreign := sorted(table.rows.keys() - expected):
+    check_foreign(table.source, table.rows, expected)
+
+
+def check_foreign(source: str, indices: Iterable[int], expected: Iterable[int]) -> None:
+    """Raise ``UserError`` if images with rows do not belong to the certification; it names the first of them.
+
+    Args:
+        source: where the rows come from, for the message.
+        indices: images that have rows.
+        expected: all images of the certification.
+    """
+    if foreign := sorted(set(indices) - set(expected)):
         raise UserError(
-            f"{table.source}: {len(foreign)} rows are of images outside the certification: {_some(foreign)}; remove"
-            " them"
+            f"{source}: {len(foreign)} rows are of images outside the certification: {_some(foreign)}; remove them"
         )
 
 
@@ -87,4 +97,5 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
 
 
 def _some(indices: list[int], most: int = 10) -> str:
+    """Return the first indices as text."""
     return ", ".join(map(str, indices[:most])) + (", ..." if len(indices) > most else "")

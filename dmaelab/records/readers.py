@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dmaelab.records.folders import HEADER, read_folders, read_header, read_lines
+from dmaelab.records.folders import HEADER, LOGS_FOLDER, read_folders, read_header, read_lines, shard_paths
 from dmaelab.records.indices import parse_indices
+from dmaelab.records.merge import check_foreign
 from dmaelab.records.row import BASE_COLUMNS, parse_value
 from dmaelab.utils.errors import UserError
 
@@ -58,6 +59,16 @@ class Log:
         return self.header["identity"] if self.header else {}
 
     @property
+    def context(self) -> dict[str, Any]:
+        """The context in the header, which contains facts that do not determine the rows; empty without a header."""
+        return self.header["context"] if self.header else {}
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The labels in the header as they stand there, unchecked; empty if there are none."""
+        return self.context.get("labels") or {}
+
+    @property
     def claims_radii(self) -> bool:
         """Whether the log contains certified radii; logs of PREDICT contain only classes."""
         return bool(self.radius_column) and self.identity.get("certifier", {}).get("name") != "predict"
@@ -79,11 +90,11 @@ def find_logs(path: str | os.PathLike[str]) -> list[Path]:
     path = Path(path)
     if not path.is_dir() or (path / HEADER).exists():
         return [path]
-    found = sorted(header.parent for pattern in (f"certify/*/{HEADER}", f"*/{HEADER}") for header in path.glob(pattern))
+    found = sorted(header.parent for place in (path, path / LOGS_FOLDER) for header in place.glob(f"*/{HEADER}"))
     if not found:
         raise UserError(
-            f"no certification log in {path}: expected {HEADER} in it, or in certify/<name>/ below it; name files of"
-            " other tools one by one"
+            f"no certification log in {path}: expected {HEADER} in it, or in {LOGS_FOLDER}/<name>/ below it; name files"
+            " of other tools one by one"
         )
     return found
 
@@ -113,7 +124,7 @@ def read_log(path: str | os.PathLike[str]) -> Log:
             )
     else:
         columns, rows = _read_file(path)
-        if path.name.startswith("shard-") and (path.parent / HEADER).exists():
+        if path in shard_paths(path.parent) and (path.parent / HEADER).exists():
             header = read_header(path.parent)
     if header is not None:
         _check_images(path, header, [int(row[columns.index("idx")]) for row in rows])
@@ -163,10 +174,8 @@ def _check_images(path: Path, header: dict[str, Any], indices: Sequence[int]) ->
     expected = header["identity"].get("subset", {}).get("count", len(indices))
     if 0 < len(indices) < expected:
         warnings.warn(f"{path} is incomplete: {len(indices)} of {expected} images", stacklevel=3)
-    if header.get("indices") and (foreign := sorted(set(indices) - set(parse_indices(header["indices"])))):
-        raise UserError(
-            f"{path}: {len(foreign)} rows are of images outside the certification: {foreign[:10]}; remove them"
-        )
+    if header.get("indices"):
+        check_foreign(str(path), indices, parse_indices(header["indices"]))
 
 
 def _refuse_repeated(path: Path, indices: Sequence[int]) -> None:
@@ -178,6 +187,7 @@ def _refuse_repeated(path: Path, indices: Sequence[int]) -> None:
 
 
 def _to_log(path: Path, columns: Sequence[str], rows: Sequence[tuple[str, ...]], header: dict[str, Any] | None) -> Log:
+    """Return the log of these rows; ``UserError`` if a cell is not a number where one is needed."""
     cells = dict(zip(columns, zip(*rows, strict=True), strict=True))
 
     def numbers(name: str, kind: Any, dtype: type) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The code that every command-line tool runs around its main function."""
+"""What the command-line tools share: the code around their main functions, and the option ``--processes``."""
 
 import os
 import sys
@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Literal
 
 from dmaelab.rules.process import tune_process
 from dmaelab.utils.errors import Preempted, UserError
@@ -59,3 +60,12 @@ def preempted_by_signals(message: str) -> Iterator[None]:
         yield
     finally:
         signals.give_back()
+
+
+def process_count(text: str) -> int | Literal["auto"]:
+    """Return the value of the option ``--processes``: a number, or ``"auto"``; raises ``UserError`` for other texts."""
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal():
+        raise UserError(f"--processes is '{text}': give a number, or 'auto' for one per GPU")
+    return int(text)

@@ -1,6 +1,6 @@
 """Compare two nested mappings and list the keys whose values differ."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 ABSENT = object()
@@ -35,6 +35,17 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[Diffe
     Other lists are compared as a whole.
     """
     return list(_compare("", there, here))
+
+
+def listed(found: Iterable[Difference], there: str = "there", here: str = "here") -> str:
+    """Return differences as one line such as ``"n is 100 in A, 10 in B; sigma is 0.25 in A, 0.5 in B"``.
+
+    Args:
+        found: the differences.
+        there: words that say where the first values stand, such as "in A".
+        here: words that say where the second values stand.
+    """
+    return "; ".join(difference.between(there, here) for difference in found)
 
 
 def _compare(key: str, there: Any, here: Any) -> Iterator[Difference]:

@@ -23,10 +23,11 @@ _ROUNDS = 10
 KERNEL = """
 template <typename T> T philox_word(T place, T key, T more) {
   unsigned long long block = static_cast<unsigned long long>(place) / 2;
+  unsigned long long cipher_key = static_cast<unsigned long long>(key), upper = static_cast<unsigned long long>(more);
   unsigned int c0 = static_cast<unsigned int>(block), c1 = static_cast<unsigned int>(block >> 32);
-  unsigned int c2 = static_cast<unsigned int>(more), c3 = static_cast<unsigned int>(static_cast<unsigned long
-  long>(more) >> 32); unsigned int k0 = static_cast<unsigned int>(key), k1 = static_cast<unsigned
-  int>(static_cast<unsigned long long>(key) >> 32); for (int round = 0; round < 10; ++round) {
+  unsigned int c2 = static_cast<unsigned int>(upper), c3 = static_cast<unsigned int>(upper >> 32);
+  unsigned int k0 = static_cast<unsigned int>(cipher_key), k1 = static_cast<unsigned int>(cipher_key >> 32);
+  for (int round = 0; round < 10; ++round) {
     unsigned long long p0 = 0xD2511F53ULL * c0, p1 = 0xCD9E8D57ULL * c2;
     unsigned int old1 = c1, old3 = c3;
     c0 = static_cast<unsigned int>(p1 >> 32) ^ old1 ^ k0;

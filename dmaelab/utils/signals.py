@@ -11,7 +11,8 @@ STOP = (signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 class StopSignals:
     """Calls a function at each of the signals :data:`STOP`, from :meth:`catch` until :meth:`give_back`.
 
-    A signal that the process ignores (SIGHUP under ``nohup``) stays ignored.
+    A signal that the process ignores (SIGHUP under ``nohup``) stays ignored. A handler that was not installed from
+    Python is left alone, because Python could not restore it.
 
     Args:
         handler: called as ``handler(signal number, stack frame)`` in the main thread, like one of ``signal.signal``.
@@ -24,7 +25,7 @@ class StopSignals:
     def catch(self) -> None:
         """Start to catch the signals. This must be called in the main thread."""
         for number in STOP:
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 self._before[number] = signal.signal(number, self._handler)
 
     def give_back(self) -> None:

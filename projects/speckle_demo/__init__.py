@@ -1,3 +1,4 @@
-"""A plug-in project: noise that grows with the signal, a loss that attacks, a certifier with two looks, a hook."""
+"""A plug-in project: noise that grows with the signal, an attacking loss, a certifier, a hook, a launcher."""
 
-from projects.speckle_demo import certifier, corruption, loss  # noqa: F401 - importing them registers their entries
+# Importing these modules registers their entries.
+from projects.speckle_demo import certifier, corruption, launcher, loss  # noqa: F401

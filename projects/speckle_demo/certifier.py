@@ -1,4 +1,4 @@
-"""CERTIFY with two looks: images that are certified far enough early cost a fraction of the samples."""
+"""CERTIFY with two looks: an image that reaches the target radius at the first look needs fewer samples."""
 
 import math
 from collections.abc import Generator, Mapping
@@ -25,31 +25,32 @@ from dmaelab.utils.errors import UserError
 
 @CERTIFIERS.register("cohen_two_looks")
 class CohenTwoLooks(Certifier):
-    """CERTIFY that stops after a first look if the radius wanted is certified by then (union bound).
+    """CERTIFY that stops after a first look if this look certifies the target radius.
 
-    The class is the most frequent of n0 samples, as in CERTIFY (Cohen et al., 2019). Then the first
-    ``n_first`` of n estimation samples give a Clopper-Pearson bound at level ``share * alpha``; if its
-    radius reaches ``target`` that is the certificate. Otherwise all n samples, the first ones among
-    them, give a bound at level ``(1 - share) * alpha``.
+    The class is the most frequent one of n0 samples, as in CERTIFY (Cohen et al., 2019). The first
+    ``n_first`` of n estimation samples give a Clopper-Pearson bound at level ``share * alpha``. If its
+    radius reaches ``target``, it is the certificate. Otherwise all n samples, including the first ones,
+    give a bound at level ``(1 - share) * alpha``.
 
-    It is sound because each bound exceeds the true probability with at most its level, so that either
-    does with at most the sum (Bonferroni), which is alpha, whatever decides between the two. The
-    price is a slightly smaller radius than CERTIFY's where the first look does not stop.
+    Each bound is too high with a probability of at most its level. So the probability that one of them
+    is too high is at most the sum of the levels, which is alpha (Bonferroni). This holds whatever
+    decides between the two bounds. In return, the radius is slightly smaller than that of CERTIFY if
+    the first look does not stop.
 
     Args:
         n0: samples that select the class.
-        n: samples of the second look, at most drawn for an image.
+        n: samples of the second look, the most that are drawn for an image.
         alpha: probability with which a certificate may be wrong.
         n_first: samples of the first look, fewer than n.
         share: part of alpha that the first look may spend, in (0, 1).
-        target: radius that is enough, in [0,1] pixel units.
+        target: radius at which the first look stops, in [0,1] pixel units.
 
     Raises:
-        UserError: an argument out of its range.
+        UserError: an argument is out of its range.
     """
 
     columns = (*CERTIFY_COLUMNS, "alpha_look")
-    """``alpha_look`` is the level of the bound in the row: what re-deriving p_lower from ``look_a`` needs."""
+    """``alpha_look`` is the level of the bound in the row. It is needed to recompute p_lower from ``look_a``."""
 
     def __init__(
         self,
@@ -65,17 +66,18 @@ class CohenTwoLooks(Certifier):
                 f"certifier.n_first is {n_first}: the first look takes at least 1 and fewer than n = {n} samples"
             )
         if not 0 < share < 1:
-            raise UserError(f"certifier.share is {share}: give the part of alpha for the first look, in (0, 1)")
+            raise UserError(f"certifier.share is {share}: give the part of alpha for the first look, between 0 and 1")
         if not target >= 0:
             raise UserError(
-                f"certifier.target is {target}: give the radius that is enough, at least 0, in [0,1] pixel units"
+                f"certifier.target is {target}: give the radius at which the first look stops, at least 0, in [0,1]"
+                " pixel units"
             )
         self.n_first, self.share, self.target = int(n_first), float(share), float(target)
         self.n0 = sample_count("n0", n0)
         super().__init__(n, alpha)
 
     def smallest_n(self) -> int:
-        """Return the least n with which the second look could answer at its share of alpha."""
+        """Return the smallest n with which the second look can certify at its share of alpha."""
         return smallest_n((1 - self.share) * self.alpha)
 
     def certify(self, case: Case) -> Generator[Votes, np.ndarray, Certificate]:
@@ -106,11 +108,14 @@ class CohenTwoLooks(Certifier):
         )
 
     def levels(self) -> dict[int, float]:
-        """Return the samples of each look, and the part of alpha that its bound may spend."""
+        """Return the number of samples of each look -> the part of alpha that its bound may spend."""
         return {self.n_first: self.share * self.alpha, self.n: (1 - self.share) * self.alpha}
 
     def verify(self, row: Mapping[str, Any], case: Case) -> list[str]:
-        """Return what a row claims beyond its counts: the bound at the level of its look, and the radius of that."""
+        """Return the claims of a row that are larger than its counts allow.
+
+        The bound is recomputed at the level of its look, and the radius from the bound.
+        """
         count, n = look_of(row["look_a"])
         levels, planned = self.levels(), (row["n"], row["n0"], row["samples"]) == (n, self.n0, self.n0 + n)
         if not (planned and n in levels and count == row["count_a"] and votes_add_up(row, case.num_classes)):

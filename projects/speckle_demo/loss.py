@@ -1,4 +1,4 @@
-"""A loss that attacks: cross-entropy on images that were moved to where the classifier under noise is least sure."""
+"""A loss that attacks: cross-entropy on noisy copies of adversarial images."""
 
 import torch
 from torch import Tensor
@@ -14,9 +14,12 @@ class AttackedRS(ClassificationLoss):
     """Cross-entropy on one noisy copy of an attacked image, a small form of SmoothAdv (Salman et al., 2019).
 
     Args:
-        radius: of the l2 ball around each image that is searched, in [0,1] pixel units.
+        radius: radius of the l2 ball around each image in which the attack searches, in [0,1] pixel units.
         steps: gradient steps of the search.
-        samples: noisy copies of an image that each step averages over.
+        samples: number of noisy copies of an image over which each step averages.
+
+    Raises:
+        UserError: the radius is not above 0.
     """
 
     needs_hard_labels = True
@@ -28,17 +31,17 @@ class AttackedRS(ClassificationLoss):
         self.radius, self.attack = radius, PGD(steps=steps, restarts=1, samples=samples)
 
     def forward(self, context: LossContext) -> dict[str, Tensor]:
-        """Return ``{"loss_ce"}``: the mean of -log F(x' + eta)_y, x' the attacked image."""
+        """Return ``{"loss_ce"}``: the mean of -log F(x' + eta)_y, where x' is the attacked image and eta noise."""
         noisy = context.noisy(self._attacked(context), copies=1).images
         return {"loss_ce": cross_entropy(context.classifier(noisy).float(), context.targets, 1, 0.0)}
 
     def _attacked(self, context: LossContext) -> Tensor:
-        """Return the attacked images [N,C,H,W]; parameters get no gradient."""
+        """Return the attacked images, float32 [N,C,H,W]. The parameters get no gradient."""
         samples = self.attack.samples
 
         def noisy_logits(candidates: Tensor, step: int) -> Tensor:
-            noisy = context.noisy(candidates, samples, tag=f"attack {step}").images  # all images, `samples` times
-            return classifier(noisy).unflatten(0, (samples, -1)).transpose(0, 1).flatten(0, 1)  # by image
+            noisy = context.noisy(candidates, samples, tag=f"attack {step}").images  # copy by copy
+            return classifier(noisy).unflatten(0, (samples, -1)).transpose(0, 1).flatten(0, 1)  # image by image
 
         radii = torch.full((len(context.images),), self.radius, dtype=torch.float64, device=context.images.device)
         with context.frozen() as classifier:

@@ -7,6 +7,7 @@ from scipy import stats
 from dmaelab.analysis.compare import align, compare, comparison_text, different_settings, image_rows
 from dmaelab.analysis.views import in_norm, two_sided
 from dmaelab.records.readers import read_log
+from dmaelab.utils.differences import Difference
 from dmaelab.utils.errors import UserError
 
 LOGS = Path(__file__).parents[1] / "data" / "certify_logs"
@@ -145,10 +146,10 @@ def test_settings_that_differ_are_named(make_log):
     def log(**identity):
         return make_log((0, 0, 1.0), header={"identity": identity})
 
-    assert different_settings(log(n=1000, alpha=0.001, sigma=0.25), log(n=10000, alpha=0.001, sigma=0.5)) == [
-        "n is 1000 in A, 10000 in B",
-        "sigma is 0.25 in A, 0.5 in B",
-    ]
+    a, b = log(n=1000, n0=100, alpha=0.001, sigma=0.25), log(n=10000, n0=50, alpha=0.001, sigma=0.5)
+    assert different_settings(a, b) == [
+        Difference("n", 1000, 10000), Difference("n0", 100, 50), Difference("sigma", 0.25, 0.5),
+    ]  # fmt: skip
     assert different_settings(log(n=1000), make_log((0, 0, 1.0))) == []
 
 
@@ -163,7 +164,7 @@ def test_no_radius_at_all_in_either(make_log):
 def test_radii_that_a_log_was_not_sampled_for_are_named(make_log):
     header = {"identity": {"norm": "l2", "certifier": {"name": "sequential", "radii": [0.5]}}, "context": {}}
     a, b = make_log((0, 0, 0.6), (0, 0, 0.3)), make_log((0, 0, 0.6), (0, 0, 0.9), header=header)
-    words = "so they are lower bounds and not comparable: "
+    words = "not comparable, because A or B did not sample for them: "
     assert f"{words}0.00, 0.25, the ACR and the radius of each image." in comparison_text(
         compare(a, b, [0.0, 0.25, 0.5])
     )

@@ -1,8 +1,20 @@
 import pytest
 
-from dmaelab.analysis.log_labels import label_logs, relabel
-from dmaelab.records.labels import labels_of
+from dmaelab.analysis.log_labels import label_logs, labels_of, relabel
 from dmaelab.utils.errors import UserError
+
+
+def test_labels_are_read_from_the_header_and_checked(measured):
+    log = measured("a", [5], sigma=[0, 0.75], continued=False, note={"b": 1, "a": [2]})
+    assert labels_of(log) == {
+        "sigma": (0, 0.75), "note": '{"a": [2], "b": 1}', "eval_sigma": 0.5, "n": 10_000, "n0": 100, "alpha": 0.001,
+    }  # fmt: skip
+    with pytest.raises(UserError, match='the label extra_data is "yes", it should be true or false'):
+        labels_of(measured("a", [5], extra_data="yes"))
+
+
+def test_a_log_without_a_header_has_no_labels(make_log):
+    assert labels_of(make_log((0, 0, 1.0))) == {}
 
 
 def test_values_are_read_as_a_config_would(make_log):
@@ -49,7 +61,7 @@ def test_a_folder_labels_all_logs_below_it(make_log):
         (["a.tsv", "n=1.5"], "the label n is 1.5, it should be a whole number"),
         (["a.tsv", "alpha=1"], "the label alpha is 1, it should be a number between 0 and 1"),
         (["a.tsv", "extra_data=yes"], 'extra_data is "yes", it should be true or false'),
-        (["a.tsv", "eval_sigma=nan"], "eval_sigma is NaN, it should be a number > 0"),
+        (["a.tsv", "eval_sigma=nan"], 'eval_sigma is "nan", it should be a number > 0'),
     ],
 )
 def test_bad_labels_are_one_line(make_log, words, message):
@@ -58,6 +70,6 @@ def test_bad_labels_are_one_line(make_log, words, message):
     assert "\n" not in str(error.value)
 
 
-def test_what_a_header_says_of_the_certification_stands(measured):
+def test_a_label_cannot_contradict_the_header(measured):
     with pytest.raises(UserError, match="a: its header says n = 10000, a label cannot change it to 1000"):
         relabel(measured("a", [5]), {"n": 1000})

@@ -85,7 +85,7 @@ def test_bound_is_rounded_down_and_wilson_is_shorter(logs):
     assert (record["alpha"], record["rho"]) == (0.001, 0.05)
 
 
-def test_bound_takes_alpha_from_the_header_and_asks_for_it_where_there_is_none(make_log, logs):
+def test_bound_takes_alpha_from_the_header_and_else_asks_for_it(make_log, logs):
     header = {"identity": {"alpha": 0.2, "norm": "l2"}, "context": {}}
     record = json.loads(make_table([("a", make_log((0, 0, 1.0), header=header))], "json", bound=0.5, alpha=0.001))[0]
     assert record["alpha"] == 0.2
@@ -99,7 +99,7 @@ def test_bound_takes_alpha_from_the_header_and_asks_for_it_where_there_is_none(m
             make_table(logs, **arguments)
 
 
-def test_norms_are_named_where_they_differ_and_never_where_all_is_l2(make_log, logs):
+def test_norms_are_named_unless_all_are_l2(make_log, logs):
     l1 = make_log((0, 0, 0.6), header={"identity": {"norm": "l1"}, "context": {}})
     header, _, first, second, third = make_table([*logs, ("one", l1)]).splitlines()
     assert header.split()[:2] == ["log", "norm"]
@@ -107,7 +107,7 @@ def test_norms_are_named_where_they_differ_and_never_where_all_is_l2(make_log, l
     assert "norm" not in make_table(logs)
 
 
-def test_conversion_to_one_norm_names_where_it_comes_from(make_log):
+def test_conversion_to_another_norm_names_both_norms(make_log):
     log = make_log((0, 0, 1.2), (0, 0, 0.6), (0, 1, 0.9))
     header, _, line = make_table([("a", log)], norm="linf", shape=(1, 6, 6)).splitlines()
     assert header.split()[:7] == ["log", "norm", "images", "clean", "r=0.05", "r=0.10", "r=0.15"]

@@ -100,7 +100,7 @@ def test_digits_values_and_splits():
 
 def test_digits_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(UserError, match=r"needs scikit-learn: pip install 'dmaelab\[demo\]'"):
+    with pytest.raises(UserError, match="needs scikit-learn: pip install scikit-learn"):
         build_dataset("digits")
 
 

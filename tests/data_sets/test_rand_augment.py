@@ -33,7 +33,7 @@ def inner(transform):
 
 def test_without_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(UserError, match=r"^rand_augment needs timm: pip install 'dmaelab\[timm\]'$"):
+    with pytest.raises(UserError, match=r"^rand_augment needs timm: pip install timm$"):
         rand_augment()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dmaelab.config import LazyConfig, open_config
-from dmaelab.engine import certification_config, run_certification, run_training
+from dmaelab.engine import open_certification, run_training
 from dmaelab.records.folders import read_header
 from dmaelab.records.readers import read_log
 from dmaelab.utils.errors import UserError
@@ -41,16 +41,14 @@ def rows(folder):
 
 
 def certify(run, name, *overrides, shard=(0, 1)):
-    return run_certification(
-        certification_config(run, [*QUICK, f"certify.name={name}", *overrides]), shard, progress=False
-    )
+    return open_certification(run, [*QUICK, f"certify.name={name}", *overrides]).run(shard, progress=False)
 
 
 def test_a_bare_run_directory_is_enough(run):
-    cfg = certification_config(run, QUICK)
-    assert cfg.corruption.sigma == 0.25
-    assert cfg.dataset.name == "digits"
-    folder = run_certification(cfg, progress=False)
+    certification = open_certification(run, QUICK)
+    assert certification.sigma == 0.25
+    assert certification.cfg.dataset.name == "digits"
+    folder = certification.run(progress=False)
     assert folder == run / "certify/default"
     header = json.loads((folder / "header.json").read_text())
     assert header["identity"]["sigma"] == 0.25
@@ -81,10 +79,10 @@ def test_another_batch_shape_sees_the_same_votes_in_fp32(run):
 
 def test_predict_writes_its_own_columns(run):
     predict = ["certifier.name=predict", "certifier.n=100"]
-    cfg = certification_config(
+    certification = open_certification(
         run, [*predict, "certify.name=predict", "certify.device=cpu", 'certify.subset={"count": 5}']
     )
-    folder = run_certification(cfg, progress=False)
+    folder = certification.run(progress=False)
     header = (folder / "shard-000-of-001.tsv").read_text().splitlines()[0]
     assert header.replace("\t", " ") == "idx label predict radius correct time top count_a n count_b runner_up p_value"
 
@@ -104,21 +102,21 @@ def test_another_sigma_than_the_trained_one_is_warned_of(run, caplog):
 def test_a_range_of_sigma_needs_a_choice(finetune_config, tmp_path):
     run_training(finetune_config("model.corruption.sigma=(0.0, 0.5)", "train.max_iter=1"))
     with pytest.raises(UserError, match=r"trained with sigma in \[0.0, 0.5\]: choose one with corruption.sigma="):
-        certification_config(tmp_path / "rs", QUICK)
-    certification_config(tmp_path / "rs", [*QUICK, "corruption.sigma=0.25"])
+        open_certification(tmp_path / "rs", QUICK)
+    open_certification(tmp_path / "rs", [*QUICK, "corruption.sigma=0.25"])
 
 
 def test_what_cannot_be_certified_is_said_in_one_line(pretrain_config, tmp_path, run):
     run_training(pretrain_config("train.max_iter=1"))
     with pytest.raises(UserError, match="DenoisingMAE, which is not a classifier: certify a fine-tuned run"):
-        run_certification(certification_config(tmp_path / "pretrain", QUICK), progress=False)
+        open_certification(tmp_path / "pretrain", QUICK).run(progress=False)
     with pytest.raises(UserError, match=r"is neither a run directory nor a certification config"):
-        certification_config("digits/pretrain")
+        open_certification("digits/pretrain")
     with pytest.raises(UserError, match="nowhere: there is no such run directory, and no config of that name"):
-        certification_config(tmp_path / "nowhere")
+        open_certification(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"is not a run directory: it has no config.yaml"):
-        certification_config(tmp_path / "empty")
+        open_certification(tmp_path / "empty")
     (run / "model_final.pth").unlink()
     with pytest.raises(UserError, match="the training has not finished"):
         certify(run, "log")
@@ -152,7 +150,7 @@ def test_a_certification_config_can_name_the_run(run, tmp_path):
     path = tmp_path / "mine.yaml"
     cfg = open_config("certify/default", [f"certify.run={run}", "certify.name=mine"])
     LazyConfig.save(cfg, path)
-    assert certification_config(path).certify.name == "mine"
+    assert open_certification(path).settings.name == "mine"
 
 
 @pytest.mark.parametrize(
@@ -172,9 +170,9 @@ def test_another_model_with_the_same_tensors_is_refused(run, option, value, mess
 
 
 def test_the_data_set_of_the_run_can_be_overridden(run):
-    cfg = certification_config(run, [*QUICK, "dataset.split=test"])
-    assert cfg.dataset.split == "test"
-    identity = json.loads((run_certification(cfg, progress=False) / "header.json").read_text())["identity"]
+    certification = open_certification(run, [*QUICK, "dataset.split=test"])
+    assert certification.cfg.dataset.split == "test"
+    identity = json.loads((certification.run(progress=False) / "header.json").read_text())["identity"]
     assert identity["dataset"]["split"] == "test"
 
 
@@ -215,16 +213,16 @@ def test_any_module_can_be_certified_by_a_config(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    folder = run_certification(certification_config("mine.py"), progress=False)
+    folder = open_certification("mine.py").run(progress=False)
     assert folder == Path("mine/certify/default")
     assert len(rows(folder)) == 4
     assert read_header(folder)["identity"]["model"]["scale"] == 2.0
     around = ["certify.name=around", "classifier.classifier={'_target_': 'torch.nn.Identity'}"]
-    run_certification(certification_config("mine.py", around), progress=False)
+    open_certification("mine.py", around).run(progress=False)
     with pytest.raises(
-        UserError, match=r"model.scale is 2.0 there, 3.0 here"
+        UserError, match=r"model.scale is 2.0 in the folder, 3.0 now"
     ):  # of the outer one, not of what is inside
-        run_certification(certification_config("mine.py", [*around, "classifier.scale=3.0"]), progress=False)
+        open_certification("mine.py", [*around, "classifier.scale=3.0"]).run(progress=False)
     for overrides, words in (
         (["certify.out_dir=None"], "needs certify.out_dir"),
         (["certify.run=somewhere"], "and no certify.run"),
@@ -232,4 +230,4 @@ def test_any_module_can_be_certified_by_a_config(tmp_path, monkeypatch):
         (["classifier._target_=my_models.no_module", "~classifier.scale"], "builds a int, not a torch.nn.Module"),
     ):
         with pytest.raises(UserError, match=words):
-            run_certification(certification_config("mine.py", overrides), progress=False)
+            open_certification("mine.py", overrides).run(progress=False)

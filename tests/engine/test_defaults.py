@@ -173,4 +173,4 @@ def test_the_error_that_ended_a_training_is_the_one_that_is_reported(finetune_co
     logging.getLogger("dmaelab").propagate = True
     with pytest.raises(Preempted), caplog.at_level(logging.WARNING):
         trainer.train()
-    assert "closing a hook failed, too: as asked for" in caplog.messages
+    assert "closing a hook failed, too: UserError: as asked for" in caplog.messages

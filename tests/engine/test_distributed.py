@@ -77,7 +77,7 @@ from dmaelab.config import open_config
 from dmaelab.engine import run_training
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.training import SECTIONS
-from dmaelab.launch.distributed import process_group
+from dmaelab.launch.process_group import process_group
 
 def tensors(tree):
     parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
@@ -149,7 +149,7 @@ import glob, sys
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from dmaelab.launch.distributed import process_group
+from dmaelab.launch.process_group import process_group
 
 def work():
     model, group = DistributedDataParallel(torch.nn.Linear(2, 2)), dist.new_group(backend="gloo")

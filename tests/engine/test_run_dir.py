@@ -1,4 +1,4 @@
-"""Paths of a run directory, what is written at a start, and what makes a config another training than the one in it."""
+"""Paths of a run directory, its lock, its weights, and what is written at a start."""
 
 import subprocess
 import sys
@@ -7,7 +7,6 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from dmaelab.config import LazyConfig
 from dmaelab.engine.resolve import resolve
 from dmaelab.engine.run_dir import RunDirectory, is_selected, weights_of
 from dmaelab.utils.errors import UserError
@@ -170,72 +169,6 @@ def test_an_occupied_directory_is_made_and_still_without_a_run(cfg, tmp_path):
         RunDirectory(tmp_path / "file/run").occupied(cfg, resume=False),
     ):
         pass
-
-
-def changed(run, cfg):
-    return {change.key for change in run.changes(cfg)}
-
-
-def test_the_config_of_a_run_is_no_change(run, cfg):
-    assert changed(run, cfg) == set()
-    assert changed(run, run.config) == set()
-
-
-def test_an_option_that_came_later_is_no_change(run, cfg):
-    """A run that was frozen before there was an option is still one of the same config."""
-    frozen = LazyConfig.load(run.path / "config.yaml")
-    del frozen.train["compile"]
-    LazyConfig.save(frozen, run.path / "config.yaml")
-    assert changed(run, cfg) == set()
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("train.out_dir", "elsewhere"),
-        ("train.num_workers", 3),
-        ("train.log_period", 7),
-        ("train.checkpoint_period", 7),
-        ("train.keep_checkpoints", 7),
-        ("train.eval_batch_size", 7),
-        ("train.eval_period", 1),
-        ("train.eval_images", 7),
-        ("train.device", "auto"),
-        ("train.tensorboard", True),
-        ("train.precision", "auto"),
-        ("model.attention", "sdpa"),
-        ("labels.method", "CR"),
-        ("debug", ["train.max_iter=2"]),
-    ],
-)
-def test_what_changes_no_weight_is_no_change(run, cfg, key, value):
-    OmegaConf.update(cfg, key, value)
-    assert changed(run, cfg) == set()
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("train.compile", True),
-        ("train.seed", 3),
-        ("train.max_iter", 3),
-        ("train.batch_size", 8),
-        ("train.precision", "bf16"),
-        ("train.ema_decay", 0.5),
-        ("train.init_from", "elsewhere"),
-        ("train.milestones.early", 1),
-        ("model.in_features", 3),
-        ("model.bias", False),
-    ],
-)
-def test_what_changes_the_weights_is_a_change(run, cfg, key, value):
-    OmegaConf.update(cfg, key, value)
-    assert changed(run, cfg) == {key}
-
-
-def test_how_a_run_evaluates_matters_where_it_selects_the_best(run, cfg):
-    cfg.train.update(best_metric="accuracy", eval_period=1, eval_images=7)
-    assert changed(run, cfg) == {"train.best_metric", "train.eval_period", "train.eval_images"}
 
 
 def test_a_file_that_is_of_no_run_is_one_line(run, cfg, tmp_path):

@@ -3,7 +3,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from dmaelab.engine.subject import OwnModule, TrainedRun, subject_of
+from dmaelab.engine.subject import OwnModule, TrainedRun, subject_of, trained_run
 from dmaelab.utils.errors import ConfigError, UserError
 
 CPU = torch.device("cpu")
@@ -118,7 +118,7 @@ def test_which_of_the_two_a_config_certifies(make, tmp_path):
     assert isinstance(run, TrainedRun)
     assert (run.run.path, run.weights) == (tmp_path, "best")
     assert subject_of(OmegaConf.create({"certify": {"run": str(tmp_path)}})).weights == "final"
-    coming = subject_of(OmegaConf.create({"certify": {"run": "not there yet"}}), config())
+    coming = trained_run(OmegaConf.create({"certify": {"run": "not there yet"}}), config())
     assert coming.sigma == 0.25
     own = subject_of(OmegaConf.create({"certify": {"out_dir": str(tmp_path)}, "classifier": LINEAR}))
     assert isinstance(own, OwnModule)

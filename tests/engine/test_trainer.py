@@ -106,6 +106,37 @@ def test_every_hook_is_closed_where_one_fails():
     assert second.calls[-1] == ("close", 1)
 
 
+class FailsToClose(Ask):
+    """A hook that raises an error when it is closed."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def close(self):
+        raise self.error
+
+
+def test_every_hook_is_closed_after_a_second_ctrl_c(log_messages):
+    trainer, last = trainer_of(0.5, 0.5), Ask()
+    ends = type("Ends", (Ask,), {})(fail="after_step")
+    trainer.register_hooks([ends, FailsToClose(KeyboardInterrupt()), last])
+    with pytest.raises(UserError, match="as asked for"):
+        trainer.train()
+    assert last.calls[-1] == ("close", 1)
+    assert "closing a hook failed, too: KeyboardInterrupt: " in log_messages
+
+
+def test_of_several_errors_in_closing_the_first_is_raised_and_the_others_are_logged(log_messages):
+    trainer, last = trainer_of(0.5, 0.5), Ask()
+    second = type("Second", (FailsToClose,), {})(OSError("the disk is full"))
+    trainer.register_hooks([FailsToClose(KeyboardInterrupt()), second, last])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert last.calls[-1] == ("close", 2)
+    assert "closing a hook failed, too: OSError: the disk is full" in log_messages
+
+
 def test_a_training_without_steps_left_begins_and_ends():
     hook, trainer = Ask(), trainer_of()
     trainer.step = 2

@@ -100,7 +100,7 @@ def test_in_a_process_with_other_things_to_do_errors_are_raised():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP])
 def test_a_signal_ends_a_certification_with_what_to_do(monkeypatch, number):
-    monkeypatch.setattr(jobs, "run_certification", lambda *arguments: os.kill(os.getpid(), number))
+    monkeypatch.setattr(jobs, "Certification", lambda cfg: os.kill(os.getpid(), number))
     with pytest.raises(Preempted, match="finished images are in the log: continue with the same command"):
         CertifyJob("{}").run()
 

@@ -101,6 +101,6 @@ def test_a_pipeline_in_fresh_processes(chain, tmp_path):
     chain(tmp_path, launcher=Recorder(fresh_process)).run()
     assert len(read_folders([tmp_path / "rs/certify/certify_rs"]).rows) == 4
     broken = chain(tmp_path / "broken", launcher=Recorder(fresh_process))
-    broken.stages[0].overrides.append("train.init_from=/nowhere")
+    broken.plan.stages[0].overrides.append("train.init_from=/nowhere")
     with pytest.raises(UserError, match="the task failed with status 2"):
         broken.run()

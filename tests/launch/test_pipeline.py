@@ -33,7 +33,7 @@ def pipeline(out, *overrides, small=SMALL):
 @pytest.mark.slow
 def test_the_main_job_end_to_end_and_again(tmp_path, caplog):
     pipeline(tmp_path).run()
-    text = write_report(pipeline(tmp_path))
+    text = write_report(pipeline(tmp_path).plan)
     assert "DMAE + CR" in text
     assert "RS from scratch" in text
     assert "no evidence for the method" in text
@@ -76,29 +76,29 @@ def test_a_redo_removes_what_depends_on_it_and_nothing_given(digits, tmp_path):
 def test_a_stage_in_whose_place_weights_stand_is_not_run(digits, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     pipeline = digits(tmp_path / "out", f"pipeline.weights={{'pretrain': '{tmp_path / 'elsewhere'}'}}")
-    pipeline.run_stage(pipeline.stages[0])
+    pipeline.run_stage(pipeline.plan.stages[0])
     assert not (tmp_path / "out/pretrain").exists()
 
 
 def test_a_stage_is_of_one_config_and_of_the_weights_it_began_with(chain, tmp_path, monkeypatch):
     chain(tmp_path, "pipeline.processes=1").run()
     there = chain(tmp_path)
-    there.stages[1].overrides.extend(
+    there.plan.stages[1].overrides.extend(
         ["train.log_period=7", "train.eval_batch_size=7", "train.eval_images=10"]
     )  # change no weight
     there.run()
     monkeypatch.chdir(tmp_path)
-    for stage in chain(".").stages[:2]:  # nor does another way to write the place
+    for stage in chain(".").plan.stages[:2]:  # nor does another way to write the place
         chain(".").run_stage(stage)
     other = chain(tmp_path / "other")
-    other.stages[0].overrides.append("train.seed=1")
+    other.plan.stages[0].overrides.append("train.seed=1")
     other.run()
     there = chain(tmp_path, f"pipeline.weights={{'pretrain': '{tmp_path / 'other/pretrain'}'}}")
     with pytest.raises(ConfigError, match=r"stage 'rs' began with other weights than .*other/pretrain/.*--from rs"):
         there.run()
     there = chain(tmp_path)
-    there.stages[1].overrides.append("train.init_from=None")
-    there.stages[1] = replace(there.stages[1], init_from=None)
+    there.plan.stages[1].overrides.append("train.init_from=None")
+    there.plan.stages[1] = replace(there.plan.stages[1], init_from=None)
     with pytest.raises(ConfigError, match=r"stage 'rs' was run with another config \(train.init_from is .*None now"):
         there.run()
     there = chain(tmp_path, f"pipeline.weights={{'pretrain': '{tmp_path / 'other/pretrain'}'}}")
@@ -118,12 +118,12 @@ def test_a_finished_stage_outlives_the_file_it_began_with(chain, tmp_path):
     file = tmp_path / "given.pth"
     for again in (False, True):
         there = chain(tmp_path)
-        there.stages[1] = replace(
-            there.stages[1], init_from=None, name="own", overrides=[*SMALL, f"train.init_from={file}"]
+        there.plan.stages[1] = replace(
+            there.plan.stages[1], init_from=None, name="own", overrides=[*SMALL, f"train.init_from={file}"]
         )
         if not again:
             shutil.copy(tmp_path / "pretrain/model_final.pth", file)
-        there.run_stage(there.stages[1])
+        there.run_stage(there.plan.stages[1])
         file.unlink(missing_ok=True)
     assert (tmp_path / "own/model_final.pth").is_file()
 
@@ -131,10 +131,10 @@ def test_a_finished_stage_outlives_the_file_it_began_with(chain, tmp_path):
 def test_a_label_that_has_changed_since_is_mentioned(chain, tmp_path, caplog):
     chain(tmp_path).run()
     there = chain(tmp_path)
-    there.stages[0].overrides.append("+labels={'pretrain': 'XYZ'}")
+    there.plan.stages[0].overrides.append("+labels={'pretrain': 'XYZ'}")
     logging.getLogger("dmaelab").propagate = True
     with caplog.at_level(logging.WARNING):
-        there.run_stage(there.stages[0])
+        there.run_stage(there.plan.stages[0])
     message = (
         "stage 'pretrain' was run with another label (pretrain is None there, 'XYZ' now), which tables use:"
         " correct it with --label"
@@ -148,7 +148,7 @@ def test_stages_in_several_processes(chain, tmp_path, capfd):
     assert (tmp_path / "rs/model_final.pth").exists()
     assert len(list((tmp_path / "rs/certify/certify_rs").glob("shard-*-of-002.tsv"))) == 2
     broken = chain(tmp_path / "broken", "pipeline.processes=2")
-    broken.stages[0].overrides.append("train.batch_size=33")
+    broken.plan.stages[0].overrides.append("train.batch_size=33")
     with pytest.raises(UserError, match=r"processes 0, 1 of 2 failed|process.* of 2 failed"):
         broken.run()
     assert "train.batch_size 33 is not divisible by 2 processes" in capfd.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dmaelab.engine import certification_config, run_certification
+from dmaelab.engine import open_certification
 from dmaelab.launch.job import CertifyJob
 from dmaelab.launch.processes import Processes
 from dmaelab.records.folders import read_folders
@@ -47,7 +47,7 @@ def wait_for(condition, seconds=300):
 @pytest.mark.slow
 def test_one_command_certifies_in_many_processes(run):
     """The same log as one process."""
-    folder = run_certification(certification_config(run, [*QUICK, "certify.name=one"]), progress=False)
+    folder = open_certification(run, [*QUICK, "certify.name=one"]).run(progress=False)
     command = [sys.executable, TOOL, str(run), *QUICK, "certify.name=two", "--processes", "2"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
@@ -61,9 +61,9 @@ def test_one_command_certifies_in_many_processes(run):
 def test_a_process_that_fails_is_named_and_leaves_the_others(run, capfd):
     """The process that cannot write its shard fails alone, and the same command then does the rest."""
     held = run / "certify/log/shard-001-of-002.tsv"
-    cfg = certification_config(run, [*QUICK, "certify.name=log"])
-    run_certification(cfg, (0, 2), progress=False)
-    launcher, job = Processes(2), CertifyJob.of(cfg, progress=False)
+    certification = open_certification(run, [*QUICK, "certify.name=log"])
+    certification.run((0, 2), progress=False)
+    launcher, job = Processes(2), CertifyJob.of(certification.cfg, progress=False)
     with held.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as if another process were writing this shard
         with pytest.raises(UserError, match="shards 1 of 2 failed, see above; repeat the command"):
@@ -76,12 +76,12 @@ def test_a_process_that_fails_is_named_and_leaves_the_others(run, capfd):
 
 PARENT = """
 import sys
-from dmaelab.engine import certification_config
+from dmaelab.engine import open_certification
 from dmaelab.launch.job import CertifyJob
 from dmaelab.launch.processes import Processes
 
 if __name__ == "__main__":
-    Processes(2).launch(CertifyJob.of(certification_config(sys.argv[1], sys.argv[2:]), progress=False))
+    Processes(2).launch(CertifyJob.of(open_certification(sys.argv[1], sys.argv[2:]).cfg, progress=False))
 """
 
 

@@ -51,7 +51,8 @@ def test_folders_of_different_identities_are_refused(open_log):
     with open_log("a") as first, open_log("b", identity={"sigma": 0.5}) as second:
         pass
     with pytest.raises(
-        UserError, match=r"different certifications: alpha is .* absent here; .*sigma is 0.25 there, 0.5 here"
+        UserError,
+        match=r"different certifications: alpha is .* absent in the second; .*sigma is 0.25 in the first, 0.5",
     ):
         read_folders([first.folder, second.folder])
 
@@ -93,5 +94,5 @@ def test_runs_of_other_settings_are_not_merged(open_log, row, tmp_path):
     for name, sigma in (("a", 0.25), ("b", 0.5)):
         with open_log(name, identity={"sigma": sigma, "subset": subset([1])}, indices=[1]) as log:
             log.append(row(1))
-    with pytest.raises(UserError, match=r"different certifications: sigma is 0.25 there, 0.5 here"):
+    with pytest.raises(UserError, match=r"different certifications: sigma is 0.25 in the first, 0.5 in the second"):
         merge_folders([tmp_path / "a", tmp_path / "b"], tmp_path / "whole")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dmaelab.config import open_config
-from dmaelab.engine import certification_config, run_certification, run_training
+from dmaelab.engine import open_certification, run_training
 from dmaelab.engine.training import SECTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def run(tmp_path_factory):
     run_training(
         open_config("digits/finetune_rs", [*MODEL, *TRAIN, f"train.out_dir={out}", "train.device=cpu"], SECTIONS)
     )
-    run_certification(certification_config(out, CERTIFY), progress=False)
+    open_certification(out, CERTIFY).run(progress=False)
     return out
 
 

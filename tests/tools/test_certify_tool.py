@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dmaelab.engine import certification_config, run_certification
+from dmaelab.engine import open_certification
 from dmaelab.records.folders import read_folders
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def test_commands_about_processes_and_shards(run):
 def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
     for part in (0, 1):
         out = ["certify.name=default", f"certify.out_dir={tmp_path / f'machine{part}'}"]
-        run_certification(certification_config(run, [*QUICK, *out]), (part, 2), progress=False)
+        open_certification(run, [*QUICK, *out]).run((part, 2), progress=False)
     parts = [tmp_path / f"machine{part}/certify/default" for part in (0, 1)]
     assert "6 of 12 images have no row" in tool("--merge", tmp_path / "half", parts[0], status=2)
     assert tool("--merge", tmp_path / "whole", *parts).strip() == f"{tmp_path / 'whole'}: 12 images"

@@ -55,7 +55,7 @@ def test_run_directories_make_table_4(runs):
         "         DMAE      66.7 (-33.3)  66.7 (+33.3)  33.3 (+33.3)",
         "",
         "n = 10000, n0 = 100, alpha = 0.001, l2 radii, 3 images.",
-        "In brackets: percentage points more than with pretrain=MAE, all other labels alike.",
+        "In brackets: gap to the row with pretrain=MAE, in percentage points. All other labels are equal.",
     ]
 
 

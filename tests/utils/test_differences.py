@@ -1,6 +1,6 @@
 """Differences of plain mappings."""
 
-from dmaelab.utils.differences import ABSENT, Difference, differences
+from dmaelab.utils.differences import ABSENT, Difference, differences, listed
 
 
 def test_nested_keys_and_absent_ones():
@@ -24,3 +24,5 @@ def test_words():
     difference = Difference("certifier.name", "cohen", ABSENT)
     assert str(difference) == "certifier.name is 'cohen' there, absent here"
     assert difference.between("in A", "in B") == "certifier.name is 'cohen' in A, absent in B"
+    assert listed([difference, Difference("n", 1, 2)]) == f"{difference}; n is 1 there, 2 here"
+    assert listed([Difference("n", 1, 2)], "in A", "in B") == "n is 1 in A, 2 in B"

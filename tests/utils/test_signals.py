@@ -58,6 +58,16 @@ def test_giving_back_again_or_without_catching_does_nothing(signals):
         signal.signal(signal.SIGTERM, other)
 
 
+def test_a_handler_that_python_cannot_restore_is_left_alone(signals, monkeypatch):
+    before = signal.getsignal(signal.SIGHUP)
+    with monkeypatch.context() as patch:  # as for a handler that was installed from C
+        patch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGHUP else signal.SIG_DFL)
+        signals.catch()
+    assert signal.getsignal(signal.SIGHUP) is before
+    assert signal.getsignal(signal.SIGTERM) is not before
+    signals.give_back()
+
+
 def test_a_signal_that_is_ignored_stays_ignored(signals, heard):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

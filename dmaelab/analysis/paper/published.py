@@ -1,13 +1,13 @@
-"""The numbers printed in the paper's tables (Wu et al., ICLR 2023): of its authors, not measured here.
+"""The numbers that the paper prints in its tables (Wu et al., ICLR 2023). They are not measured here.
 
-A line holds what stands in the leading columns, divided by bars, and certified accuracy in percent at the table's
-radii; ``0`` is printed where no radius is that large, ``-`` where there is no figure. The paper calls its own models
-"Ours (DMAE ViT-B)". A daggered number of parameters is that of two networks.
+A line contains the leading columns, separated by bars, and the certified accuracy in percent at each radius of the
+table. ``0`` means that no image can be certified at this radius, ``-`` that the paper prints no number. The paper calls
+its own models "Ours (DMAE ViT-B)". A dagger marks the number of parameters of two networks together.
 """
 
 from dataclasses import dataclass
 
-_TABLES = {
+_PRINTED = {
     1: """
 RS (Cohen et al., 2019)               |  26M  | no  | 49.0  37.0  29.0  19.0  12.0
 SmoothAdv (Salman et al., 2019)       |  26M  | no  | 54.0  43.0  37.0  27.0  20.0
@@ -109,24 +109,28 @@ NOTES = {
     **{number: f"{_IMAGENET}" for number in (4, 5, 6, 9)},
     10: "1,000 images of CIFAR-10, n = 10,000",
 }
-"""How the figures of each table were made, for the line under it."""
+"""Number of a table -> how its numbers were made, for a note below the table."""
 
 
 @dataclass(frozen=True)
 class Printed:
-    """A row of the paper: the text of its leading columns, and shares at the table's radii; None where it has no
-    figure.
+    """A row of a table as the paper prints it.
+
+    Attributes:
+        lead: text of the leading columns.
+        shares: certified accuracy in [0, 1] at each radius of the table; None if the paper prints no number.
+        zeros: whether the paper prints ``0`` and not ``0.0``, at each radius.
     """
 
     lead: tuple[str, ...]
     shares: tuple[float | None, ...]
-    zeros: tuple[bool, ...]  # printed as 0, not 0.0
+    zeros: tuple[bool, ...]
 
 
 def printed_rows(number: int) -> list[Printed]:
-    """Return the rows of a table in the order of the paper."""
+    """Return the rows of table ``number`` in the order of the paper."""
     rows = []
-    for line in _TABLES[number].strip().splitlines():
+    for line in _PRINTED[number].strip().splitlines():
         *lead, values = (part.strip() for part in line.split("|"))
         cells = values.split()
         shares = tuple(None if cell == "-" else round(float(cell) / 100, 6) for cell in cells)

@@ -1,6 +1,7 @@
 """Writes log records: the mean losses since the last record, and the values that other hooks report."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor
@@ -62,9 +63,10 @@ class LogHook(Hook):
             writer.open(self.trainer.step)
 
     def close(self) -> None:
-        """Close the writers."""
-        for writer in self.writers:
-            writer.close()
+        """Close every writer, also if one of them fails."""
+        with ExitStack() as closing:
+            for writer in reversed(self.writers):
+                closing.callback(writer.close)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums of the unfinished record, averaged over processes. Every process must call this."""

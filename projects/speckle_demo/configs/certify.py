@@ -1,8 +1,8 @@
-"""Certification of the fine-tuned model with the certifier of this project.
+"""Certify the fine-tuned model with the certifier of this project.
 
     python tools/certify.py projects/speckle_demo/configs/certify.py
 
-After finetune.py has run.
+Run finetune.py first.
 """
 
 from dmaelab.config import LazyCall as L

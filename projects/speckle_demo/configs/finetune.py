@@ -1,8 +1,8 @@
-"""RS fine-tuning from the encoder that was pre-trained under speckle, with the Gaussian noise that certifies.
+"""RS fine-tuning with Gaussian noise, from the encoder that was pre-trained with speckle.
 
     python tools/train_net.py --config-file projects/speckle_demo/configs/finetune.py
 
-After pretrain.py has run.
+Run pretrain.py first.
 """
 
 from dmaelab.config import get_config

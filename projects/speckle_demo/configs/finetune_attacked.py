@@ -1,8 +1,8 @@
-"""Fine-tuning with the attacking loss of this project, and its hook in the list `hooks`.
+"""Fine-tuning with the loss of this project, which attacks, and with its hook.
 
     python tools/train_net.py --config-file projects/speckle_demo/configs/finetune_attacked.py
 
-After pretrain.py has run. A step takes three forwards and backwards instead of one.
+Run pretrain.py first. A step takes three forward and backward passes instead of one.
 """
 
 from dmaelab.config import LazyCall as L

@@ -1,4 +1,4 @@
-"""The demo project keeps the contracts, its certifier is sound, and its configs run with the ordinary tools."""
+"""The demo project fulfils the contracts, its certifier is sound, and its configs run with the ordinary tools."""
 
 import json
 import os
@@ -52,8 +52,8 @@ def test_contract_of_the_loss():
     check_loss(LOSSES.build("attacked_rs"))
 
 
-def test_the_loss_attacks_and_the_hook_of_its_config_speaks(tmp_path):
-    """The same steps with images that are not moved end in a smaller loss."""
+def test_attacks_increase_the_loss_and_the_hook_writes_the_norm(tmp_path):
+    """The radius 1e-6 hardly moves the images, so the same steps end with a smaller loss."""
     losses = {}
     for radius in (1e-6, 2.0):
         out = tmp_path / str(radius)
@@ -82,9 +82,9 @@ def test_speckle_certifies_nothing():
 
 
 def wrong_certificates(certifier, p):
-    """Return the exact probability of a wrong certificate where class 0 of two has probability ``p`` per sample.
+    """Return the exact probability of a wrong certificate if a sample is class 0 of two with probability ``p``.
 
-    All outcomes of the selection, of the first look, and of the samples that the second look adds.
+    It is the sum over all outcomes of the selection, of the first look, and of the samples that the second look adds.
     """
     case, first, added = Case(2, GaussianL2(), 0.25), certifier.n_first, certifier.n - certifier.n_first
     wrong = 0.0
@@ -108,12 +108,12 @@ def test_wrong_certificates_are_rarer_than_alpha(p):
     assert 0 < wrong_certificates(two_looks(), p) <= 0.05
 
 
-def test_two_looks_at_a_level_each_err_more_than_that_level():
-    """So the split of alpha is needed: at alpha 0.1 each look has 0.05, and together they exceed it."""
+def test_alpha_must_be_split_between_the_looks():
+    """At alpha 0.1 and share 0.5 each look has the level 0.05. Together they are wrong more often than that."""
     assert 0.05 < wrong_certificates(two_looks(alpha=0.1, share=0.5, target=0.0), 0.535) <= 0.1
 
 
-def test_the_first_look_stops_where_the_target_is_reached():
+def test_the_first_look_stops_if_it_reaches_the_target():
     certifier, case = two_looks(n0=10, n=1000, n_first=100, alpha=0.001, target=0.25), Case(2, GaussianL2(), 0.25)
 
     def votes(stream, total):
@@ -141,7 +141,7 @@ def test_the_first_look_stops_where_the_target_is_reached():
 
 @pytest.fixture
 def log(tmp_path):
-    """Certify two images: the first look is enough for image 0, for image 1 it is not."""
+    """Return the log of two images: the first look decides image 0, the second look decides image 1."""
     images = [torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.55, 0.35]]])]
     certifier, noise = two_looks(n0=20, n=1000, n_first=100, target=0.3), CORRUPTIONS.build("gaussian", sigma=0.25)
     certify_images(
@@ -198,8 +198,8 @@ def test_bad_options(options, complaint):
         two_looks(**options)
 
 
-def test_too_few_samples_ever_to_answer():
-    with pytest.raises(UserError, match="use n >= 11"):  # CERTIFY itself needs 10
+def test_too_few_samples_to_certify_anything():
+    with pytest.raises(UserError, match="use n >= 11"):  # CERTIFY needs 10
         two_looks(n=9, n_first=3, alpha=0.001, share=0.5)
 
 
@@ -227,7 +227,7 @@ def run_tool(name, *arguments):
 
 @pytest.mark.slow
 def test_pretrain_finetune_certify_with_the_ordinary_tools(tmp_path):
-    """Twenty steps each; then two images by the certifier of the config."""
+    """Train twenty steps each, then certify two images with the certifier of the config."""
     pretrain, finetune = tmp_path / "pretrain", tmp_path / "rs"
     steps = ["train.max_iter=20", "train.eval_images=10"]
     samples = ["certify.subset=[3, 5]", "certifier.n=300", "certifier.n_first=100"]
@@ -261,7 +261,7 @@ def test_pretrain_finetune_certify_with_the_ordinary_tools(tmp_path):
     alone = run_tool("certify.py", "--verify", folder)
     assert (alone.returncode, "the plug-ins ['projects.speckle_demo']" in alone.stderr) == (2, True)
 
-    # The same run by its directory: its frozen config brings the plug-in along; and speckle itself is refused.
+    # The frozen config of the run names the plug-in, so the run can be certified by its directory. Speckle is refused.
     refused = run_tool("certify.py", finetune, "corruption.name=speckle", "certify.name=refused", "certify.subset=[3]")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "Speckle has no geometry" in refused.stderr

@@ -14,7 +14,7 @@ PROBE = {"method": "probe", "backbone": "ViT-B", "sigma": 0.5}
 
 
 NATIVE = {
-    "certifier": {"name": "cohen", "skip_wrong": False},  # of which the second moves no figure
+    "certifier": {"name": "cohen", "skip_wrong": False},  # skip_wrong changes no number of a table
     "corruption": {"name": "gaussian"},
     "geometry": "dmaelab.stats.geometry.GaussianL2",
     "shape": [3, 32, 32],
@@ -27,15 +27,15 @@ def records(*arguments, **options):
 
 
 def test_two_logs_for_one_cell_are_named(measured):
-    for number in (1, 2):  # who names no sigma of training means that of the evaluation
+    for number in (1, 2):  # the training sigma defaults to the evaluation sigma
         with pytest.raises(UserError) as error:
             paper_table(number, [measured("a", [5], **RUN), measured("b", [6], sigma=0.5, **RUN)])
         assert str(error.value) == (
-            f"a and b are two logs for one cell of table {number} (same labels, evaluated at sigma 0.5): check their"
-            " eval_sigma and sigma; "
-            "where they are right, leave one out, or give each its seed, such as --label b seed=1"
+            f"a and b are two logs for one cell of table {number}: they have the same labels, and are evaluated at"
+            " sigma 0.5; correct a wrong label, or leave one log out, or give each log its seed, such as --label b"
+            " seed=1"
         )
-    with pytest.raises(UserError, match=r"\(same labels, a seed in one of them alone, evaluated at sigma 0\.5\)"):
+    with pytest.raises(UserError, match=r"they have the same labels, and only one has a seed, and are evaluated at"):
         paper_table(2, [measured("a", [5], **RUN), measured("b", [6], seed=1, **RUN)])
     old = measured("old", [5], pretrain="DMAE", epochs=700, **PROBE)
     with pytest.raises(
@@ -49,10 +49,10 @@ def test_two_logs_for_one_cell_are_named(measured):
 def test_one_log_is_not_two_seeds_nor_two_sigmas(measured):
     seeds = [measured(f"s{seed}", [5], seed=seed, **RUN) for seed in (0, 1)]
     with pytest.raises(
-        UserError, match="s0 and s1 share a row of table 2, but are one log: equal image by image; leave one out"
+        UserError, match="s0 and s1 share a row of table 2, but they are the same log: all their rows are equal; leave"
     ):
         paper_table(2, seeds)
-    with pytest.raises(UserError, match="s0 and s1 share a row of table 1, but are one log"):
+    with pytest.raises(UserError, match="s0 and s1 share a row of table 1, but they are the same log"):
         paper_table(
             1,
             [
@@ -62,10 +62,12 @@ def test_one_log_is_not_two_seeds_nor_two_sigmas(measured):
                 ),
             ],
         )
-    with pytest.raises(UserError, match="s0 and s1 are labelled as two seeds, but are of one model"):
+    with pytest.raises(
+        UserError, match="s0 and s1 are labelled as two seeds, but they have the same weights: leave one out"
+    ):
         paper_table(2, [measured(f"s{seed}", [5], seed=seed, identity={"weights": "abc"}, **RUN) for seed in (0, 1)])
     alike = [measured(f"s{seed}", [5], seed=seed, identity={"weights": f"{seed}"}, **RUN) for seed in (0, 1)]
-    assert records(2, alike)["rows"][0]["cells"][0]["sd"] == 0  # two models that answer alike, as their weights show
+    assert records(2, alike)["rows"][0]["cells"][0]["sd"] == 0  # two models with equal rows: their weights differ
 
 
 def test_seeds_are_of_one_network(measured):
@@ -78,15 +80,9 @@ def test_seeds_are_of_one_network(measured):
         ]
 
     paper_table(2, seeds(attention="matmul"))
-    for identity in (
-        {"attention": "sdpa"},
-        {},
-    ):  # a module of anyone's, whose config may name its weights, or which has none
-        for model in (["model"], []):
-            own = [{**identity, **{key: {"weights": f"{seed}.pth"} for key in model}} for seed in (0, 1)]
-            paper_table(
-                2, [measured(f"s{seed}", [5 + seed], seed=seed, identity=one, **RUN) for seed, one in enumerate(own)]
-            )
+    # Logs of other modules belong to no run. Their config may name the weights, or they have none.
+    for models in ([{"model": {"weights": f"{seed}.pth"}} for seed in (0, 1)], [{}, {}]):
+        paper_table(2, [measured(f"s{seed}", [5 + seed], seed=seed, identity=models[seed], **RUN) for seed in (0, 1)])
     with pytest.raises(
         UserError, match=r"labelled as two seeds of one model, but model\.backbone\.width is 4 in s0, 8 in s1"
     ):
@@ -111,7 +107,7 @@ def test_seeds_are_of_one_network(measured):
         ),
     ],
 )
-def test_what_was_measured_otherwise_is_not_compared(measured, key, other):
+def test_logs_with_different_settings_are_not_compared(measured, key, other):
     same, other = {**PROBE, "identity": NATIVE}, {"identity": NATIVE, **other}
     pair = [measured("a", [5], pretrain="MAE", **same), measured("b", [5], pretrain="DMAE", **{**same, **other})]
     with pytest.raises(UserError, match=f"a gap of table 4 is between a and b, but {key} is .* in a, .* in b"):
@@ -135,16 +131,14 @@ def test_settings_are_compared_where_both_headers_have_them(measured):
     with pytest.raises(
         UserError, match=r"table 4 is between c and b, but corruption\.name is .laplace. in c, .uniform. in b"
     ):
-        paper_table(
-            4, [relabel(pair[0], {"seed": 0}), first, pair[1]]
-        )  # every log of the one row with every one of the other
+        paper_table(4, [relabel(pair[0], {"seed": 0}), first, pair[1]])  # all pairs of logs of the two rows are checked
 
 
 def test_data_sets_are_those_of_labels_or_headers(measured):
     cifar, digits = ({"identity": {"dataset": {"name": name, "split": "test"}}} for name in ("cifar10", "digits"))
-    with pytest.raises(UserError, match=r"a \(ImageNet\) and b \(CIFAR-10\) are of different data sets"):
+    with pytest.raises(UserError, match=r"a \(ImageNet\) and b \(CIFAR-10\) use different data sets"):
         paper_table(2, [measured("a", [5], dataset="ImageNet", **RUN), measured("b", [6], dataset="CIFAR-10", **RUN)])
-    with pytest.raises(UserError, match=r"a \(cifar10\) and b \(digits\) are of different data sets"):
+    with pytest.raises(UserError, match=r"a \(cifar10\) and b \(digits\) use different data sets"):
         paper_table(
             2, [measured("a", [5], dataset="CIFAR-10", **RUN, **cifar), measured("b", [6], 1.0, **RUN, **digits)]
         )
@@ -152,5 +146,5 @@ def test_data_sets_are_those_of_labels_or_headers(measured):
         measured("a", [5], dataset="CIFAR-10", **RUN, **cifar),
         measured("b", [6], 1.0, dataset="CIFAR-10", **RUN, **digits),
     ]
-    assert "data set" not in paper_table(2, named)  # a label says more than the name of a reader
+    assert "data set" not in paper_table(2, named)  # the labels win over the headers
     assert paper_table(2, [named[0], measured("c", [6], 1.0, **RUN)]).endswith("\nNot labelled with a data set: c.")

@@ -35,7 +35,7 @@ def probes(measured):
     ]
 
 
-def test_table_2_of_public_logs_is_what_is_known_of_them():
+def test_table_2_of_public_logs_shows_their_known_accuracies():
     sigmas = ("0.25", "0.50", "1.00")
     logs = [
         public(
@@ -88,7 +88,7 @@ def test_table_1_takes_the_best_sigma_at_each_radius(measured):
     assert record["caption"].endswith(", ImageNet")
 
 
-def test_rows_of_one_name_say_what_tells_them_apart(measured):
+def test_rows_with_the_same_name_show_their_differences(measured):
     same = {"pretrain": "DMAE", "backbone": "ViT-B", "sigma": 0.5}
     logs = [
         measured("rs", [5], method="RS", **same),
@@ -134,7 +134,7 @@ def test_table_4_states_gaps_within_blocks(measured, probes):
         ["0.5", "MAE", "70.0", "60.0", "20.0", "0.0"],
         ["", "DMAE", "80.0 (+10.0)", "60.0 (+0.0)", "50.0 (+30.0)", "0.0 (+0.0)"],
     ]
-    assert "In brackets: percentage points more than with pretrain=MAE, all other labels alike." in notes
+    assert "In brackets: gap to the row with pretrain=MAE, in percentage points. All other labels are equal." in notes
 
 
 def test_tables_5_and_6_and_9(measured):
@@ -144,7 +144,7 @@ def test_tables_5_and_6_and_9(measured):
     epochs = [log("long", [7], epochs=1100), log("short", [6], epochs=700), log("longer", [9], epochs=1600)]
     rows, notes = body(5, epochs, radii=[0])
     assert [row[1:] for row in rows[1:]] == [["700", "60.0"], ["1100", "70.0 (+10.0)"], ["1600", "90.0 (+30.0)"]]
-    assert "than with the fewest epochs" in notes[1]
+    assert "gap to the row with the fewest epochs" in notes[1]
     methods = [
         log("cr", [7]),
         log("rs", [5], method="RS"),
@@ -153,7 +153,7 @@ def test_tables_5_and_6_and_9(measured):
     ]
     rows, notes = body(6, methods, radii=[0])
     assert [row[1:] for row in rows[1:]] == [["DMAE-tiny+RS", "50.0"], ["DMAE-tiny+CR", "70.0 (+20.0)"]]
-    assert notes[-1] == "No part of this table by their labels: mae-cr, mae-rs."
+    assert notes[-1] == "Not in this table because of their labels: mae-cr, mae-rs."
     rows, _ = body(9, methods, radii=[0])
     assert [row[1:] for row in rows[1:]] == [
         ["MAE-tiny+RS", "60.0"], ["DMAE-tiny+RS", "50.0 (-10.0)"], ["MAE-tiny+CR", "40.0"],
@@ -214,14 +214,14 @@ def test_csv_has_a_column_for_every_figure(probes):
     assert rows[2] == ["0.5", "DMAE", "80", "", "10", "44.3905", "97.4789", "0", "yes", "", "", ""]
 
 
-def test_intervals_stand_beside_single_logs(probes):
+def test_intervals_are_added_to_entries_of_one_log(probes):
     rows, notes = body(4, probes, radii=[0], intervals=True)
     assert rows[2][2] == "80.0 [44.4, 97.5] (+10.0)"
     assert any(note.startswith("[low, high]: 95 %") for note in notes)
     assert body(4, probes, radii=[0], intervals=True, method="wilson")[0][2][2] == "80.0 [49.0, 94.3] (+10.0)"
 
 
-def test_the_paper_stands_apart(probes):
+def test_rows_of_the_paper_are_ranked_apart(probes):
     rows, notes = body(4, probes, paper=True)
     assert [row[0] for row in rows[1:]] == ["measured"] * 2 + ["paper"] * 6
     assert rows[2][3] == "80.0 (+10.0)"
@@ -237,7 +237,7 @@ def test_the_paper_stands_apart(probes):
     assert body(10, paper=True)[0][1] == ["paper", "0.25", "0.25", "**90.4**", "**81.2**", "65.3", "44.2", "0"]
 
 
-def test_what_was_not_sampled_for_is_a_bound_without_a_gap(measured):
+def test_a_lower_bound_has_no_gap(measured):
     sampled = {"certifier": {"name": "sequential", "radii": [0.0]}}
     logs = [
         measured(name, [8, 5], identity=sampled, method="probe", pretrain=name, backbone="ViT-B")
@@ -255,7 +255,7 @@ def test_json_refers_to_rows_of_its_list(probes):
     assert rows[0]["logs"][0]["path"] == "mae"
 
 
-def test_csv_says_what_is_a_lower_bound(measured):
+def test_csv_marks_lower_bounds(measured):
     sampled = {"certifier": {"name": "sequential", "radii": [0.0]}}
     logs = [
         measured("a", [8, 5], identity=sampled, method="RS", backbone="ViT-B"),
@@ -273,8 +273,8 @@ def test_missing_rows_are_named(measured, probes):
     with pytest.raises(UserError) as error:
         paper_table(4, [*probes[:1], measured("cr", [5], method="CR", pretrain="MAE", backbone="ViT-tiny")])
     assert str(error.value) == (
-        "table 4 lacks 1 of its rows: MAE at sigma 0.5 (pretrain=MAE method=probe backbone=ViT-tiny sigma=0.5)"
-        " (no part of it: cr); --partial prints what there is"
+        "table 4 lacks 1 of its rows: MAE at sigma 0.5 (pretrain=MAE method=probe backbone=ViT-tiny"
+        " sigma=0.5); not in this table because of their labels: cr; --partial prints the table without them"
     )
     rows, _ = body(4, probes[:1], radii=[0], partial=True)
     assert rows[1:] == [["0.5", "MAE", "-"], ["", "DMAE", "80.0"]]
@@ -284,7 +284,7 @@ def test_missing_rows_are_named(measured, probes):
     ):
         paper_table(9, [measured("a", [5], **run)])
     with pytest.raises(
-        UserError, match="table 5 compares several epochs, and its logs all have epochs=700: add others"
+        UserError, match="table 5 compares several epochs, but all its logs have epochs=700: add others"
     ):
         paper_table(5, [measured("a", [5], epochs=700, **run)])
     with pytest.raises(
@@ -298,7 +298,8 @@ def test_missing_rows_are_named(measured, probes):
             + [measured("b", [5], 1.0, epochs=700, **run)],
         )
     with pytest.raises(
-        UserError, match="no log given is of table 4, which takes those labelled method=probe, pretrain=MAE or DMAE"
+        UserError,
+        match=r"none of these logs belongs to table 4\. It takes logs labelled method=probe, pretrain=MAE or DMAE: set",
     ):
         paper_table(4, [measured("a", [5], **run)])
 
@@ -312,21 +313,24 @@ def test_missing_labels_are_named(make_log, measured):
         paper_table(2, [make_log((0, 0, 1.0))])
     with pytest.raises(UserError, match="a does not say its sigma"):
         paper_table(10, [measured("a", [5], method="RS", backbone="ViT-B")])
-    with pytest.raises(UserError, match="a does not say its method"):  # and not: is no part of the table
+    with pytest.raises(
+        UserError, match="a does not say its method"
+    ):  # the error does not say that the log does not belong to the table
         paper_table(4, [measured("a", [5], pretrain="DMAE", backbone="ViT-B")])
 
 
 def test_other_bad_input(make_log, measured):
     run = {"method": "RS", "backbone": "ViT-B"}
-    with pytest.raises(UserError, match="p has no radii, it answers with classes alone"):
+    with pytest.raises(UserError, match="p contains classes but no radii"):
         paper_table(2, [measured("p", [5], identity={"certifier": {"name": "predict"}}, **run)])
     with pytest.raises(
         UserError,
-        match=r"a certifies 4 images at r = 1\.00, but n = 10000, alpha = 0\.001 and sigma = 0\.25 reach 0\.7996",
+        match=r"a certifies 4 images at r = 1\.00, but sigma = 0\.25, n = 10000 and alpha = 0\.001 cannot certify more"
+        r" than 0\.7996",
     ):
         paper_table(2, [measured("a", [5, 5, 4], 0.25, **run)])
     for arguments, options, message in [
-        ((7,), {"paper": True}, "table 7 is none that logs make: there are 1, 2, 3, 4, 5, 6, 9, 10"),
+        ((7,), {"paper": True}, "table 7 cannot be made from logs; choose one of 1, 2, 3, 4, 5, 6, 9, 10"),
         ((2,), {}, "table 2 needs logs"),
         ((2,), {"paper": True, "style": "html"}, "'html' is unknown"),
         ((2,), {"paper": True, "radii": [-1]}, r"radii are \[-1\]"),

@@ -1,4 +1,4 @@
-"""The printed figures, against the acceptance targets and the sentences of the paper that quote them."""
+"""The printed numbers agree with the acceptance targets, and with the sentences of the paper that quote them."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_targets(number, name):
         assert table(number)[sigma, name] == pytest.approx([*shares, *[0] * (6 - len(shares))])
 
 
-def test_best_figures_of_table_1_are_those_of_table_2():
+def test_best_numbers_of_table_1_are_those_of_table_2():
     best = {row.lead[0]: list(row.shares) for row in printed_rows(1)}
     best["SmoothMix (Jeong et al., 2021)"][-1] += 0.03  # the paper prints 17.0 in one table and 20.0 in the other
     for name, shares in best.items():
@@ -65,14 +65,14 @@ def test_rows_fit_their_table(number):
     assert {len(row.lead) for row in rows} == {len(spec.lead)}
     assert len({row.lead for row in rows}) == len(rows) == {1: 9, 2: 27, 3: 9, 4: 6, 5: 6, 6: 6, 9: 4, 10: 6}[number]
     assert NOTES[number]
-    for row in rows:  # printed as 0 exactly where no radius is that large, but for one probe of MAE
+    for row in rows:  # 0 is printed exactly at radii beyond the cap, except for one probe of MAE
         if spec.blocks and row.shares[0] is not None:
             cap = 3.1986 * float(row.lead[-1 if number == 10 else 0])
             zeros = [radius > cap for radius in spec.radii]
             assert list(row.zeros) == ([*zeros[:-1], True] if row.lead == ("1.0", "MAE") else zeros)
 
 
-def test_printed_marks_and_gaps_follow_from_the_figures():
+def test_printed_marks_and_gaps_follow_from_the_numbers():
     def marked(number, mark):
         rows = paper_rows(SPECS[number], SPECS[number].radii)
         return [

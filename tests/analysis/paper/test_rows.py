@@ -1,4 +1,4 @@
-"""What a row of a table holds, and how rows are named."""
+"""What a row of a table contains, and how rows are named."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_a_range_of_sigma_is_a_row_of_its_own(measured):
 
 
 def test_every_log_of_a_row_is_kept(measured):
-    """The one at 0.25 wins at no radius; it claims more than its settings allow, and is not the log of the labels."""
+    """The log at 0.25 is the best at no radius, but a note still names its too large radius."""
     same = {"method": "CR", "pretrain": "DMAE", "backbone": "ViT-B"}
     logs = [measured("low", [1, 1, 1], 0.25, **same), measured("mid", [8, 6], 0.5, **same)]
     table = records(1, logs, radii=[0.5])
@@ -36,7 +36,7 @@ def test_every_log_of_a_row_is_kept(measured):
     assert any("low (1.25, not 0.7996)" in note for note in table["notes"])
 
 
-def test_an_envelope_is_exact_where_all_its_sigmas_are(measured):
+def test_the_best_of_several_sigmas_is_exact_if_all_of_them_are(measured):
     sampled = {"certifier": {"name": "sequential", "radii": [0.0]}}
     logs = [measured("low", [6, 2], 0.25, identity=sampled, **RUN), measured("mid", [8, 6, 4], 0.5, **RUN)]
     cells = records(1, logs, radii=[0, 0.5, 1])["rows"][0]["cells"]

@@ -31,6 +31,16 @@ def hook(memory):
     return LogHook([memory], period=2)
 
 
+def test_every_writer_is_closed_where_one_fails(memory):
+    class Fails(Memory):
+        def close(self):
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        LogHook([Fails(), memory], period=2).close()
+    assert memory.calls == ["close"]
+
+
 def test_a_record_is_the_mean_since_the_last_one(hook, memory, step):
     for number, value in enumerate([1.0, 3.0, 5.0, 6.0], start=1):
         step(hook, number, loss_ce=value)
