@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmaelab.modeling.build import PatchDecoder, PatchEncoder
+from dmaelab.modeling.base import PatchDecoder, PatchEncoder
 from dmaelab.modeling.layers import NORM_EPS, Block, add_positions, init_transformer
 from dmaelab.modeling.patches import take
 from dmaelab.modeling.pos_embed import sincos_2d

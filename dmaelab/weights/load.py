@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dmaelab.losses import MSEAllPatches
 from dmaelab.modeling.backbones.vit import ViT
-from dmaelab.modeling.build import PatchEncoder
+from dmaelab.modeling.base import PatchEncoder
 from dmaelab.modeling.classifier import Classifier
 from dmaelab.modeling.decoder import MAEDecoder
 from dmaelab.modeling.denoising_mae import DenoisingMAE
