@@ -41,6 +41,19 @@ class PatchEncoder(Backbone):
         mlp_ratio: hidden width of its MLPs divided by the token width; the decoder has the same ratio.
         attention: kernel of its attention, as in :class:`dmaelab.modeling.attention.Attention`; the decoder uses the
             same.
+        num_heads: attention heads of its blocks. No tensor shows them, so weight files store them, and weights that
+            were trained with another number are refused; ``None`` if it has no such number.
+
+    Three attributes say how weights of an encoder (``pool=None``) become those of a classifier's backbone. Names are
+    those in ``state_dict()``.
+
+    Attributes:
+        position_table: name of the position table, ``[1, R+L, D]``: R >= 0 rows for prefix tokens, then one row for
+            each patch. It is interpolated if the weights come from another grid. Without a tensor of this name, nothing
+            is interpolated.
+        new_in_classifier: beginnings of the names of tensors that a backbone may have and its encoder not, such as
+            ``"fc_norm."``: they keep their initial values.
+        dropped_in_classifier: beginnings of the names of tensors that an encoder may have and the backbone not.
     """
 
     grid: int
@@ -50,6 +63,10 @@ class PatchEncoder(Backbone):
     pool: str | None
     mlp_ratio: float
     attention: str
+    num_heads: int | None = None
+    position_table: str = "pos_embed"
+    new_in_classifier: tuple[str, ...] = ()
+    dropped_in_classifier: tuple[str, ...] = ()
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the patch tokens [N,L,D], positions added, of normalised images [N,C,H,W]."""
@@ -69,9 +86,12 @@ class PatchDecoder(nn.Module):
     Attributes:
         is_new: whether the decoder still has random weights although its encoder was trained. Its predictions are then
             meaningless.
+        num_heads, position_table: as for a :class:`PatchEncoder`.
     """
 
     is_new: bool = False
+    num_heads: int | None = None
+    position_table: str = "pos_embed"
 
     def forward(self, latent: Tensor, ids_restore: Tensor) -> Tensor:
         """Return predicted patches [N,L,p*p*C].

@@ -36,6 +36,9 @@ class ViT(PatchEncoder):
         ConfigError: ``image_size`` is not divisible by ``patch_size``, or ``pool`` is unknown.
     """
 
+    new_in_classifier = ("fc_norm.",)
+    dropped_in_classifier = ("norm.",)
+
     def __init__(
         self,
         width: int,
@@ -58,7 +61,7 @@ class ViT(PatchEncoder):
         self.patch_size, self.in_channels = patch_size, in_channels
         self.grid = image_size // patch_size
         self.pool = pool
-        self.mlp_ratio, self.attention = mlp_ratio, attention
+        self.mlp_ratio, self.attention, self.num_heads = mlp_ratio, attention, num_heads
 
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         # Fixed in pre-training, learned in fine-tuning, as in the official code.
@@ -124,7 +127,7 @@ _SIZES = {  # width, depth, heads, patch size
 
 def _register(size: str, width: int, depth: int, num_heads: int, patch_size: int) -> None:
     """Register a ViT of a usual size, such as ``vit_base``. It takes all arguments of :class:`ViT` by keyword."""
-    sizes = {"width": width, "depth": depth, "num_heads": num_heads, "patch_size": patch_size}
+    sizes: dict[str, Any] = {"width": width, "depth": depth, "num_heads": num_heads, "patch_size": patch_size}
 
     def build(**options: Any) -> ViT:
         return ViT(**{**sizes, **options})
