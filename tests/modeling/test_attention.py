@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from dmaelab.modeling import ViT, attention_rule
+from dmaelab.modeling import ViT
 from dmaelab.modeling.attention import Attention
-from dmaelab.rules.attention import attention_of
+from dmaelab.rules.attention import attention_of, attention_rule
 from dmaelab.utils.errors import ConfigError
 from dmaelab.utils.random import Draw
 
