@@ -51,7 +51,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from dmaelab.weights import LoadReport, save_weights
+    from dmaelab.weights import FillReport, save_weights
     from dmaelab.weights.facts import describe
     from dmaelab.weights.layouts import rename_to_own
 
@@ -59,7 +59,7 @@ def main() -> None:
     written = save_weights(model, args.output, args.to)
     after = rename_to_own(written)
     mean, std = ([round(value, 4) for value in buffer.flatten().tolist()] for buffer in model.preprocess.buffers())
-    kept = LoadReport(
+    kept = FillReport(
         [name for name in after if name in before],
         [n for n in after if n not in before],
         [n for n in before if n not in after],
@@ -83,7 +83,8 @@ def _from_run(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
 def _from_file(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """Return the model of a file, and the tensors of the file under the names of this project."""
     from dmaelab.weights import load_classifier, load_pretrain, read_weights
-    from dmaelab.weights.facts import has_decoder, known_heads
+    from dmaelab.weights.heads import known_heads
+    from dmaelab.weights.sizes import has_decoder
 
     weights = read_weights(args.source)
     writes_decoder = has_decoder(weights) and args.to != "timm"

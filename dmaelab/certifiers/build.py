@@ -1,4 +1,4 @@
-"""The registry of certifiers."""
+"""Certifiers by name."""
 
 from dmaelab.registry import Registry, builder
 

@@ -1,4 +1,4 @@
-"""The registry of corruptions."""
+"""Corruptions by name."""
 
 from dmaelab.registry import Registry, builder
 

@@ -1,4 +1,4 @@
-"""The registry of data sets."""
+"""Data sets by name."""
 
 from dmaelab.registry import Registry, builder
 

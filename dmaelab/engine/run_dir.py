@@ -26,8 +26,8 @@ from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import file_hash, write_json
 from dmaelab.weights import fill_exact, read_file
-from dmaelab.weights.facts import check_heads
 from dmaelab.weights.files import FACTS, WeightsError
+from dmaelab.weights.heads import check_heads
 from dmaelab.weights.layouts import unwrap
 
 logger = logging.getLogger("dmaelab")

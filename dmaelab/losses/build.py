@@ -1,4 +1,4 @@
-"""The registry of losses."""
+"""Losses by name."""
 
 from dmaelab.registry import Registry, builder
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from dmaelab.modeling.build import Backbone
+from dmaelab.modeling.base import Backbone
 from dmaelab.modeling.preprocess import Preprocess
 from dmaelab.utils.errors import ConfigError
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmaelab.modeling.build import PatchDecoder, PatchEncoder
+from dmaelab.modeling.base import PatchDecoder, PatchEncoder
 from dmaelab.modeling.layers import NORM_EPS, Block, add_positions, init_transformer
 from dmaelab.modeling.patches import take
 from dmaelab.modeling.pos_embed import sincos_2d
@@ -30,7 +30,7 @@ class MAEDecoder(PatchDecoder):
         super().__init__()
         self.embed = nn.Linear(encoder.num_features, width)
         self.mask_token = nn.Parameter(torch.empty(1, 1, width))
-        self.num_prefix_tokens = encoder.num_prefix_tokens
+        self.num_prefix_tokens, self.num_heads = encoder.num_prefix_tokens, num_heads
         table = sincos_2d(width, encoder.grid, encoder.num_prefix_tokens)
         self.pos_embed = nn.Parameter(table, requires_grad=False)
         self.blocks = nn.ModuleList(

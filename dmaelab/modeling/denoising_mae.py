@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dmaelab.corruptions import Corruption
 from dmaelab.interfaces import Batch, Trainable
 from dmaelab.losses import LOSSES, ReconstructionLoss
-from dmaelab.modeling.build import Backbone, PatchDecoder, PatchEncoder
+from dmaelab.modeling.base import Backbone, PatchDecoder, PatchEncoder
 from dmaelab.modeling.patches import normalise_patches, patchify, random_masking, take, unpatchify
 from dmaelab.modeling.preprocess import Preprocess
 from dmaelab.utils.errors import ConfigError, UserError
@@ -22,11 +22,12 @@ class Reconstruction:
     """What :meth:`DenoisingMAE.reconstruct` returns.
 
     Attributes:
-        latent: encoder output [N,1+K,D], class token first, after the final norm.
-        pred: predicted patches [N,L,P], in the units of normalised images; with ``norm_pix`` also normalised per patch.
+        latent: encoder output [N,P+K,D], the P prefix tokens first, after the final norm.
+        pred: predicted patches [N,L,p*p*C], in the units of normalised images; with ``norm_pix`` also normalised per
+            patch.
         mask: [N,L] float32, 1 where a patch was hidden.
         ids_restore: [N,L] int64, the indices that undo the shuffle.
-        target: clean patches [N,L,P], in the units of normalised images.
+        target: clean patches [N,L,p*p*C], in the units of normalised images.
         noisy: the noisy images [N,C,S,S] that the encoder saw, in [0,1] pixel units, unclamped, at the model's size.
     """
 
@@ -39,8 +40,11 @@ class Reconstruction:
 
     def loss(self, name: str = "mse_all_patches", norm_pix: bool = True) -> Tensor:
         """Return the value of a registered reconstruction loss; ``norm_pix`` normalises each target patch."""
-        target = normalise_patches(self.target) if norm_pix else self.target
-        return LOSSES.build(name)(self.pred, target, self.mask)
+        return self.compare(LOSSES.build(name), norm_pix)
+
+    def compare(self, loss: ReconstructionLoss, norm_pix: bool) -> Tensor:
+        """Return the value of a reconstruction loss; ``norm_pix`` normalises each target patch."""
+        return loss(self.pred, normalise_patches(self.target) if norm_pix else self.target, self.mask)
 
 
 class DenoisingMAE(Trainable):
@@ -92,13 +96,13 @@ class DenoisingMAE(Trainable):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``{"loss"}`` of a batch; noise and mask come from its draw."""
-        return {"loss": self._loss(self._reconstruct(batch))}
+        return {"loss": self._reconstruct(batch).compare(self.loss, self.norm_pix)}
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> dict[str, Tensor]:
         """Return batch means: ``{"loss"}``, and without ``norm_pix`` also ``{"pixel_mse"}`` in [0,1] pixel units."""
         result = self._reconstruct(batch)
-        metrics = {"loss": self._loss(result)}
+        metrics = {"loss": result.compare(self.loss, self.norm_pix)}
         if not self.norm_pix:
             error = self.pixels(result) - self.preprocess.resize(batch.images)
             metrics["pixel_mse"] = error.square().mean()
@@ -177,10 +181,6 @@ class DenoisingMAE(Trainable):
     def _reconstruct(self, batch: Batch) -> Reconstruction:
         corrupted, scores = self._corrupt(batch.images, batch.draw), self._scores(batch.images, batch.draw)
         return self._run(batch.images, corrupted, scores, self.mask_ratio)
-
-    def _loss(self, result: Reconstruction) -> Tensor:
-        target = normalise_patches(result.target) if self.norm_pix else result.target
-        return self.loss(result.pred, target, result.mask)
 
     def _corrupt(self, images: Tensor, draw: Draw) -> Tensor:
         return images if self.corruption is None else self.corruption(images, draw.child("corruption")).images

@@ -1,7 +1,6 @@
 """The context that a classification loss gets for one batch: clean and noisy images, targets, and the classifier."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import cast
 
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from dmaelab.interfaces import Batch
 from dmaelab.losses import LossContext
 from dmaelab.modeling.classifier import Classifier
 from dmaelab.modeling.mixing import Mix, Mixing
+from dmaelab.utils.freezing import frozen
 
 
 class NoisyContext(LossContext):
@@ -47,17 +47,6 @@ class NoisyContext(LossContext):
         noisy = self._corruption(images, self._noise.child(tag), self._copies if copies is None else copies)
         return noisy if self._mix_noisy is None else noisy._replace(images=self._mix_noisy.images(noisy.images))
 
-    @contextmanager
-    def frozen(self) -> Iterator[nn.Module]:
-        """Yield the classifier in evaluation mode, with parameters that get no gradient; restore both at the end."""
-        modules = {module: module.training for module in self.classifier.modules()}
-        parameters = {parameter: parameter.requires_grad for parameter in self.classifier.parameters()}
-        try:
-            self.classifier.eval()
-            self.classifier.requires_grad_(False)
-            yield self.classifier
-        finally:
-            for module, training in modules.items():
-                module.training = training
-            for parameter, requires_grad in parameters.items():
-                parameter.requires_grad_(requires_grad)
+    def frozen(self) -> AbstractContextManager[nn.Module]:
+        """Return a context with the classifier in evaluation mode and its parameters frozen, see :func:`frozen`."""
+        return frozen(self.classifier)

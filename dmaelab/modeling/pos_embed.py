@@ -30,13 +30,14 @@ def sincos_2d(width: int, grid: int, num_prefix_tokens: int = 1) -> Tensor:
     return torch.cat([torch.zeros(num_prefix_tokens, width, dtype=torch.float64), table]).unsqueeze(0).float()
 
 
-def resize_table(table: Tensor, grid: int) -> Tensor:
-    """Return a position table [1, 1 + g*g, D], learned or fixed, resized to [1, 1 + grid*grid, D].
+def resize_table(table: Tensor, grid: int, num_prefix_rows: int = 1) -> Tensor:
+    """Return a position table [1, R + g*g, D], learned or fixed, resized to [1, R + grid*grid, D].
 
-    The rows of the patches are interpolated (bicubic, ``align_corners=False``). Row 0, the class token's, does not
-    change. MAE does the same for fine-tuning at another resolution.
+    The rows of the patches are interpolated (bicubic, ``align_corners=False``). The first R = ``num_prefix_rows`` rows,
+    such as that of the class token, do not change. MAE does the same for fine-tuning at another resolution.
     """
-    old = round((table.shape[1] - 1) ** 0.5)
-    patches = table[:, 1:].float().transpose(1, 2).unflatten(2, (old, old))  # [1,D,g,g]
+    prefix, patches = table[:, :num_prefix_rows], table[:, num_prefix_rows:]
+    old = round(patches.shape[1] ** 0.5)
+    patches = patches.float().transpose(1, 2).unflatten(2, (old, old))  # [1,D,g,g]
     resized = F.interpolate(patches, size=(grid, grid), mode="bicubic", align_corners=False)
-    return torch.cat([table[:, :1], resized.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
+    return torch.cat([prefix, resized.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)

@@ -4,12 +4,11 @@ It is a test of soundness. If an attack finds such an image, the certificate is 
 this does not prove the certificate.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dmaelab.attacks import PGD, Balls, NoisyLogits
 from dmaelab.certifiers.certificate import Certificate
@@ -21,6 +20,7 @@ from dmaelab.smoothing.smoothing import Smoothing
 from dmaelab.smoothing.votes import Flight, VotePool, check_logits
 from dmaelab.stats.bounds import smallest_n_predict
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.freezing import frozen
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _search_all(smoothing: Smoothing, pairs: list[tuple[_Ball, AttackAddress]], 
             " take fewer"
         )
     found = []
-    with fixed_kernels(smoothing.device), _frozen(smoothing.base_classifier):
+    with fixed_kernels(smoothing.device), frozen(smoothing.base_classifier):
         for begin in range(0, len(pairs), width):
             balls, addresses = zip(*pairs[begin : begin + width], strict=True)
             found.append(_search(smoothing, balls, addresses, attack))
@@ -224,15 +224,3 @@ def _predict(pool: VotePool, images: Tensor, addresses: list[AttackAddress], cer
 def _attempt(ball: _Ball, candidate: Tensor, distance: Tensor, answer: Certificate) -> Attempt:
     lead = int(answer.count_a - answer.count_b)
     return Attempt(candidate, float(distance), answer.prediction, lead if answer.top == ball.prediction else -lead)
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Switch off the gradients of all parameters inside the context, and restore them at its end."""
-    required = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
-    try:
-        module.requires_grad_(False)
-        yield
-    finally:
-        for parameter, before in required:
-            parameter.requires_grad_(before)

@@ -9,26 +9,22 @@ The verb in a function's name says what it does:
 * *save*: write a model to a file.
 
 Read the modules in this order; each imports only earlier ones: ``layouts.py`` (rename), ``files.py`` (read),
-``sizes.py`` (what the shapes of the tensors tell about the model), ``facts.py`` (what they do not tell), ``fill.py``,
-``load.py``, ``save.py``.
+``sizes.py`` (what the shapes of the tensors tell about the model), ``facts.py`` (what no tensor of a model tells),
+``heads.py`` and ``statistics.py`` (how it is found out for a file), ``fill.py``, ``load.py``, ``save.py``.
 """
 
 from dmaelab.weights.files import WeightsError, read_file, read_weights
-from dmaelab.weights.fill import LoadReport, fill_exact, fill_pretrained
+from dmaelab.weights.fill import FillReport, fill_exact, fill_pretrained
 from dmaelab.weights.load import load_classifier, load_pretrain
 from dmaelab.weights.save import save_weights
 
-load_pretrained = fill_pretrained
-"""The former name of :func:`fill_pretrained`, kept for older code."""
-
 __all__ = [
-    "LoadReport",
+    "FillReport",
     "WeightsError",
     "fill_exact",
     "fill_pretrained",
     "load_classifier",
     "load_pretrain",
-    "load_pretrained",
     "read_file",
     "read_weights",
     "save_weights",

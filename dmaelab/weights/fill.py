@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from dmaelab.interfaces import Trainable
+from dmaelab.modeling.denoising_mae import DenoisingMAE
 from dmaelab.modeling.pos_embed import resize_table
-from dmaelab.weights.facts import check_heads, known_heads
+from dmaelab.weights.facts import encoder_of
 from dmaelab.weights.files import Source, WeightsError, read_weights
+from dmaelab.weights.heads import check_heads, known_heads
 
 
 def fill_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -24,7 +26,7 @@ def fill_exact(module: nn.Module, state: Mapping[str, Tensor], source: str) -> N
         WeightsError: names or shapes differ; the message names the first difference.
     """
     own = module.state_dict()
-    _check_names([name for name in own if name not in state], [name for name in state if name not in own], source)
+    _refuse_difference([name for name in own if name not in state], [name for name in state if name not in own], source)
     check_tensors(own, state, source)
     module.load_state_dict(state)
 
@@ -42,7 +44,7 @@ def check_tensors(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source
 
 
 @dataclass
-class LoadReport:
+class FillReport:
     """What :func:`fill_pretrained` did, as lists of the names of tensors."""
 
     loaded: list[str] = field(default_factory=list)
@@ -59,11 +61,12 @@ class LoadReport:
         return f"{line}, interpolated {', '.join(self.resized)}" if self.resized else line
 
 
-def fill_pretrained(model: Trainable, path_or_dict: Source) -> LoadReport:
+def fill_pretrained(model: Trainable, path_or_dict: Source) -> FillReport:
     """Fill the module that ``model`` exports with the weights of an earlier training stage.
 
-    * A classifier takes the encoder of an autoencoder. The decoder is dropped, and with average pooling the final norm
-      too. Head and ``fc_norm`` are new.
+    * A classifier takes the encoder of an autoencoder. The decoder is dropped and the head is new. The backbone says
+      what else may be new or dropped (:class:`~dmaelab.modeling.PatchEncoder`); for a ViT with average pooling
+      ``fc_norm`` is new and the final norm is dropped.
     * An autoencoder takes an encoder alone and keeps its new decoder.
     * If model and file are of the same kind, all names must match.
 
@@ -79,18 +82,21 @@ def fill_pretrained(model: Trainable, path_or_dict: Source) -> LoadReport:
     may_be_new: tuple[str, ...] = ()
     may_drop: tuple[str, ...] = ()
     if _has(given, "encoder.") and not _has(own, "encoder."):  # of an autoencoder, for a classifier
-        may_be_new, may_drop = ("head.", "backbone.fc_norm."), ("decoder.", "backbone.norm.")
+        may_be_new, may_drop = ("head.",), ("decoder.",)
+        if (backbone := encoder_of(target)) is not None:
+            may_be_new += tuple(f"backbone.{name}" for name in backbone.new_in_classifier)
+            may_drop += tuple(f"backbone.{name}" for name in backbone.dropped_in_classifier)
         given = {_in_backbone(name): value for name, value in given.items()}
     elif _has(given, "encoder.") and not _has(given, "decoder."):  # of an encoder alone, for an autoencoder
         may_be_new = ("decoder.",)
-    resized = _fit_positions(own, given)
-    report = LoadReport(
+    resized = _fit_positions(target, own, given)
+    report = FillReport(
         loaded=[name for name in own if name in given],
         new=[name for name in own if name not in given],
         dropped=[name for name in given if name not in own],
         resized=resized,
     )
-    _check_names(
+    _refuse_difference(
         [name for name in report.new if not name.startswith(may_be_new)],
         [name for name in report.dropped if not name.startswith(may_drop)],
         weights.source,
@@ -101,7 +107,7 @@ def fill_pretrained(model: Trainable, path_or_dict: Source) -> LoadReport:
     return report
 
 
-def _check_names(missing: list[str], unexpected: list[str], source: str) -> None:
+def _refuse_difference(missing: list[str], unexpected: list[str], source: str) -> None:
     """Raise WeightsError for the first name that only the model has (``missing``) or only the file (``unexpected``)."""
     for name in missing:
         raise WeightsError(f"{source}: weights of another architecture: {name} is in the model and not in the file")
@@ -121,17 +127,31 @@ def _in_backbone(name: str) -> str:
     return f"backbone.{name.removeprefix('encoder.')}" if name.startswith("encoder.") else name
 
 
-def _fit_positions(own: Mapping[str, Tensor], given: dict[str, Tensor]) -> list[str]:
+def _fit_positions(target: nn.Module, own: Mapping[str, Tensor], given: dict[str, Tensor]) -> list[str]:
     """Interpolate the position tables of ``given``, in place, that differ from the model's only in their grid.
 
     Returns:
         A text for each of them, such as ``"encoder.pos_embed 14x14 -> 16x16"``.
     """
     resized = []
-    for name in [name for name in given if name.endswith(".pos_embed") and name in own]:
-        (_, length, width), table = own[name].shape, given[name]
-        old, new = math.isqrt(max(table.shape[1] - 1, 0)) if table.ndim == 3 else 0, math.isqrt(length - 1)
-        if old != new and table.shape == (1, 1 + old * old, width) and old > 0:
-            given[name] = resize_table(table, new)
+    for name, new in _position_tables(target).items():
+        if name not in own or name not in given or not own[name].ndim == given[name].ndim == 3:
+            continue
+        (_, rows, width), table = own[name].shape, given[name]
+        prefix = rows - new * new
+        old = math.isqrt(max(table.shape[1] - prefix, 0))
+        if prefix >= 0 and old not in (0, new) and table.shape == (1, prefix + old * old, width):
+            given[name] = resize_table(table, new, prefix)
             resized.append(f"{name} {old}x{old} -> {new}x{new}")
     return resized
+
+
+def _position_tables(target: nn.Module) -> dict[str, int]:
+    """Return the names of the position tables in the state of an autoencoder or a classifier, and their grids."""
+    encoder = encoder_of(target)
+    if encoder is None:
+        return {}
+    if not isinstance(target, DenoisingMAE):
+        return {f"backbone.{encoder.position_table}": encoder.grid}
+    names = f"encoder.{encoder.position_table}", f"decoder.{target.decoder.position_table}"
+    return dict.fromkeys(names, encoder.grid)

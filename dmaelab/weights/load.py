@@ -11,15 +11,16 @@ from torch import Tensor, nn
 
 from dmaelab.losses import MSEAllPatches
 from dmaelab.modeling.backbones.vit import ViT
-from dmaelab.modeling.build import PatchEncoder
+from dmaelab.modeling.base import PatchEncoder
 from dmaelab.modeling.classifier import Classifier
 from dmaelab.modeling.decoder import MAEDecoder
 from dmaelab.modeling.denoising_mae import DenoisingMAE
 from dmaelab.utils.random import Draw
-from dmaelab.weights.facts import choose_heads, choose_statistics
 from dmaelab.weights.files import Source, Weights, WeightsError, read_weights
 from dmaelab.weights.fill import check_tensors
-from dmaelab.weights.sizes import block_count, decoder_sizes, has_decoder, shape_of, shown, vit_sizes
+from dmaelab.weights.heads import choose_heads
+from dmaelab.weights.sizes import block_count, decoder_sizes, has_decoder, name_in_file, shape_of, vit_sizes
+from dmaelab.weights.statistics import choose_statistics
 
 logger = logging.getLogger("dmaelab")
 
@@ -43,7 +44,7 @@ def load_pretrain(
         path_or_dict: a file (a released one, one of the official trainers, MAE's, timm's, ``.safetensors``, or one of a
             run of this project), or the dictionary that was read from it.
         num_heads, decoder_num_heads: numbers of attention heads, if the file does not store them; by default those of
-            the published model, see :func:`dmaelab.weights.facts.choose_heads`.
+            the published model, see :func:`dmaelab.weights.heads.choose_heads`.
         pixel_mean, pixel_std: one number per channel, in [0,1] pixel units, or ``pixel_mean="imagenet"`` or
             ``"cifar10"`` for both. They must be given if the file stores none; official files store none.
 
@@ -53,7 +54,7 @@ def load_pretrain(
     """
     weights = read_weights(path_or_dict)
     _expect(weights, "autoencoder")
-    _check_names(weights, _autoencoder(_skeleton(weights, "encoder"), _skeleton(weights, "decoder")))
+    _check_whole(weights, _autoencoder(_skeleton(weights, "encoder"), _skeleton(weights, "decoder")))
     options = _vit_options(weights, "encoder", num_heads)
     decoder = decoder_sizes(weights)
     decoder["num_heads"] = choose_heads(weights, "decoder", decoder["width"], decoder_num_heads)
@@ -104,7 +105,7 @@ def load_classifier(
                 weights.source,
             )
     head = "bn_linear" if any(name.startswith("head.1.") for name in weights.state) else "linear"
-    _check_names(weights, _classifier(_skeleton(weights, "backbone"), pool, head, 2))
+    _check_whole(weights, _classifier(_skeleton(weights, "backbone"), pool, head, 2))
     options = _vit_options(weights, "backbone", num_heads)
     mean, std = choose_statistics(weights, pixel_mean, pixel_std, options["in_channels"])
     (classes,) = shape_of(weights, "head.bias" if head == "linear" else "head.1.bias", 1)
@@ -168,15 +169,17 @@ def _expect(weights: Weights, kind: str) -> None:
     raise WeightsError(f"{weights.source}: holds {here}: load it with {there}")
 
 
-def _check_names(weights: Weights, model: nn.Module) -> None:
+def _check_whole(weights: Weights, model: nn.Module) -> None:
     """Raise WeightsError with all names that only the file or only the model has.
 
     The file may lack the pixel statistics, and the decoder if it lacks all of it.
     """
     optional = ("preprocess.pixel_", *(() if has_decoder(weights) else ("decoder.",)))
     own = model.state_dict()
-    missing = [shown(weights, name) for name in own if name not in weights.state and not name.startswith(optional)]
-    unexpected = [shown(weights, name) for name in weights.state if name not in own]
+    missing = [
+        name_in_file(weights, name) for name in own if name not in weights.state and not name.startswith(optional)
+    ]
+    unexpected = [name_in_file(weights, name) for name in weights.state if name not in own]
     if missing or unexpected:
         parts = [
             f"{text} {', '.join(names)}" for text, names in (("missing", missing), ("unexpected", unexpected)) if names

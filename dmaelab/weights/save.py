@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dmaelab.modeling.classifier import Classifier
+from dmaelab.modeling.backbones.vit import ViT
 from dmaelab.modeling.denoising_mae import DenoisingMAE
 from dmaelab.utils.files import atomic_write
-from dmaelab.weights.facts import facts_of
+from dmaelab.weights.facts import encoder_of, facts_of
 from dmaelab.weights.files import FACTS, WeightsError
 from dmaelab.weights.layouts import State, rename_to_official, rename_to_timm
 
@@ -24,35 +24,36 @@ LAYOUTS: dict[str, Callable[[State], dict[str, Tensor]]] = {
 
 
 def save_weights(
-    model: DenoisingMAE | Classifier,
+    model: nn.Module,
     path: str | os.PathLike,
     layout: Literal["dmaelab", "official", "timm"] = "dmaelab",
 ) -> dict[str, Tensor]:
-    """Write the weights of a model with a ViT to a ``.pth`` or ``.safetensors`` file, and return its tensors.
+    """Write the weights of a model to a ``.pth`` or ``.safetensors`` file, and return its tensors.
 
     The facts that no tensor shows (:func:`dmaelab.weights.facts.facts_of`, and the pixel statistics if no tensor holds
     them) are written beside ``"model"``, or into the metadata of a safetensors file. :func:`load_pretrain` and
-    :func:`load_classifier` read them back. If the number of heads was guessed when the model was loaded, the file
-    stores the guess as a fact. An untrained (new) decoder is not written. The file is written in one step, so it is
-    never half-written.
+    :func:`load_classifier` read models with a ViT back; :func:`fill_pretrained` reads all others. If the number of
+    heads was guessed when the model was loaded, the file stores the guess as a fact. An untrained (new) decoder is not
+    written. The file is written in one step, so it is never half-written.
 
     Args:
         model: the model.
         path: path of the file; its suffix chooses the format.
-        layout: names of the tensors; ``"timm"`` also leaves the decoder out.
+        layout: names of the tensors: ``"dmaelab"`` for any model; ``"official"`` and ``"timm"`` for models with a ViT.
+            ``"timm"`` also leaves the decoder out.
 
     Raises:
-        WeightsError: the model has no ViT, the layout has no names for it, the suffix is another one, or the file
-            cannot be written.
+        WeightsError: the layout has no names for the model, the suffix is another one, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix not in (".pth", ".safetensors"):
         raise WeightsError(f"{path}: name a file that ends in .pth or .safetensors")
-    facts = facts_of(model)
-    if not facts:
+    if layout != "dmaelab" and not isinstance(encoder_of(model), ViT):
         raise WeightsError(
-            f"{path}: only models with a ViT of this project can be written, but this {type(model).__name__} has none"
+            f"{path}: layout '{layout}' names only models with a ViT of this project, but this {type(model).__name__}"
+            " has none: choose layout 'dmaelab'"
         )
+    facts = facts_of(model)
     own = model.state_dict()
     if isinstance(model, DenoisingMAE) and model.decoder.is_new:
         own = {name: value for name, value in own.items() if not name.startswith("decoder.")}

@@ -24,8 +24,8 @@ def vit_sizes(weights: Weights, trunk: str) -> dict[str, int | float]:
     grid = math.isqrt(length - 1)
     if grid == 0 or grid**2 != length - 1:
         raise WeightsError(
-            f"{weights.source}: {shown(weights, f'{trunk}.pos_embed')} has {length} rows: expected one for the class"
-            " token and a square number for the patches"
+            f"{weights.source}: {name_in_file(weights, f'{trunk}.pos_embed')} has {length} rows: expected one for the"
+            " class token and a square number for the patches"
         )
     return {
         "width": width, "depth": block_count(weights, trunk), "image_size": grid * patch_size,
@@ -61,12 +61,12 @@ def shape_of(weights: Weights, name: str, dims: int) -> tuple[int, ...]:
     tensor = weights.state[name]
     if tensor.ndim != dims or not tensor.numel():
         raise WeightsError(
-            f"{weights.source}: {shown(weights, name)} is {list(tensor.shape)}: expected {dims} dimensions, none of"
-            " size 0"
+            f"{weights.source}: {name_in_file(weights, name)} is {list(tensor.shape)}: expected {dims} dimensions, none"
+            " of size 0"
         )
     return tuple(tensor.shape)
 
 
-def shown(weights: Weights, name: str) -> str:
+def name_in_file(weights: Weights, name: str) -> str:
     """Return the name of a tensor in the file, given its name in this project."""
     return official_name(name) if weights.official else name

@@ -1,9 +1,14 @@
+import re
+
 import pytest
 import torch
 
+from dmaelab.config import LazyCall as L
+from dmaelab.config import check
+from dmaelab.config.plain import to_config
 from dmaelab.corruptions import Gaussian
 from dmaelab.losses import MSEAllPatches
-from dmaelab.modeling import Classifier, DenoisingMAE, MAEDecoder, ViT, build_backbone
+from dmaelab.modeling import BACKBONES, Classifier, DenoisingMAE, MAEDecoder, ViT, build_backbone
 from dmaelab.utils.errors import ConfigError
 from dmaelab.utils.random import Draw
 
@@ -99,6 +104,18 @@ def test_named_sizes(name):
     }[name]
     assert (vit.num_features, len(vit.blocks), vit.blocks[0].attn.num_heads) == shape
     assert (vit.input_size, vit.patch_size, vit.grid) == (224, 16, 14)
+
+
+def test_a_config_of_a_named_size_is_checked_against_the_arguments_of_the_vit():
+    config = {"model": L(build_backbone)(name="vit_tiny", depth=1, pool="cls")}
+    check(to_config(config))
+    assert BACKBONES.get("vit_tiny")(depth=1).num_features == 192
+    for wrong, message in [
+        ({"widht": 3}, "model.widht: vit_tiny has no argument 'widht' (did you mean 'width'?)"),
+        ({"pool": "mean"}, "model.pool: vit_tiny expects "),
+    ]:
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            check(to_config({"model": L(build_backbone)(**{"name": "vit_tiny", **wrong})}))
 
 
 def test_large_runs_on_the_meta_device():

@@ -1,106 +1,57 @@
-"""Heads and pixel statistics, which no tensor shows."""
-
-import logging
+"""What the package says about a model."""
 
 import pytest
-import torch
-from weights_toolbox import CIFAR, OWN, TINY, autoencoder, classifier, refused
+from torch import nn
+from weights_toolbox import OWN, autoencoder, classifier
 
-from dmaelab.losses import MSEMaskedPatches
-from dmaelab.modeling import DenoisingMAE, MAEDecoder, ViT
-from dmaelab.weights import load_classifier, load_pretrain, read_weights, save_weights
-from dmaelab.weights.facts import STATISTICS, choose_heads
-from dmaelab.weights.layouts import rename_to_official
+from dmaelab.modeling import CifarResNet, Classifier, PatchDecoder
+from dmaelab.weights.facts import describe, encoder_of, facts_of
 
 
-def test_heads_of_other_sizes(caplog):
-    """ViT-H has 16 heads of 80; an unknown size of a multiple of 64 is taken by the custom, and said so.
-
-    So are ViT-Ti and ViT-S: MAE-Lite's and MoCo v3's of these widths have 12 heads.
-    """
-
-    def encoder(*sizes):
-        with torch.device("meta"):
-            return {f"encoder.{name}": value for name, value in ViT(*sizes, pool=None).state_dict().items()}
-
-    huge = encoder(1280, 32, 16, 28, 14)
-    with caplog.at_level(logging.WARNING, "dmaelab"):
-        assert choose_heads(read_weights(rename_to_official(huge)), "encoder", 1280, None) == 16
-        assert not caplog.messages
-        for width, depth, heads in ((128, 1, 2), (192, 12, 3), (384, 12, 6)):
-            state = rename_to_official(encoder(width, depth, heads, 8, 4))
-            assert choose_heads(read_weights(state), "encoder", width, None) == heads
-            assert caplog.messages.pop().endswith(
-                f"num_heads is assumed to be {heads} for width {width}: pass it if the model was trained with another"
-                " number"
-            )
-            caplog.clear()
-            assert choose_heads(read_weights(state), "encoder", width, 12 if width > 128 else 4) >= 4
-            assert not caplog.messages
-        assert choose_heads(read_weights(rename_to_official(huge)), "encoder", 1280, 20) == 20
-        assert caplog.messages.pop().endswith("num_heads 20 is given, but the published model of this size has 16")
-    assert "tell the number of attention heads" in refused(choose_heads, read_weights(huge), "encoder", 1280, None)
+def resnet():
+    return Classifier(CifarResNet(8), 4, *OWN)
 
 
-def test_our_names_without_facts_tell_no_heads_of_a_decoder():
-    with torch.device("meta"):
-        state = DenoisingMAE(ViT(24, 1, 3, 8, 4, pool=None), MAEDecoder, None, MSEMaskedPatches(), *OWN).state_dict()
-    assert "pass decoder_num_heads" in refused(choose_heads, read_weights(state), "decoder", 512, None)
-    assert choose_heads(read_weights(rename_to_official(state)), "decoder", 512, None) == 16
+def with_decoder(decoder):
+    model = autoencoder()
+    model.decoder = decoder
+    return model
 
 
-def test_heads_that_the_file_tells_otherwise_are_refused(tmp_path):
-    save_weights(autoencoder(), tmp_path / "x.pth", "official")
-    message = refused(load_pretrain, tmp_path / "x.pth", num_heads=4)
-    assert message.endswith("x.pth: was trained with num_heads 3, but 4 is given: leave it out")
-    assert "decoder_num_heads 2, but 4 is given" in refused(load_pretrain, tmp_path / "x.pth", decoder_num_heads=4)
-    load_pretrain(tmp_path / "x.pth", num_heads=3, decoder_num_heads=2)
-    save_weights(autoencoder(), tmp_path / "encoder.pth", "timm")
-    with pytest.warns(UserWarning, match="encoder only"):  # whose new decoder is not the one that was left out
-        model = load_pretrain(tmp_path / "encoder.pth", decoder_num_heads=4)
-    assert model.decoder.blocks[0].attn.num_heads == 4
-    save_weights(classifier(), tmp_path / "y.pth")
-    assert "num_heads 3, but 4 is given" in refused(load_classifier, tmp_path / "y.pth", num_heads=4)
+def test_facts_are_those_that_a_model_has():
+    recipe = {"num_heads": 3, "mask_ratio": 0.5, "norm_pix": False}
+    assert facts_of(autoencoder()) == {**recipe, "decoder_num_heads": 2}
+    assert facts_of(with_decoder(PatchDecoder())) == recipe
+    assert facts_of(classifier()) == {"num_heads": 3}
+    assert facts_of(resnet()) == facts_of(nn.Linear(2, 2)) == {}
 
 
-def test_heads_that_cannot_be():
-    for options, message in [
-        ({}, "neither the tensors nor the width 48 tell the number of attention heads: pass num_heads"),
-        ({"num_heads": 5}, "num_heads 5 does not divide width 48"),
-        ({"num_heads": 0}, "num_heads 0 does not divide width 48"),
-        ({"num_heads": 3, "decoder_num_heads": 5}, "decoder_num_heads 5 does not divide width 32"),
-    ]:
-        assert message in refused(load_pretrain, TINY / "pretrain.pth", **options, **CIFAR)
+def test_the_encoder_is_a_network_on_patches():
+    model, probe = autoencoder(), classifier()
+    assert (encoder_of(model), encoder_of(probe)) == (model.encoder, probe.backbone)
+    assert encoder_of(resnet()) is encoder_of(nn.Linear(2, 2)) is None
 
 
-def test_statistics_are_an_explicit_choice():
-    message = refused(load_classifier, TINY / "classifier_gap.pth", num_heads=3)
-    assert message.endswith('pass pixel_mean="imagenet" or "cifar10", or numbers for pixel_mean and pixel_std')
-    for mean, std, wrong in [
-        ("cifar", None, "pixel_mean is 'cifar'"),
-        ("cifar10", [0.2] * 3, "pixel_mean is 'cifar10'"),
-        ([0.5] * 3, None, "come together"),
-        (None, [0.5] * 3, "come together"),
-        ([0.5], [0.5], "are not 3 numbers each"),
-        (0.5, 0.5, "are not 3 numbers each"),
-        ([123.7, 116.3, 103.5], [58.4, 57.1, 57.4], "in [0,1] pixel units"),
-        (STATISTICS["imagenet"][0], [58.4, 57.1, 57.4], "0 < pixel_std <= 1"),
-        ([0.5] * 3, [0.0] * 3, "0 < pixel_std <= 1"),
-        ([float("nan")] * 3, [0.5] * 3, "in [0,1] pixel units"),
-    ]:
-        assert wrong in refused(
-            load_classifier, TINY / "classifier_gap.pth", num_heads=3, pixel_mean=mean, pixel_std=std
-        )
-
-
-def test_statistics_that_the_file_stores_otherwise_are_refused(tmp_path):
-    for layout in ("dmaelab", "official"):
-        save_weights(classifier(), tmp_path / "x.pth", layout)
-        message = refused(load_classifier, tmp_path / "x.pth", pixel_mean="imagenet")
-        assert (
-            "stores pixel_mean [0.4, 0.5, 0.6], but [0.485, 0.456, 0.406] is given: leave it out (to change it on"
-            " purpose," in message
-        )
-        wrong = {"pixel_mean": OWN[0], "pixel_std": [0.2, 0.25, 0.3002]}
-        assert "stores pixel_std [0.2, 0.25, 0.3], but" in refused(load_classifier, tmp_path / "x.pth", **wrong)
-        load_classifier(tmp_path / "x.pth", pixel_mean=OWN[0], pixel_std=OWN[1])
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (
+            autoencoder,
+            "autoencoder: ViT 24 wide, 2 blocks, 3 heads; 3x8x8 images in patches of 4x4; decoder 16 wide, 1 blocks, 2"
+            " heads",
+        ),
+        (
+            lambda: with_decoder(PatchDecoder()),
+            "autoencoder: ViT 24 wide, 2 blocks, 3 heads; 3x8x8 images in patches of 4x4; decoder PatchDecoder",
+        ),
+        (
+            lambda: classifier("cls", "bn_linear"),
+            "classifier: ViT 24 wide, 2 blocks, 3 heads; 3x8x8 images in patches of 4x4; pool cls, 5 classes, batch"
+            " norm before the head",
+        ),
+        (resnet, "classifier: CifarResNet 64 wide; 4 classes"),
+        (lambda: nn.Linear(2, 2), "Linear"),
+    ],
+)
+def test_a_model_in_one_line(make, text):
+    assert describe(make()) == text

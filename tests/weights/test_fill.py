@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from torch import nn
 
 from dmaelab.corruptions import Gaussian
 from dmaelab.losses import RS, MSEAllPatches
-from dmaelab.modeling import CifarResNet, Classifier, DenoisingMAE, MAEDecoder, NoisyClassifier, ViT
+from dmaelab.modeling import CifarResNet, Classifier, DenoisingMAE, MAEDecoder, NoisyClassifier, PatchEncoder, ViT
+from dmaelab.modeling.pos_embed import resize_table
 from dmaelab.utils.random import Draw
-from dmaelab.weights import WeightsError, facts, fill_exact, fill_pretrained
+from dmaelab.weights import WeightsError, fill_exact, fill_pretrained, heads
 from dmaelab.weights.facts import facts_of
 from dmaelab.weights.files import FACTS
 from dmaelab.weights.layouts import rename_to_official, rename_to_timm
@@ -129,7 +131,7 @@ def test_a_deeper_file_and_a_classifier_for_an_autoencoder(pretrained):
 
 def test_other_heads_than_were_published_are_refused(pretrained, monkeypatch):
     """Of the size of ViT-B, 16 instead of 12 would load into every tensor; here a small size stands for it."""
-    monkeypatch.setitem(facts._PUBLISHED_HEADS, (24, 1), 4)
+    monkeypatch.setitem(heads._PUBLISHED_HEADS, (24, 1), 4)
     message = refused(fill_pretrained, noisy_classifier(vit("gap")), {"model": rename_to_timm(pretrained)})
     assert message == "the dictionary: trained with num_heads 4, but the model has 3: set num_heads to 4"
 
@@ -238,6 +240,79 @@ def test_positions_of_another_grid_are_interpolated(pretrained):
         "encoder.pos_embed 2x2 -> 4x4",
         "decoder.pos_embed 2x2 -> 4x4",
     ]
+
+
+class Nested(PatchEncoder):
+    """A network as other libraries have them: nested names, any number of rows for prefix tokens, pooling by a query.
+
+    Only its tensors matter here.
+    """
+
+    position_table = "net.positions"
+    new_in_classifier = ("net.query",)
+    dropped_in_classifier = ("net.final.",)
+
+    def __init__(self, pool, grid, rows, num_heads=3):
+        super().__init__()
+        self.pool, self.grid, self.num_heads, self.num_features = pool, grid, num_heads, 8
+        self.patch_size, self.in_channels, self.mlp_ratio, self.attention = 2, 3, 1.0, "auto"
+        self.net = nn.ParameterDict({"positions": Draw(grid, "data").normal((1, rows + grid**2, 8))})
+        if pool is None:
+            self.net["final"] = nn.Linear(2, 2)
+        else:
+            self.net["query"] = torch.ones(8)
+
+
+def nested_autoencoder(*options):
+    return DenoisingMAE(
+        Nested(None, *options), lambda e: MAEDecoder(e, 16, 1, 2), None, MSEAllPatches(), [0.0] * 3, [1.0] * 3
+    )
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_a_backbone_says_what_is_new_and_dropped_and_where_its_positions_are(rows):
+    pretrained, model = nested_autoencoder(4, rows), noisy_classifier(Nested("query", 6, rows))
+    report = fill_pretrained(model, pretrained.state_dict())
+    assert report.loaded == ["backbone.net.positions"]
+    assert report.new == ["backbone.net.query", "head.weight", "head.bias"]
+    assert {name for name in report.dropped if not name.startswith("decoder.")} == {
+        "backbone.net.final.weight",
+        "backbone.net.final.bias",
+    }
+    assert report.resized == ["backbone.net.positions 4x4 -> 6x6"]
+    table, before = model.classifier.backbone.net["positions"], pretrained.encoder.net["positions"]
+    assert torch.equal(table[:, :rows], before[:, :rows])
+    expected = resize_table(torch.cat([torch.zeros(1, 1, 8), before[:, rows:]], dim=1), 6)
+    assert torch.equal(table[:, rows:], expected[:, 1:])
+
+
+@pytest.mark.parametrize("rows", [0, 5])
+def test_an_autoencoder_with_other_prefix_tokens_goes_on_at_another_size(rows):
+    larger = nested_autoencoder(6, rows)
+    assert fill_pretrained(larger, nested_autoencoder(4, rows).state_dict()).resized == [
+        "encoder.net.positions 4x4 -> 6x6",
+        "decoder.pos_embed 4x4 -> 6x6",
+    ]
+
+
+def test_other_heads_of_a_plug_in_are_refused():
+    pretrained = nested_autoencoder(4, 1)
+    file = {"model": pretrained.state_dict(), FACTS: facts_of(pretrained)}
+    message = refused(fill_pretrained, noisy_classifier(Nested("query", 4, 1, num_heads=4)), file)
+    assert message == "the dictionary: trained with num_heads 3, but the model has 4: set num_heads to 3"
+
+
+def test_what_a_backbone_does_not_name_is_another_architecture():
+    model = noisy_classifier(Nested("query", 4, 1))
+    model.classifier.backbone.new_in_classifier = ()
+    assert "backbone.net.query is in the model and not in the file" in refused(
+        fill_pretrained, model, nested_autoencoder(4, 1).state_dict()
+    )
+    model.classifier.backbone.new_in_classifier = ("net.query",)
+    model.classifier.backbone.dropped_in_classifier = ()
+    assert "backbone.net.final.weight is in the file and not in the model" in refused(
+        fill_pretrained, model, nested_autoencoder(4, 1).state_dict()
+    )
 
 
 def test_a_table_that_is_no_grid_or_of_another_width_is_refused(pretrained):

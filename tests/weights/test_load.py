@@ -9,7 +9,7 @@ from weights_toolbox import CIFAR, HEADS, OWN, TINY, classifier, refused, vit
 from dmaelab.modeling import CifarResNet, Classifier
 from dmaelab.utils.random import Draw
 from dmaelab.weights import WeightsError, load_classifier, load_pretrain, read_file, save_weights
-from dmaelab.weights.facts import STATISTICS
+from dmaelab.weights.statistics import STATISTICS
 
 
 @pytest.fixture(scope="module")

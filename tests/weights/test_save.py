@@ -6,7 +6,7 @@ from weights_toolbox import OWN, autoencoder, classifier, refused
 
 from dmaelab.modeling import CifarResNet, Classifier
 from dmaelab.utils.random import Draw
-from dmaelab.weights import load_classifier, load_pretrain, save_weights
+from dmaelab.weights import fill_exact, load_classifier, load_pretrain, read_weights, save_weights
 from dmaelab.weights.facts import describe
 from dmaelab.weights.layouts import official_name
 
@@ -96,10 +96,23 @@ def test_timm_reads_what_is_written_for_it(pool, tmp_path):
         torch.testing.assert_close(theirs(model.preprocess(images)), model(images), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_any_model_comes_back_under_our_names(suffix, tmp_path):
+    pytest.importorskip("safetensors")
+    model, again = (Classifier(CifarResNet(8), 10, *OWN).eval() for _ in range(2))
+    save_weights(model, tmp_path / f"x{suffix}")
+    fill_exact(again, read_weights(tmp_path / f"x{suffix}").state, "file")
+    images = Draw(0, "data").uniform((2, 3, 8, 8))
+    with torch.no_grad():
+        assert torch.equal(again(images), model(images))
+
+
 def test_what_cannot_be_written(tmp_path):
     assert "ends in .pth or .safetensors" in refused(save_weights, classifier(), tmp_path / "x.bin")
     resnet = Classifier(CifarResNet(8), 10, *OWN)
-    assert "only models with a ViT" in refused(save_weights, resnet, tmp_path / "x.pth")
+    for layout in ("official", "timm"):
+        message = refused(save_weights, resnet, tmp_path / "x.pth", layout)
+        assert f"layout '{layout}' names only models with a ViT" in message
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ from weights_toolbox import OWN
 from dmaelab.losses import MSEMaskedPatches
 from dmaelab.modeling import DenoisingMAE, MAEDecoder, ViT
 from dmaelab.weights import read_weights
-from dmaelab.weights.facts import choose_heads
+from dmaelab.weights.heads import choose_heads
 from dmaelab.weights.layouts import rename_to_official
 from dmaelab.weights.sizes import decoder_sizes, vit_sizes
 

@@ -3,7 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dmaelab.modeling.build import BACKBONES, Backbone
+from dmaelab.modeling.base import Backbone
+from dmaelab.modeling.build import BACKBONES
 from dmaelab.utils.errors import ConfigError
 
 

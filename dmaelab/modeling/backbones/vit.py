@@ -1,12 +1,14 @@
 """The vision transformer: encoder of the autoencoder and backbone of the classifier."""
 
 import functools
-from typing import Literal
+import inspect
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from dmaelab.modeling.build import BACKBONES, PatchEncoder
+from dmaelab.modeling.base import PatchEncoder
+from dmaelab.modeling.build import BACKBONES
 from dmaelab.modeling.layers import NORM_EPS, Block, PatchEmbed, add_positions, init_transformer
 from dmaelab.modeling.pos_embed import sincos_2d
 from dmaelab.utils.errors import ConfigError
@@ -34,6 +36,9 @@ class ViT(PatchEncoder):
         ConfigError: ``image_size`` is not divisible by ``patch_size``, or ``pool`` is unknown.
     """
 
+    new_in_classifier = ("fc_norm.",)
+    dropped_in_classifier = ("norm.",)
+
     def __init__(
         self,
         width: int,
@@ -56,7 +61,7 @@ class ViT(PatchEncoder):
         self.patch_size, self.in_channels = patch_size, in_channels
         self.grid = image_size // patch_size
         self.pool = pool
-        self.mlp_ratio, self.attention = mlp_ratio, attention
+        self.mlp_ratio, self.attention, self.num_heads = mlp_ratio, attention, num_heads
 
         self.cls_token = nn.Parameter(torch.empty(1, 1, width))
         # Fixed in pre-training, learned in fine-tuning, as in the official code.
@@ -111,21 +116,26 @@ class ViT(PatchEncoder):
         return [embedding, *(list(block.parameters()) for block in self.blocks)]
 
 
-_SIZES = {
-    "tiny": (192, 12, 3),
-    "small": (384, 12, 6),
-    "base": (768, 12, 12),
-    "large": (1024, 24, 16),
-    "huge": (1280, 32, 16),
+_SIZES = {  # width, depth, heads, patch size
+    "tiny": (192, 12, 3, 16),
+    "small": (384, 12, 6, 16),
+    "base": (768, 12, 12, 16),
+    "large": (1024, 24, 16, 16),
+    "huge": (1280, 32, 16, 14),
 }
 
 
-def _register(size: str, width: int, depth: int, num_heads: int) -> None:
-    patch_size = 14 if size == "huge" else 16
-    entry = functools.partial(ViT, width=width, depth=depth, num_heads=num_heads, patch_size=patch_size)
-    entry.__doc__ = f"ViT-{size.capitalize()}: {width} wide, {depth} blocks, {num_heads} heads, patch {patch_size}."
-    entry.__module__, entry.__qualname__ = __name__, f"vit_{size}"  # type: ignore[attr-defined]
-    BACKBONES.register(f"vit_{size}")(entry)
+def _register(size: str, width: int, depth: int, num_heads: int, patch_size: int) -> None:
+    """Register a ViT of a usual size, such as ``vit_base``. It takes all arguments of :class:`ViT` by keyword."""
+    sizes: dict[str, Any] = {"width": width, "depth": depth, "num_heads": num_heads, "patch_size": patch_size}
+
+    def build(**options: Any) -> ViT:
+        return ViT(**{**sizes, **options})
+
+    build.__doc__ = f"ViT-{size.capitalize()}: {width} wide, {depth} blocks, {num_heads} heads, patch {patch_size}."
+    # The arguments that the check of configs knows: those of ViT, with the sizes as defaults.
+    build.__signature__ = inspect.signature(functools.partial(ViT, **sizes))  # type: ignore[attr-defined]
+    BACKBONES.register(f"vit_{size}")(build)
 
 
 for _size, _shape in _SIZES.items():
