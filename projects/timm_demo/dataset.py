@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from dmaelab.data import DATASETS, Dataset
-from dmaelab.data.build import check_split
+from dmaelab.data.base import check_split
 from dmaelab.utils.random import Draw
 
 CLASSES = ("disc", "square", "diamond", "cross")
