@@ -356,9 +356,15 @@ class RollsDice(OneSample):
         return super().p_lower(count, n) * self.rolls.uniform(0.9, 1)
 
 
+class ChecksWithDice(OneSample):
+    def check(self, case):
+        case.random("dice")
+
+
 @pytest.mark.parametrize(
     ("kind", "complaint"),
     [
+        (ChecksWithDice, "its method check needs more than the noise: this case was made without random numbers"),
         (NoBound, "it was wrong for"),
         (SpendsMoreAlpha, "it was wrong for"),
         (LooksForFree, "it was wrong for"),

@@ -56,11 +56,14 @@ class Certifier(KeepsArguments):
         return super().options() | {"n": self.n, "alpha": self.alpha}
 
     def check(self, case: Case) -> None:
-        """Check the options before the first image is certified, such as radii that no image can reach.
+        """Check the options before anything is certified, such as radii that no image can reach.
+
+        A config is checked before its classifier and its images are read, so that a pipeline does not find a mistake
+        after hours of training. Therefore this method must use nothing of ``case`` but what the args say.
 
         Args:
-            case: an image that will be certified. All images that are certified together have the same number of
-                classes and the same radii; they differ in their labels and random numbers only.
+            case: stands for any image; gives ``radius`` and ``needed`` of the noise, and ``label``, which is None if
+                labels are not known.
 
         Raises:
             UserError: the options do not fit the images or the noise.

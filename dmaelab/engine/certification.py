@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from dmaelab.certifiers import Case
+from dmaelab.certifiers.case import sampled_sigma
 from dmaelab.config import LazyConfig, check, instantiate, list_configs, load_plugins, open_config
 from dmaelab.data import Dataset, select_indices, to_float
 from dmaelab.engine.resolve import with_attention
@@ -61,7 +62,8 @@ class Certification:
         self.subject = subject_of(cfg) if subject is None else subject
         self.corruption, self.certifier = instantiate(cfg.corruption), instantiate(cfg.certifier)
         geometry, self.sigma = smoothing_noise(self.corruption)
-        self.certifier.check(Case(2, geometry, self.sigma, tau=geometry.tau(self.sigma, 1), label=0))
+        # The number of classes and the size of the images are not known yet; certify_images checks again with them.
+        self.certifier.check(Case(2, geometry, sampled_sigma(self.sigma), tau=geometry.tau(self.sigma, 1), label=0))
         out = self.settings.out_dir
         parent = self.subject.run if out is None else RunDirectory(out)
         self.folder = parent.log_folder(self.settings.name)

@@ -29,6 +29,7 @@ _PROBABILITIES = ((0.51, 0.49), (0.6, 0.4), (0.75, 0.25), (0.9, 0.1), (0.99, 0.0
 def check_certifier(certifier: Certifier) -> None:
     """Check that a certifier keeps the contract of :class:`~dmaelab.certifiers.Certifier`.
 
+    * Its method ``check`` needs only the noise, because a config is checked before classifier and images are read.
     * It abstains on a tie, and the radius does not shrink if the class gets more votes out of the same number.
     * The same votes give the same certificate, and its row can be written to a log.
     * On 1,000 simulated images for each of six vectors of class probabilities, it is wrong no more often than alpha
@@ -43,6 +44,7 @@ def check_certifier(certifier: Certifier) -> None:
     """
     expect = Expect(certifier)
     check_options(expect, certifier, CERTIFIERS)
+    _check_early(expect, certifier)
     case = _case(2)
     ladder = [_certify(expect, certifier, case, _constant(share)) for share in np.linspace(0.5, 1, 51)]
     expect(ladder[0].prediction == ABSTAIN, "it does not abstain on a coin flip")
@@ -67,6 +69,16 @@ def check_certifier(certifier: Certifier) -> None:
             f"it was wrong for {errors} of {RUNS} simulated images with probabilities {probabilities}; alpha is"
             f" {certifier.alpha}",
         )
+
+
+def _check_early(expect: Expect, certifier: Certifier) -> None:
+    """Let a certifier check its options when only the noise is known. It may refuse them for this noise."""
+    try:
+        certifier.check(Case(2, GaussianL2(), 0.25, label=0))
+    except UserError:
+        return
+    except Exception as error:
+        expect(False, f"its method check needs more than the noise: {error}")
 
 
 def drive(certifier: Certifier, case: Case, votes: VoteSource) -> Certificate:

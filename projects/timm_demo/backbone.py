@@ -1,6 +1,6 @@
 """The vision transformer of timm, with register tokens, as an encoder and as a backbone."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from timm.models import VisionTransformer
@@ -10,7 +10,7 @@ from dmaelab.modeling import BACKBONES, PatchEncoder
 from dmaelab.modeling.layers import add_positions
 from dmaelab.utils.errors import ConfigError
 
-_POOLS = {None: "", "gap": "avg", "cls": "token"}  # our names and those of timm
+_POOLS: dict[str | None, Any] = {None: "", "gap": "avg", "cls": "token"}  # our names and those of timm
 
 
 @BACKBONES.register("timm_vit")
@@ -53,7 +53,7 @@ class TimmViT(PatchEncoder):
         super().__init__()
         if image_size % patch_size:
             raise ConfigError(f"image_size {image_size} is not divisible by patch_size {patch_size}")
-        self.net = VisionTransformer(
+        self.net: Any = VisionTransformer(  # Any: timm's types do not know which parts this model has
             image_size, patch_size, in_channels, num_classes=0, global_pool=_POOLS[pool], embed_dim=width, depth=depth,
             num_heads=num_heads, mlp_ratio=mlp_ratio, reg_tokens=registers,
         )  # fmt: skip

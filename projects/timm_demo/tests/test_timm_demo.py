@@ -10,7 +10,7 @@ pytest.importorskip("timm")
 
 from dmaelab import BACKBONES, DATASETS
 from dmaelab.config import LazyConfig, instantiate, load_plugins, open_config
-from dmaelab.engine import certification_config, run_certification, run_training
+from dmaelab.engine import open_certification, run_training
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.training import SECTIONS, check_training, trainer_of
 from dmaelab.modeling.pos_embed import resize_table
@@ -128,7 +128,7 @@ def test_a_resumed_run_ends_as_one_that_was_left_alone_and_is_certified(pretrain
 
     samples = ["certify.device=cpu", "certify.subset=[0, 7]", "certifier.n=50", "certifier.n0=10"]
     batch = ["certify.batch_size=60", f"certify.run={run}"]
-    folder = run_certification(certification_config(CONFIGS / "certify.py", [*samples, *batch]), progress=False)
+    folder = open_certification(CONFIGS / "certify.py", [*samples, *batch]).run(progress=False)
     assert read_log(folder).index.tolist() == [0, 7]
     identity = read_header(folder)["identity"]
     assert identity["plugins"] == ["projects.timm_demo"]
