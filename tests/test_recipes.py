@@ -136,7 +136,7 @@ def test_pipelines_share_models_not_names(tmp_path):
 
 
 def test_ten_seeds(tmp_path):
-    stages = pipeline("pipelines/table6", tmp_path, "pipeline.seeds=10").stages
+    stages = pipeline("pipelines/table6", tmp_path, "pipeline.seeds=10").plan.stages
     assert len(stages) == 1 + 10 * 12
     seeds = [text for stage in stages for text in stage.overrides if text.startswith("train.seed=")]
     assert len(seeds) == 9 * 6

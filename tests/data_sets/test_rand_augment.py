@@ -32,7 +32,8 @@ def inner(transform):
 
 
 def test_without_timm(monkeypatch):
-    monkeypatch.setitem(sys.modules, "timm", None)
+    for name in ("timm", "timm.data", "timm.data.auto_augment"):  # other tests may have imported them
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match=r"^rand_augment needs timm: pip install timm$"):
         rand_augment()
 
