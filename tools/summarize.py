@@ -31,6 +31,21 @@ from dmaelab.utils.files import write_text
 
 def main() -> None:
     """Read the logs and print one table."""
+    parser = _parser()
+    args = parser.parse_intermixed_args()
+    load_plugins({"plugins": args.plugin})
+
+    if not (args.logs or (args.table and args.paper)):
+        parser.error("name at least one LOG, before any --label")
+    table = _summary(args) if args.table is None else _paper_table(args)
+    if args.output:
+        write_text(args.output, table + "\n")
+    else:
+        print(table)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logs", nargs="*", metavar="LOG", help="run directory, certify folder or TSV file")
     parser.add_argument("--format", choices=FORMATS, default="text", help="format of the table (default: text)")
@@ -84,16 +99,7 @@ def main() -> None:
     papers.add_argument(
         "--paper", action="store_true", help="add the rows that the paper prints; without LOG, print only these"
     )
-    args = parser.parse_intermixed_args()
-    load_plugins({"plugins": args.plugin})
-
-    if not (args.logs or (args.table and args.paper)):
-        parser.error("name at least one LOG, before any --label")
-    table = _summary(args) if args.table is None else _paper_table(args)
-    if args.output:
-        write_text(args.output, table + "\n")
-    else:
-        print(table)
+    return parser
 
 
 def _paper_table(args: argparse.Namespace) -> str:

@@ -7,17 +7,15 @@ from typing import Any
 from dmaelab.certifiers.base import Certifier
 from dmaelab.certifiers.build import CERTIFIERS
 from dmaelab.certifiers.case import Case, sampled_sigma
+from dmaelab.records.identity import STATISTICS
 from dmaelab.stats.geometry import Geometry, geometry_named
 from dmaelab.utils.differences import differences, listed
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.signatures import signature_of
 
-STATISTICS = ("alpha", "n0", "n", "certifier")
-"""The entries of a log's identity that describe the certifier."""
-
 
 def identity_of(certifier: Certifier) -> dict[str, Any]:
-    """Return the entries :data:`STATISTICS` of a log's identity.
+    """Return the entries of a log's identity that describe its certifier: alpha, n0, n and certifier.
 
     ``certifier`` is a dict with the name and the other options. ``n0`` is None if the certifier has no such option.
 

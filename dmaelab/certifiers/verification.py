@@ -12,8 +12,9 @@ from typing import Any
 from dmaelab.certifiers.base import Certifier
 from dmaelab.certifiers.case import Case
 from dmaelab.certifiers.certificate import ABSTAIN
-from dmaelab.certifiers.identity import STATISTICS, case_of, certifier_of
+from dmaelab.certifiers.identity import case_of, certifier_of
 from dmaelab.records.folders import expected_indices, read_folders, read_header
+from dmaelab.records.identity import STATISTICS
 from dmaelab.records.merge import check_complete, identity_hash
 from dmaelab.records.row import BASE_COLUMNS, parse_row
 from dmaelab.utils.errors import UserError
