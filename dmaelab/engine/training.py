@@ -9,13 +9,14 @@ from dmaelab.config import check, instantiate
 from dmaelab.config.targets import locate
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.evaluation import evaluate
+from dmaelab.engine.hooks import PreemptionHook
 from dmaelab.engine.inherited_labels import inherit_labels
 from dmaelab.engine.resolve import resolve
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.settings import DataSettings, TrainSettings
 from dmaelab.records.labels import CONFIG_SECTION
 from dmaelab.utils.distributed import barrier, is_main, pick_device
-from dmaelab.utils.errors import ConfigError
+from dmaelab.utils.errors import ConfigError, Preempted
 from dmaelab.utils.logs import setup_logging
 
 logger = logging.getLogger("dmaelab")
@@ -78,7 +79,7 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
 
     Raises:
         UserError: bad input; the text is one line.
-        Preempted: a signal asked the run to stop; its state is saved.
+        Preempted: a signal asked the run to stop. Its state is saved; after a signal in the last step it is finished.
     """
     settings = check_training(cfg)
     cfg = inherit_labels(resolve(cfg, pick_device(settings.device)))
@@ -95,6 +96,9 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
         trainer.train()
         result = trainer.last_metrics()
     logger.info("finished %s: %s", run, "  ".join(f"{name} {value:.4g}" for name, value in result.items()))
+    preemption = trainer.find_hook(PreemptionHook)
+    if preemption is not None and preemption.signalled:
+        raise Preempted(f"{run} is finished; a signal asked to stop, so nothing else is started")
     return result
 
 

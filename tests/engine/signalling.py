@@ -4,6 +4,7 @@ import os
 import signal
 
 from dmaelab.engine import Hook
+from dmaelab.utils.distributed import rank
 
 
 class Signal(Hook):
@@ -12,12 +13,13 @@ class Signal(Hook):
     Args:
         step: number of finished steps.
         name: of the signal.
+        rank: only the process of this rank sends it; None lets all send it.
     """
 
-    def __init__(self, step: int, name: str = "SIGKILL") -> None:
-        self.step, self.number = step, getattr(signal, name)
+    def __init__(self, step: int, name: str = "SIGKILL", rank: int | None = None) -> None:
+        self.step, self.number, self.rank = step, getattr(signal, name), rank
 
     def after_step(self) -> None:
         """Send it if this is the step."""
-        if self.trainer.step == self.step:
+        if self.trainer.step == self.step and self.rank in (None, rank()):
             os.kill(os.getpid(), self.number)

@@ -1,8 +1,9 @@
-"""One certification in several processes: what they write, how they fail, and how they end."""
+"""One job in several processes: what they write, how they fail, and how they end."""
 
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -66,7 +67,7 @@ def test_a_process_that_fails_is_named_and_leaves_the_others(run, capfd):
     launcher, job = Processes(2), CertifyJob.of(certification.cfg, progress=False)
     with held.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as if another process were writing this shard
-        with pytest.raises(UserError, match="shards 1 of 2 failed, see above; repeat the command"):
+        with pytest.raises(UserError, match="shard 1 of 2 failed, see above; repeat the command"):
             launcher.launch(job)
     assert capfd.readouterr().err.count("error: ") == 1
     assert len(rows(held.parent)) == 6
@@ -116,3 +117,74 @@ def test_a_signal_stops_it_with_a_word_and_leaves_whole_rows(run, options):
     assert error.count("stopped by a signal; finished images are in the log: continue with the same command") == 1
     assert process.returncode == 75
     assert 0 < len(rows(folder)) < 12
+
+
+def training(out, *options, steps=2000):
+    """Start a training in two processes, in a session of its own."""
+    small = [
+        "model.encoder.width=16", "model.encoder.depth=1", "train.device=cpu", "train.precision=fp32",
+        "train.eval_images=20", "train.batch_size=32", "train.log_period=1", f"train.max_iter={steps}",
+        f"train.out_dir={out}",
+    ]  # fmt: skip
+    command = [sys.executable, str(ROOT / "tools/train_net.py"), "--config-file", "digits/pretrain", "--processes", "2"]
+    return subprocess.Popen([*command, *small, *options], stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def steps_of(out):
+    return len((out / "metrics.jsonl").read_text().splitlines()) if (out / "metrics.jsonl").exists() else 0
+
+
+def is_running(session):
+    """Return whether any process of a session is left."""
+    try:
+        os.killpg(session, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def end_of(process):
+    """Wait for the end of the command and of the processes that it started; return its status and what it printed."""
+    error = process.communicate(timeout=100)[1]
+    wait_for(lambda: not is_running(process.pid), seconds=20)
+    return process.returncode, error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP])
+def test_a_signal_stops_a_group_and_saves_its_state(tmp_path, number):
+    process = training(tmp_path / "run")
+    try:
+        wait_for(lambda: steps_of(tmp_path / "run") > 2)
+    finally:
+        process.send_signal(number)
+    status, error = end_of(process)
+    assert status == 75
+    assert error.count("stopped at step") == error.count("the state is saved: continue with --resume (a pipe") - 1 == 1
+    assert len(list((tmp_path / "run/checkpoints").glob("step_*.pth"))) == 1
+    status, error = end_of(training(tmp_path / "run", "--resume", steps=steps_of(tmp_path / "run") + 1))
+    assert status == 0, error
+    assert (tmp_path / "run/model_final.pth").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_group_without_a_word_about_saving(tmp_path):
+    process = training(tmp_path / "run")
+    try:
+        wait_for(lambda: steps_of(tmp_path / "run") > 2)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)  # as the terminal does
+    status, error = end_of(process)
+    assert status == 130
+    assert "interrupted" in error
+    assert "saved" not in error
+
+
+@pytest.mark.slow
+def test_a_group_ends_if_one_process_is_killed(tmp_path, monkeypatch):
+    """A process that the kernel kills says nothing, so its parent names it."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests/engine")]))
+    node = "'_target_': 'signalling.Signal', 'step': 3, 'name': 'SIGKILL', 'rank': 1"
+    status, error = end_of(training(tmp_path / "run", f"+hooks=[{{{node}}}]"))
+    assert status == 2
+    assert error.endswith("error: process 1 of 2 failed, see above (1: killed, perhaps because the memory was full)\n")

@@ -16,7 +16,8 @@ from dmaelab.utils.signals import StopSignals
 class PreemptionHook(Hook):
     """On SIGTERM, SIGUSR2 or SIGHUP, saves a checkpoint after the current step and raises ``Preempted``.
 
-    If any process receives the signal, all processes stop after the same step.
+    If any process receives the signal, all processes stop after the same step. A signal that arrives in the last step
+    lets the training finish; :attr:`signalled` tells the caller, who must not start anything further.
 
     Args:
         save: saves a checkpoint of this step.
@@ -31,6 +32,11 @@ class PreemptionHook(Hook):
         """Catch the signals. With several processes, open a gloo group, so that exchanging the flag needs no GPU."""
         self._group: Any = dist.new_group(backend="gloo") if world_size() > 1 else None
         self._signals.catch()
+
+    @property
+    def signalled(self) -> bool:
+        """Whether this process has received one of the signals."""
+        return bool(self.flag.item())
 
     def _raise_flag(self, number: int, frame: FrameType | None) -> None:
         self.flag.fill_(1)

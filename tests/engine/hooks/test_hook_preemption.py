@@ -32,10 +32,12 @@ def test_a_signal_saves_after_the_step_and_stops(hook, step, saves, number):
     assert saves == [4]
 
 
-def test_a_signal_in_the_last_step_stops_nothing(hook, step, saves):
+def test_a_signal_in_the_last_step_stops_nothing_and_is_remembered(hook, step, saves):
+    assert not hook.signalled
     os.kill(os.getpid(), signal.SIGTERM)
     step(hook, 10)
     assert saves == []
+    assert hook.signalled
 
 
 def test_the_signals_are_caught_from_the_beginning_to_the_end(trainer):
