@@ -56,13 +56,20 @@ def main() -> None:
         help="with --verify: first import this module, which defines the certifier or the noise of the log; plug-ins"
         " named in a log are not imported without this option",
     )
-    parser.add_argument("--launcher", default="none", metavar="NAME", help="launcher of a plug-in that starts the work")
+    parser.add_argument(
+        "--launcher",
+        default="none",
+        metavar="NAME",
+        help="who starts the work: 'none' (this machine), or the dotted name of a class of your own",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only check the whole config")
     parser.add_argument(
         "--radii", nargs="+", type=float, metavar="R", help="columns of the table (default: 0 0.25 ... 3)"
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
+    if (args.verify or args.merge) and (args.launcher != "none" or args.dry_run or args.radii):
+        parser.error("--verify and --merge take no --launcher, --dry-run or --radii")
     if (args.verify or args.merge) and args.source is not None:
         parser.error(f"--verify and --merge take no SOURCE: leave out '{args.source}'")
     if args.plugin and not args.verify:
@@ -79,22 +86,23 @@ def main() -> None:
 
 def _certify(args: argparse.Namespace) -> None:
     from dmaelab.engine.certification import open_certification
+    from dmaelab.launch.launcher import choose_launcher
 
     certification = open_certification(args.source, args.overrides)
+    launcher = choose_launcher(process_count(args.processes or "1"), args.launcher)
     if args.dry_run:
         print(f"{args.source}: the config is fine")
         return
 
     from dmaelab.analysis.tables import default_label, make_table
     from dmaelab.launch.job import CertifyJob
-    from dmaelab.launch.launcher import choose_launcher
     from dmaelab.records.folders import read_folders
     from dmaelab.records.readers import read_log
     from dmaelab.utils.logs import setup_logging
 
     setup_logging()
     job = CertifyJob.of(certification.cfg, shard=args.shard)
-    choose_launcher(process_count(args.processes or "1"), args.launcher).launch(job)
+    launcher.launch(job)
     folder = certification.folder
     if not read_folders([folder]).rows:
         print(f"no images in this shard; log: {folder}")

@@ -35,10 +35,17 @@ def main() -> None:
         help="make a trial of half a minute: tiny models, generated images, two steps for each training; only for"
         " configs whose stages have a section `debug` (pipelines/table*)",
     )
-    parser.add_argument("--launcher", default="none", metavar="NAME", help="launcher of a plug-in that starts the work")
+    parser.add_argument(
+        "--launcher",
+        default="none",
+        metavar="NAME",
+        help="who starts the work: 'none' (this machine), or the dotted name of a class of your own",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only check all stages")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
+    if args.debug and args.launcher != "none":
+        parser.error("--debug runs on this machine: leave out --launcher")
 
     from dmaelab.launch.pipeline import Pipeline
     from dmaelab.launch.stages import PipelineSettings

@@ -44,12 +44,19 @@ def main() -> None:
     parser.add_argument(
         "--processes", default="1", metavar="N|auto", help="train in N processes of this machine; auto: one per GPU"
     )
-    parser.add_argument("--launcher", default="none", metavar="NAME", help="launcher of a plug-in that starts the work")
+    parser.add_argument(
+        "--launcher",
+        default="none",
+        metavar="NAME",
+        help="who starts the work: 'none' (this machine), or the dotted name of a class of your own",
+    )
     parser.add_argument("--dry-run", action="store_true", help="only check the whole config")
     parser.add_argument("--print-config", action="store_true", help="print the config with the overrides applied")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="also +new.key=value and ~key")
     args = parser.parse_intermixed_args()
 
+    if args.debug and args.launcher != "none":
+        parser.error("--debug runs on this machine: leave out --launcher")
     if args.debug:
         with tempfile.TemporaryDirectory(prefix="dmaelab-debug-") as folder:
             _run(args, _trial(args.config_file, folder))
@@ -60,21 +67,21 @@ def main() -> None:
 def _run(args: argparse.Namespace, trial: list[str]) -> None:
     """Train, evaluate or check. The overrides ``trial`` are applied before those of the command line."""
     from dmaelab.engine.training import SECTIONS, check_training
+    from dmaelab.launch.job import EvaluateJob, TrainJob
+    from dmaelab.launch.launcher import choose_launcher
 
     cfg = open_config(args.config_file, [*trial, *args.overrides], SECTIONS)
     if args.print_config:
         print(OmegaConf.to_yaml(cfg), end="")
+    launcher = choose_launcher(process_count(args.processes), args.launcher)
     if args.dry_run:
         check_training(cfg)
         print(f"{args.config_file}: the config is fine")
     if args.print_config or args.dry_run:
         return
 
-    from dmaelab.launch.job import EvaluateJob, TrainJob
-    from dmaelab.launch.launcher import choose_launcher
-
     job = EvaluateJob.of(cfg, weights=args.weights) if args.eval_only else TrainJob.of(cfg, resume=args.resume)
-    choose_launcher(process_count(args.processes), args.launcher).launch(job)
+    launcher.launch(job)
 
 
 def _trial(config: str, folder: str) -> list[str]:

@@ -59,11 +59,11 @@ class Certifier(KeepsArguments):
         """Check the options before anything is certified, such as radii that no image can reach.
 
         A config is checked before its classifier and its images are read, so that a pipeline does not find a mistake
-        after hours of training. Therefore this method must use nothing of ``case`` but what the args say.
+        after hours of training. Therefore use only ``radius``, ``needed`` and ``label`` of the case. Its number of
+        classes and its random numbers are not known in this early call.
 
         Args:
-            case: stands for any image; gives ``radius`` and ``needed`` of the noise, and ``label``, which is None if
-                labels are not known.
+            case: stands for any image. Its label is None if labels are not known.
 
         Raises:
             UserError: the options do not fit the images or the noise.

@@ -39,7 +39,13 @@ class Corruption(KeepsArguments):
     """If set, pixel values must be multiples of 1/steps to be certified."""
     stackable: bool = False
     """Whether :meth:`apply` asks ``draw``, or a child of it, only for arrays of the shape of the images or with one
-    number per image. A certification on a GPU then makes several chunks of noise at once, which is faster."""
+    number per image. A certification on a GPU then makes several chunks of noise at once, which is faster. A class with
+    its own :meth:`apply` must say so itself; it does not inherit the answer."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "apply" in vars(cls) and "stackable" not in vars(cls):
+            cls.stackable = False
 
     def __init__(self, sigma: float | tuple[float, float]) -> None:
         levels = tuple(sigma) if isinstance(sigma, (tuple, list)) else (sigma,)

@@ -123,7 +123,7 @@ class Certification:
                 "run": settings.run,
                 "weights_file": settings.weights,
                 "labels": self.subject.labels(settings.labels),
-                "threads": torch.get_num_threads(),
+                "threads": torch.get_num_threads() if device.type == "cpu" else None,
             },
             progress=progress,
         )

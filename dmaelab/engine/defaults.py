@@ -176,7 +176,9 @@ class DefaultTrainer(Trainer):
 
         The first regular evaluation may come only after the last step, when an error would be too late.
         """
-        known = sorted(evaluate(self.final_model, self.test_set, replace(self.settings, eval_images=1), self.device))
+        known = sorted(
+            evaluate(self.final_model, self.test_set, replace(self.settings, eval_images=1, num_workers=0), self.device)
+        )
         if metric not in known:
             raise ConfigError(
                 f"train.best_metric: there is no metric '{metric}'{did_you_mean(metric, known)}; there are:"

@@ -33,7 +33,7 @@ def evaluate(model: Trainable, dataset: Dataset, settings: TrainSettings, device
     if len(batches) >= world_size():  # with fewer batches than processes, every process evaluates all of them
         batches = batches[rank() :: world_size()]
     share = [index for batch in batches for index in batch]  # only the last batch of all may be smaller
-    workers = settings.num_workers if dataset.images is None else 0  # images in memory need none
+    workers = min(settings.num_workers, len(batches)) if dataset.images is None else 0  # in memory: none are needed
     loader = build_test_loader(dataset, share, size, workers)
     share_buffers(model)
     training = model.training

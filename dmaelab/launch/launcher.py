@@ -4,13 +4,14 @@ from typing import Literal, Protocol
 
 import torch
 
+from dmaelab.config.targets import locate
 from dmaelab.launch.job import Job
 from dmaelab.launch.processes import Processes
 from dmaelab.registry import Registry
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import ConfigError, UserError, did_you_mean
 
 LAUNCHERS = Registry("launcher")
-"""Maps a name to a class or function that makes a :class:`Launcher`, given the number of processes (at least 1)."""
+"""Maps a name to a class or function that makes a :class:`Launcher`; it is called as ``(processes=...)``."""
 
 
 class Launcher(Protocol):
@@ -40,23 +41,34 @@ class ThisProcess:
 
 
 @LAUNCHERS.register("none")
-def this_machine(processes: int) -> Launcher:
-    """Run jobs in this process, or in several processes of this machine."""
-    return ThisProcess() if processes == 1 else Processes(processes)
+def this_machine(processes: int | Literal["auto"]) -> Launcher:
+    """No job system: jobs run in this process, or in several processes of this machine."""
+    count = max(1, torch.cuda.device_count()) if processes == "auto" else processes
+    return ThisProcess() if count == 1 else Processes(count)
 
 
 def choose_launcher(processes: int | Literal["auto"] = 1, name: str = "none") -> Launcher:
     """Return a launcher for jobs of so many processes.
 
     Args:
-        processes: at least 1, or ``"auto"``: one per visible GPU, and a single process without a GPU.
-        name: name of a registered launcher.
+        processes: at least 1, or ``"auto"``: as many as the launcher finds GPUs for, and a single one without a GPU.
+        name: name of a registered launcher, or the dotted name of a class or function of your own, such as
+            ``my_project.launcher.MyLauncher``. No log and no run depends on it, so it is not part of a config.
 
     Raises:
         UserError: ``processes`` is less than 1.
         ConfigError: there is no such launcher.
     """
-    count = max(1, torch.cuda.device_count()) if processes == "auto" else processes
-    if count < 1:
-        raise UserError(f"the number of processes is {count}: give at least 1, or 'auto' for one per GPU")
-    return LAUNCHERS.build(name, processes=count)
+    if processes != "auto" and processes < 1:
+        raise UserError(f"the number of processes is {processes}: give at least 1, or 'auto' for one per GPU")
+    if "." in name:
+        try:
+            return locate(name)(processes=processes)
+        except ConfigError as error:
+            raise ConfigError(f"launcher {name}: {error}") from error
+    if name not in (known := LAUNCHERS.names()):
+        raise ConfigError(
+            f"there is no launcher '{name}'{did_you_mean(name, known)}: choose one of {', '.join(known)}, or give the"
+            " dotted name of a class of your own"
+        )
+    return LAUNCHERS.build(name, processes=processes)

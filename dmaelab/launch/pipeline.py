@@ -30,8 +30,8 @@ class Pipeline:
         debug: make a trial that takes seconds. Every stage is run with the overrides ``debug`` of its config, in this
             process and without ``pipeline.weights``. The results are written to ``<out_dir>/debug``, which is deleted
             first.
-        launcher: starts the stages: an object, or the name of a registered launcher, which gets the number of processes
-            in ``pipeline.processes``.
+        launcher: starts the stages: an object, or a name for :func:`~dmaelab.launch.launcher.choose_launcher`, which
+            gets the number of processes in ``pipeline.processes``.
 
     Attributes:
         plan: the stages with their folders and configs, including the copies for further seeds.

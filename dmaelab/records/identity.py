@@ -1,7 +1,10 @@
-"""The keys of a log's identity, grouped by the question that they answer.
+"""Keys of a log's identity, grouped by the question that they answer.
 
-A certification writes these keys, see :func:`dmaelab.smoothing.identity.make_identity`. Code that asks whether two logs
-agree in some respect compares the keys of that group. Keys that follow from others, such as ``tau``, are in no group.
+Code that asks whether two logs agree in some respect compares the keys of that group. Left out are the keys that say
+how the numbers were computed and that change only their last bits: seed, batch shape, memory format, compilation, CUDA
+graph, attention, version of the noise. Left out are also keys that follow from others, such as ``tau``. The identity of
+a certification consists of :func:`dmaelab.smoothing.identity.make_identity` and of
+:meth:`dmaelab.engine.certification.Certification.identity`.
 """
 
 STATISTICS = ("n", "n0", "alpha", "certifier")
@@ -11,7 +14,7 @@ NOISE = ("corruption", "sigma", "geometry", "norm")
 """Which noise was added, and how do radii follow from it?"""
 
 CLASSIFIER = ("network", "model", "weights", "classes", "precision", "plugins")
-"""Which classifier was smoothed, and with which arithmetic?"""
+"""Which classifier was smoothed, and in which precision?"""
 
 IMAGES = ("dataset", "first_image", "shape")
 """From which data set are the images?"""

@@ -79,7 +79,7 @@ def chunk_size(numel: int) -> int:
 
 
 def chunks_at_once(numel: int, stackable: bool, device_type: str) -> int:
-    """Return the number of chunks that one call makes, for images of ``numel`` values; the noise does not depend on it.
+    """Return the number of chunks that one call makes. It changes the speed, not the noise.
 
     Args:
         numel: number of values of an image.

@@ -8,7 +8,9 @@ from typing import Any, BinaryIO, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
+from dmaelab.interfaces import Trainable
 from dmaelab.modeling.backbones.vit import ViT
 from dmaelab.modeling.denoising_mae import DenoisingMAE
 from dmaelab.utils.files import atomic_write
@@ -37,17 +39,20 @@ def save_weights(
     written. The file is written in one step, so it is never half-written.
 
     Args:
-        model: the model.
+        model: the model; of a trainable module, what it exports.
         path: path of the file; its suffix chooses the format.
         layout: names of the tensors: ``"dmaelab"`` for any model; ``"official"`` and ``"timm"`` for models with a ViT.
             ``"timm"`` also leaves the decoder out.
 
     Raises:
-        WeightsError: the layout has no names for the model, the suffix is another one, or the file cannot be written.
+        WeightsError: the layout has no names for the model, the model is a wrapper, the suffix is another one, or the
+            file cannot be written.
     """
-    path = Path(path)
+    path, model = Path(path), model.export() if isinstance(model, Trainable) else model
     if path.suffix not in (".pth", ".safetensors"):
         raise WeightsError(f"{path}: name a file that ends in .pth or .safetensors")
+    if isinstance(model, (DataParallel, DistributedDataParallel)) or hasattr(model, "_orig_mod"):
+        raise WeightsError(f"{path}: this {type(model).__name__} wraps a model: save the model inside it")
     if layout != "dmaelab" and not isinstance(encoder_of(model), ViT):
         raise WeightsError(
             f"{path}: layout '{layout}' names only models with a ViT of this project, but this {type(model).__name__}"

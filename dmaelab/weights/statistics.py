@@ -5,7 +5,7 @@ from typing import Any
 
 from dmaelab.weights.files import Weights, WeightsError
 
-STATISTICS = {  # per channel, in [0,1] pixel units: those of the official code
+PIXEL_STATISTICS = {  # per channel, in [0,1] pixel units: those of the official code
     "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     "cifar10": ([0.4914, 0.4822, 0.4465], [0.2471, 0.2435, 0.2616]),
 }
@@ -21,7 +21,7 @@ def choose_statistics(
 
     Args:
         weights: weights of the file.
-        pixel_mean: mean per channel, or one name for both from :data:`STATISTICS`; None takes the file's.
+        pixel_mean: mean per channel, or one name for both from :data:`PIXEL_STATISTICS`; None takes the file's.
         pixel_std: standard deviation per channel; None if ``pixel_mean`` is a name or None.
         channels: number of channels.
 
@@ -30,13 +30,13 @@ def choose_statistics(
             file stores.
     """
     stored = _stored(weights, "pixel_mean"), _stored(weights, "pixel_std")
-    names = " or ".join(f'"{name}"' for name in STATISTICS)
+    names = " or ".join(f'"{name}"' for name in PIXEL_STATISTICS)
     if isinstance(pixel_mean, str):
-        if pixel_mean not in STATISTICS or pixel_std is not None:
+        if pixel_mean not in PIXEL_STATISTICS or pixel_std is not None:
             raise WeightsError(
                 f"pixel_mean is '{pixel_mean}': give {names} alone, or numbers for pixel_mean and pixel_std"
             )
-        pixel_mean, pixel_std = STATISTICS[pixel_mean]
+        pixel_mean, pixel_std = PIXEL_STATISTICS[pixel_mean]
     elif (pixel_mean is None) != (pixel_std is None):
         raise WeightsError("pixel_mean and pixel_std come together: give both, or a name as pixel_mean alone")
     elif pixel_mean is None:

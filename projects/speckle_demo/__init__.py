@@ -1,4 +1,4 @@
 """A plug-in project: noise that grows with the signal, an attacking loss, a certifier, a hook, a launcher."""
 
 # Importing these modules registers their entries.
-from projects.speckle_demo import certifier, corruption, launcher, loss  # noqa: F401
+from projects.speckle_demo import certifier, corruption, loss  # noqa: F401

@@ -1,27 +1,26 @@
 """A launcher: starts the parts of a certification one after the other, each in a process of its own."""
 
 import multiprocessing
+from typing import Literal
 
 from dmaelab.launch.job import CertifyJob, Job
-from dmaelab.launch.launcher import LAUNCHERS
 from dmaelab.utils.cli import PREEMPTED, preempted_by_signals
 from dmaelab.utils.errors import Preempted, UserError
 
 
-@LAUNCHERS.register("one_by_one")
 class OneByOne:
     """Runs the parts of a job one after the other, for a machine whose memory holds one process only.
 
     A part that fails, or that the kernel kills, does not stop the next one. A training is not split.
 
     Args:
-        processes: number of parts of a certification.
+        processes: number of parts of a certification; ``"auto"`` means 1.
     """
 
     STOPPED = "stopped by a signal; finished work is saved: continue with the same command"
 
-    def __init__(self, processes: int) -> None:
-        self.processes = processes
+    def __init__(self, processes: int | Literal["auto"]) -> None:
+        self.processes = 1 if processes == "auto" else processes
 
     def launch(self, job: Job) -> None:
         """Run all parts. Raises ``UserError`` if some failed, and ``Preempted`` if a signal stopped one."""
@@ -33,13 +32,14 @@ class OneByOne:
     def _run(self, part: Job) -> int:
         """Run one part in a new process, and return its exit status, which is negative if a signal killed it."""
         child = multiprocessing.get_context("spawn").Process(target=part)
-        child.start()
-        try:
-            with preempted_by_signals(self.STOPPED):
+        with preempted_by_signals(self.STOPPED):  # around everything, so that no signal leaves the child alone
+            try:
+                child.start()
                 child.join()
-        finally:
-            child.terminate()
-            child.join()
+            finally:
+                if child.pid is not None:
+                    child.terminate()
+                    child.join()
         if child.exitcode == PREEMPTED:
             raise Preempted(self.STOPPED)
         return child.exitcode or 0

@@ -83,7 +83,9 @@ class TimmViT(PatchEncoder):
         return self.net.norm(self.net.blocks(tokens))  # with average pooling timm's norm is the identity
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features [N,D] of normalised images [N,C,H,W]."""
+        """Return features [N,D] of normalised images [N,C,H,W]; ``ConfigError`` if ``pool`` is ``None``."""
+        if self.pool is None:
+            raise ConfigError("this timm_vit has pool=None, the encoder of an autoencoder: set pool='gap' or 'cls'")
         return self.net.forward_head(self.encode(self.embed(images)))
 
     def layers(self) -> list[list[nn.Parameter]]:

@@ -12,7 +12,7 @@ from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.resolve import resolve
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.training import check_training
-from dmaelab.utils.errors import ConfigError, UserError
+from dmaelab.utils.errors import ConfigError, Preempted, UserError
 
 
 def test_a_run_leaves_what_the_next_stage_needs(pretrain_config, tmp_path):
@@ -29,6 +29,13 @@ def test_a_run_leaves_what_the_next_stage_needs(pretrain_config, tmp_path):
     state = torch.load(out / "model_final.pth", weights_only=True)
     assert state["weights"] == "raw"
     assert "encoder.blocks.0.attn.qkv.weight" in state["model"]
+
+
+def test_a_signal_in_the_last_step_lets_the_run_finish_and_starts_nothing_else(pretrain_config, tmp_path):
+    node = "{'_target_': 'signalling.Signal', 'step': 8, 'name': 'SIGTERM'}"
+    with pytest.raises(Preempted, match="pretrain is finished; a signal asked to stop, so nothing else is started"):
+        run_training(pretrain_config(f"+hooks=[{node}]"))
+    assert RunDirectory(tmp_path / "pretrain").finished
 
 
 def test_evaluation_of_a_finished_run_gives_its_last_numbers(finetune_config):

@@ -92,7 +92,7 @@ def test_images_resident_on_the_device_train_to_the_same_bits(device, config, tm
 @pytest.fixture
 def group_of_one(tmp_path, device):
     """A process group of this process alone, gone when the test ends, however it ends."""
-    import_module("torch.distributed.nn")  # as in launch/distributed.py: imported later, it would keep this group
+    import_module("torch.distributed.nn")  # as in launch/process_group.py: imported later, it would keep this group
     backend, store = "nccl" if device.type == "cuda" else "gloo", f"file://{tmp_path}/store"
     dist.init_process_group(backend, init_method=store, rank=0, world_size=1, timeout=timedelta(seconds=60))
     yield

@@ -109,3 +109,17 @@ def test_corruptions_that_certify_nothing_are_refused():
         smoothing_noise(Gaussian(0.0))
     geometry, sigma = smoothing_noise(Gaussian(0.5))
     assert (geometry.norm, sigma) == ("l2", 0.5)
+
+
+def test_a_class_with_its_own_noise_does_not_inherit_that_its_draws_can_be_stacked():
+    class Renamed(Gaussian):
+        pass
+
+    class OfOtherShape(Gaussian):
+        def apply(self, images, sigma, draw):
+            return images + draw.normal((3,)).mean()
+
+    class SaysSo(OfOtherShape):
+        stackable = True
+
+    assert [kind.stackable for kind in (Gaussian, Renamed, OfOtherShape, SaysSo)] == [True, True, False, True]

@@ -91,6 +91,7 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
         (["--verify", "nowhere"], "nowhere is not a certification log"),
         (["--verify", "a", "--merge", "b"], "not allowed with argument"),
         (["run", "--verify", "a"], "take no SOURCE: leave out 'run'"),
+        (["--verify", "a", "--dry-run"], "take no --launcher, --dry-run or --radii"),
     ],
 )
 def test_mistyped_commands(arguments, words):

@@ -11,6 +11,7 @@ from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.weights import read_file
 
 ROOT = Path(__file__).parents[2]
+PRETRAIN = ["--config-file", "digits/pretrain"]
 DEBUG = ["--config-file", "imagenet/pretrain_base", "--debug"]
 
 
@@ -25,8 +26,9 @@ def call(*arguments, temporary):
     ("arguments", "words"),
     [
         (["--config-file", "digits/pretran"], "did you mean 'digits/pretrain'?"),
-        (["--config-file", "digits/pretrain", "--debug"], "--debug: digits/pretrain has no overrides `debug`"),
-        ([*DEBUG, "--launcher", "slrm"], "unknown launcher 'slrm'"),
+        ([*PRETRAIN, "--debug"], "--debug: digits/pretrain has no overrides `debug`"),
+        ([*PRETRAIN, "--launcher", "slrm"], "there is no launcher 'slrm': choose one of none, or give the dotted name"),
+        ([*PRETRAIN, "--launcher", "my.Launcher", "--dry-run"], "my.Launcher"),
         ([*DEBUG, "--processes", "many"], "--processes is 'many': give a number, or 'auto'"),
         ([*DEBUG, "--processes", "0"], "the number of processes is 0: give at least 1"),
     ],

@@ -9,7 +9,7 @@ from weights_toolbox import CIFAR, HEADS, OWN, TINY, classifier, refused, vit
 from dmaelab.modeling import CifarResNet, Classifier
 from dmaelab.utils.random import Draw
 from dmaelab.weights import WeightsError, load_classifier, load_pretrain, read_file, save_weights
-from dmaelab.weights.statistics import STATISTICS
+from dmaelab.weights.statistics import PIXEL_STATISTICS
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_every_official_file_gives_the_official_outputs(file, released, io, tmp_
 @pytest.mark.parametrize("pool", ["gap", "cls"])
 def test_official_classifiers_give_the_official_logits(pool, reference):
     io = reference("classifier_io.pth")
-    assert (io["pixel_mean"], io["pixel_std"]) == STATISTICS["cifar10"]
+    assert (io["pixel_mean"], io["pixel_std"]) == PIXEL_STATISTICS["cifar10"]
     model = load_classifier(TINY / f"classifier_{pool}.pth", num_heads=3, **CIFAR)
     assert (model.backbone.pool, model.num_classes, model.preprocess.input_size) == (pool, 10, 32)
     assert all(p.requires_grad for p in model.parameters())

@@ -4,10 +4,13 @@ import pytest
 import torch
 from weights_toolbox import OWN, autoencoder, classifier, refused
 
-from dmaelab.modeling import CifarResNet, Classifier
+from dmaelab.corruptions import Gaussian
+from dmaelab.losses import RS
+from dmaelab.modeling import CifarResNet, Classifier, NoisyClassifier
 from dmaelab.utils.random import Draw
 from dmaelab.weights import fill_exact, load_classifier, load_pretrain, read_weights, save_weights
 from dmaelab.weights.facts import describe
+from dmaelab.weights.files import FACTS
 from dmaelab.weights.layouts import official_name
 
 
@@ -114,6 +117,22 @@ def test_what_cannot_be_written(tmp_path):
         message = refused(save_weights, resnet, tmp_path / "x.pth", layout)
         assert f"layout '{layout}' names only models with a ViT" in message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_trainable_module_the_exported_one_is_written(tmp_path):
+    model = classifier()
+    for number, module in enumerate((model, NoisyClassifier(model, Gaussian(0.25), RS()))):
+        save_weights(module, tmp_path / f"{number}.pth")
+    files = [torch.load(tmp_path / f"{number}.pth") for number in (0, 1)]
+    assert files[0].keys() == files[1].keys()
+    assert files[0]["model"].keys() == files[1]["model"].keys()
+    assert files[0][FACTS] == files[1][FACTS] != {}
+
+
+def test_a_wrapper_is_refused(tmp_path):
+    for wrapped in (torch.nn.DataParallel(classifier()), torch.compile(classifier())):
+        message = refused(save_weights, wrapped, tmp_path / "x.pth")
+        assert f"this {type(wrapped).__name__} wraps a model: save the model inside it" in message
 
 
 def test_a_new_decoder_is_not_written(alone, tmp_path):

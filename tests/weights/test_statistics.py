@@ -3,7 +3,7 @@
 from weights_toolbox import OWN, TINY, classifier, refused
 
 from dmaelab.weights import load_classifier, save_weights
-from dmaelab.weights.statistics import STATISTICS
+from dmaelab.weights.statistics import PIXEL_STATISTICS
 
 
 def test_statistics_are_an_explicit_choice():
@@ -17,7 +17,7 @@ def test_statistics_are_an_explicit_choice():
         ([0.5], [0.5], "are not 3 numbers each"),
         (0.5, 0.5, "are not 3 numbers each"),
         ([123.7, 116.3, 103.5], [58.4, 57.1, 57.4], "in [0,1] pixel units"),
-        (STATISTICS["imagenet"][0], [58.4, 57.1, 57.4], "0 < pixel_std <= 1"),
+        (PIXEL_STATISTICS["imagenet"][0], [58.4, 57.1, 57.4], "0 < pixel_std <= 1"),
         ([0.5] * 3, [0.0] * 3, "0 < pixel_std <= 1"),
         ([float("nan")] * 3, [0.5] * 3, "in [0,1] pixel units"),
     ]:

@@ -132,6 +132,7 @@ def _register(size: str, width: int, depth: int, num_heads: int, patch_size: int
     def build(**options: Any) -> ViT:
         return ViT(**{**sizes, **options})
 
+    build.__name__ = build.__qualname__ = f"vit_{size}"  # by these names the registry tells entries apart
     build.__doc__ = f"ViT-{size.capitalize()}: {width} wide, {depth} blocks, {num_heads} heads, patch {patch_size}."
     # The arguments that the check of configs knows: those of ViT, with the sizes as defaults.
     build.__signature__ = inspect.signature(functools.partial(ViT, **sizes))  # type: ignore[attr-defined]

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dmaelab import LAUNCHERS
-from dmaelab.config import load_plugins
 from dmaelab.launch.job import CertifyJob
+from dmaelab.launch.launcher import choose_launcher
 from dmaelab.records.folders import read_folders
 from dmaelab.utils.cli import PREEMPTED
 from dmaelab.utils.errors import Preempted, UserError
 
 ROOT = Path(__file__).resolve().parents[3]
+ONE_BY_ONE = "projects.speckle_demo.launcher.OneByOne"
 CONFIG = """
 from torch import nn
 from dmaelab.config import LazyCall as L, get_config
@@ -26,15 +26,9 @@ _base = get_config("certify/default")
 certify, certifier, corruption = _base.certify, _base.certifier, _base.corruption
 certify.update(out_dir="mine", device="cpu", precision="fp32", batch_size=50, subset=None)
 certifier.n, corruption.sigma = 50, 0.5
-plugins = ["projects.speckle_demo"]
 classifier = L(nn.Flatten)()  # the answer is the brightest number of the image
 dataset = L(build_dataset)(name="generated", split="test", image_size=2, num_classes=12, count=5)
 """
-
-
-@pytest.fixture(autouse=True)
-def _plugin():
-    load_plugins({"plugins": ["projects.speckle_demo"]})
 
 
 class Ends(CertifyJob):
@@ -51,7 +45,7 @@ class Ends(CertifyJob):
 
 
 def launch(statuses):
-    LAUNCHERS.build("one_by_one", processes=len(statuses)).launch(Ends(json.dumps(statuses)))
+    choose_launcher(len(statuses), ONE_BY_ONE).launch(Ends(json.dumps(statuses)))
 
 
 def test_parts_that_fail_or_are_killed_do_not_stop_the_others():
@@ -67,7 +61,7 @@ def test_a_part_that_a_signal_stopped_stops_all():
 @pytest.mark.slow
 def test_the_command_starts_the_parts_with_it(tmp_path):
     (tmp_path / "mine.py").write_text(CONFIG)
-    for name, options in (("whole", []), ("parts", ["--launcher", "one_by_one", "--processes", "2"])):
+    for name, options in (("whole", []), ("parts", ["--launcher", ONE_BY_ONE, "--processes", "2"])):
         command = [sys.executable, str(ROOT / "tools/certify.py"), "mine.py", f"certify.name={name}", *options]
         subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=300, check=True)
     whole, parts = (read_folders([tmp_path / "mine/certify" / name]) for name in ("whole", "parts"))
