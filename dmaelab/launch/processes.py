@@ -75,7 +75,8 @@ def run_group(job: Job, count: int) -> None:
             if failed:
                 _stop(children, GRACE)  # what this does to the others is no reason to report
     except Preempted:
-        signalled, failed = True, failed or _failed(children)
+        ended = _failed(children).items()  # a process that had nothing to save yet, or evaluates, ends by SIGTERM
+        signalled, failed = True, failed or {number: code for number, code in ended if code != -signal.SIGTERM}
     if failed:
         raise UserError(f"{_named(failed, 'process', 'processes')} of {count} failed, see above{_killed(failed)}")
     if signalled or any(child.exitcode == PREEMPTED for child in children):
