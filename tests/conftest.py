@@ -16,8 +16,10 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
-# Under nohup SIGHUP is ignored, here and in every process that a test starts. Tests that send it need its default.
+# nohup ignores SIGHUP, and a shell ignores SIGINT for commands in the background. The processes that tests start would
+# inherit this, but tests send these signals.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMALL = [
     "model.encoder.width=16",

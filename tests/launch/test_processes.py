@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -187,4 +188,5 @@ def test_a_group_ends_if_one_process_is_killed(tmp_path, monkeypatch):
     node = "'_target_': 'signalling.Signal', 'step': 3, 'name': 'SIGKILL', 'rank': 1"
     status, error = end_of(training(tmp_path / "run", f"+hooks=[{{{node}}}]"))
     assert status == 2
-    assert error.endswith("error: process 1 of 2 failed, see above (1: killed, perhaps because the memory was full)\n")
+    # The other process may have failed as well, when its connection was closed.
+    assert re.search(r"error: process(es 0,)? 1 of 2 failed, see above \(1: killed, perhaps because .*\)\n$", error)
