@@ -1,6 +1,6 @@
 """The base class of corruptions. A corruption adds noise to images and names the geometry of its certificate."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,12 +39,13 @@ class Corruption(KeepsArguments):
     """If set, pixel values must be multiples of 1/steps to be certified."""
     stackable: bool = False
     """Whether :meth:`apply` asks ``draw``, or a child of it, only for arrays of the shape of the images or with one
-    number per image. A certification on a GPU then makes several chunks of noise at once, which is faster. A class with
-    its own :meth:`apply` must say so itself; it does not inherit the answer."""
+    number per image. A certification on a GPU then makes several chunks of noise at once, which is faster. The class
+    that defines :meth:`apply` must say so itself; it does not inherit the answer."""
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if "apply" in vars(cls) and "stackable" not in vars(cls):
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        source = next(base for base in cls.__mro__ if "apply" in vars(base))
+        if "stackable" not in vars(cls) and "stackable" not in vars(source):
             cls.stackable = False
 
     def __init__(self, sigma: float | tuple[float, float]) -> None:

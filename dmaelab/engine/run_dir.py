@@ -36,7 +36,7 @@ logger = logging.getLogger("dmaelab")
 class RunDirectory:
     """The folder of one training: paths of its files, frozen config, weights, and a lock.
 
-    This class decides all paths in the folder. Files are read only when they are needed.
+    Files are read only when they are needed. :mod:`dmaelab.records.folders` knows the files of a log below it.
 
     Args:
         path: the folder; it need not exist yet.

@@ -94,6 +94,7 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
         if is_main():
             run.freeze(cfg, resume, trainer.started_from)
         trainer.train()
+        barrier()  # no process ends before the first one has written the final weights
         result = trainer.last_metrics()
     logger.info("finished %s: %s", run, "  ".join(f"{name} {value:.4g}" for name, value in result.items()))
     preemption = trainer.find_hook(PreemptionHook)

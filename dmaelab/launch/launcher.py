@@ -9,6 +9,7 @@ from dmaelab.launch.job import Job
 from dmaelab.launch.processes import Processes
 from dmaelab.registry import Registry
 from dmaelab.utils.errors import ConfigError, UserError, did_you_mean
+from dmaelab.utils.signatures import signature_of
 
 LAUNCHERS = Registry("launcher")
 """Maps a name to a class or function that makes a :class:`Launcher`; it is called as ``(processes=...)``."""
@@ -53,7 +54,7 @@ def choose_launcher(processes: int | Literal["auto"] = 1, name: str = "none") ->
     Args:
         processes: at least 1, or ``"auto"``: as many as the launcher finds GPUs for, and a single one without a GPU.
         name: name of a registered launcher, or the dotted name of a class or function of your own, such as
-            ``my_project.launcher.MyLauncher``. No log and no run depends on it, so it is not part of a config.
+            ``my_project.launcher.MyLauncher``. It changes numbers by rounding only, so it is not part of a config.
 
     Raises:
         UserError: ``processes`` is less than 1.
@@ -63,9 +64,12 @@ def choose_launcher(processes: int | Literal["auto"] = 1, name: str = "none") ->
         raise UserError(f"the number of processes is {processes}: give at least 1, or 'auto' for one per GPU")
     if "." in name:
         try:
-            return locate(name)(processes=processes)
+            found = locate(name)
         except ConfigError as error:
             raise ConfigError(f"launcher {name}: {error}") from error
+        if not callable(found) or not signature_of(found, name).accepted({"processes": processes}):
+            raise ConfigError(f"launcher {name}: give a class or function that takes the argument `processes`")
+        return found(processes=processes)
     if name not in (known := LAUNCHERS.names()):
         raise ConfigError(
             f"there is no launcher '{name}'{did_you_mean(name, known)}: choose one of {', '.join(known)}, or give the"

@@ -24,8 +24,9 @@ def process_group() -> Iterator[None]:
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    if backend == "nccl":
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"  # the device of the tensors chooses
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
     # DDP imports this module. If that happened after init_process_group, its default arguments would keep a reference
     # to the group for ever.

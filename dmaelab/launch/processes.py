@@ -7,35 +7,35 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 
 import torch
-from torch.distributed import TCPStore
 
 from dmaelab.launch.job import CertifyJob, Job
 from dmaelab.launch.watch import watch_shards
 from dmaelab.utils.cli import PREEMPTED, preempted_by_signals, run_main
 from dmaelab.utils.errors import Preempted, UserError
+from dmaelab.utils.signals import STOP
 
 logger = logging.getLogger("dmaelab")
 
 GRACE = 30.0
-"""Seconds that the processes of a group get to end after one of them has failed. Then they are killed."""
+"""Seconds that the other processes get to end after one of them has failed. Then they are killed."""
 
 
 class Processes:
     """Starts a job in several processes of this machine and waits for all of them.
 
-    Process i takes the i-th visible GPU, modulo their number, if the device is ``"auto"`` or ``"cuda"``. The processes
-    share the cores.
+    A certification is split: process i does part i. If its device is ``"auto"`` or ``"cuda"``, process i takes the i-th
+    visible GPU, modulo their number. The processes write to one log folder and are otherwise independent. If one fails,
+    the others finish their parts, and repeating the command does the rest.
 
-    A certification is split: process i does part i. The processes write to one log folder and are otherwise
-    independent. If one fails, the others finish their parts, and repeating the command does the rest.
+    The processes of every other job form one process group, and each needs a GPU of its own, if there are GPUs. If one
+    of them fails, the others are stopped.
 
-    The processes of every other job form one process group. If one of them fails, the others are stopped.
+    The processes share the cores, unless ``OMP_NUM_THREADS`` says how many threads each has.
 
     Args:
         count: processes, at least 1.
@@ -48,7 +48,7 @@ class Processes:
         """Start the processes and wait for them.
 
         Raises:
-            UserError: a process failed; it has printed the reason, unless the kernel killed it.
+            UserError: a process failed; it has printed the reason, unless a signal killed it.
             Preempted: a signal stopped the job. All processes have ended, and their finished work is saved.
         """
         if isinstance(job, CertifyJob):
@@ -59,28 +59,23 @@ class Processes:
 
 def run_group(job: Job, count: int) -> None:
     """Run one job in ``count`` processes that form one process group; raises the errors of ``Processes.launch``."""
+    from torch.distributed import TCPStore
+
     # The processes meet at a store of this process, as those of torchrun do. So nobody else can take the port.
     store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
     meeting = {"WORLD_SIZE": count, "MASTER_ADDR": "localhost", "MASTER_PORT": store.port}
     as_torchrun = {"TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0}
     children = _children(job, count, meeting | as_torchrun)
-    stopped = "stopped by a signal; the state is saved: continue with --resume (a pipeline: with the same command)"
-    failed: dict[int, int] = {}
-    signalled = False
-    try:
-        with _started(children, stopped):
-            while not failed and (running := [child.sentinel for child in children if child.is_alive()]):
-                connection.wait(running)
-                failed = _failed(children)
-            if failed:
-                _stop(children, GRACE)  # what this does to the others is no reason to report
-    except Preempted:
-        ended = _failed(children).items()  # a process that had nothing to save yet, or evaluates, ends by SIGTERM
-        signalled, failed = True, failed or {number: code for number, code in ended if code != -signal.SIGTERM}
+    failed, signalled = _run(children, lambda: _wait(children))
     if failed:
         raise UserError(f"{_named(failed, 'process', 'processes')} of {count} failed, see above{_killed(failed)}")
-    if signalled or any(child.exitcode == PREEMPTED for child in children):
-        raise Preempted(stopped)
+    codes = {child.exitcode for child in children}
+    if PREEMPTED in codes:
+        raise Preempted("stopped by a signal, see above")
+    if codes != {0}:
+        raise Preempted("stopped by a signal before there was anything to save: give the same command again")
+    if signalled:
+        raise Preempted("stopped by a signal after the work was finished")
 
 
 def run_parts(job: CertifyJob, count: int) -> None:
@@ -89,13 +84,14 @@ def run_parts(job: CertifyJob, count: int) -> None:
     folder, sigma = certification.folder, certification.sigma
     logger.info("certifying in %d processes at sigma %g (= %g/255): %s", count, sigma, 255 * sigma, folder)
     children = _children(job, count, {})
-    with _started(children, job.STOPPED):
-        watch_shards(children, folder, job.progress)
-    if failed := _failed(children):
+    failed, signalled = _run(children, lambda: watch_shards(children, folder, job.progress))
+    if failed:
         raise UserError(
             f"{_named(failed, 'shard', 'shards')} of {count} failed, see above{_killed(failed)}; repeat the command to"
             " do the missing images"
         )
+    if signalled or any(child.exitcode for child in children):
+        raise Preempted(job.STOPPED)
 
 
 def _children(job: Job, count: int, environment: Mapping[str, object]) -> list[BaseProcess]:
@@ -104,38 +100,63 @@ def _children(job: Job, count: int, environment: Mapping[str, object]) -> list[B
     return [context.Process(target=_work, args=(job, number, count, environment)) for number in range(count)]
 
 
-@contextmanager
-def _started(children: Sequence[BaseProcess], stopped: str) -> Iterator[None]:
-    """Start the processes. At the end of the block, or at a signal, stop those that still run and wait for them.
+def _run(children: Sequence[BaseProcess], wait: Callable[[], None]) -> tuple[dict[int, int], bool]:
+    """Start the processes, call ``wait``, and stop those that still run.
 
-    At a signal it raises ``Preempted(stopped)``.
+    Returns:
+        Number -> exit status of the processes that failed, and whether a signal arrived.
     """
-    with preempted_by_signals(stopped):
-        try:
-            for child in children:
-                child.start()
-            yield
-        finally:
-            _stop(children)
+    signalled = False
+    failed: dict[int, int] = {}
+    try:
+        with preempted_by_signals(""):
+            try:
+                for child in children:
+                    child.start()
+                wait()
+            finally:
+                failed = _failed(children)  # before the others are stopped, whose end is no reason to report
+                _stop(children)
+    except Preempted:
+        signalled = True
+    failed |= {number: code for number, code in _failed(children).items() if code > 0}
+    return dict(sorted(failed.items())), signalled
 
 
-def _stop(children: Sequence[BaseProcess], grace: float | None = None) -> None:
-    """Send SIGTERM to the processes that still run, and wait for them; after ``grace`` seconds kill the rest."""
-    running = [child for child in children if child.is_alive()]
-    for child in running:
-        child.terminate()
-    deadline = None if grace is None else time.monotonic() + grace
-    for child in running:
-        child.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+def _wait(children: Sequence[BaseProcess]) -> None:
+    """Wait until all processes of a group have ended, or one has ended early, for which the others may wait."""
+    while (running := [child.sentinel for child in children if child.is_alive()]) and not _ended_early(children):
+        connection.wait(running)
+
+
+def _stop(children: Sequence[BaseProcess]) -> None:
+    """Send SIGTERM to the processes that still run, and wait for them.
+
+    A training saves its state first. If a process has ended early, the others may wait for it, so they are killed after
+    :data:`GRACE` seconds.
+    """
+    for child in children:
         if child.is_alive():
-            child.kill()
-            child.join()
+            child.terminate()
+    deadline = None
+    while running := [child for child in children if child.is_alive()]:
+        if deadline is None and _ended_early(children):
+            deadline = time.monotonic() + GRACE
+        if deadline is not None and time.monotonic() >= deadline:
+            for child in running:
+                child.kill()
+        connection.wait([child.sentinel for child in running], None if deadline is None else 1.0)
 
 
-def _failed(children: Sequence[BaseProcess]) -> dict[int, int]:
+def _ended_early(children: Sequence[BaseProcess]) -> dict[int, int]:
     """Return number -> exit status of the processes that have ended, but neither finished nor saved at a signal."""
     codes = {number: child.exitcode for number, child in enumerate(children)}
     return {number: code for number, code in codes.items() if code not in (None, 0, PREEMPTED)}
+
+
+def _failed(children: Sequence[BaseProcess]) -> dict[int, int]:
+    """Return those of :func:`_ended_early` that a stop signal did not end before they could save."""
+    return {number: code for number, code in _ended_early(children).items() if -code not in STOP}
 
 
 def _named(failed: Mapping[int, int], one: str, several: str) -> str:
@@ -143,9 +164,10 @@ def _named(failed: Mapping[int, int], one: str, several: str) -> str:
 
 
 def _killed(failed: Mapping[int, int]) -> str:
-    """Return what a process that was killed could not say itself."""
-    killed = [number for number, code in failed.items() if code == -signal.SIGKILL]
-    return f" ({', '.join(map(str, killed))}: killed, perhaps because the memory was full)" if killed else ""
+    """Return what processes that a signal killed could not say themselves."""
+    words = [f"{number}: killed by {signal.Signals(-code).name}" for number, code in failed.items() if code < 0]
+    hint = ", perhaps because the memory was full" if -signal.SIGKILL in failed.values() else ""
+    return f" ({', '.join(words)}{hint})" if words else ""
 
 
 def _work(job: Job, number: int, count: int, environment: Mapping[str, object]) -> None:
@@ -153,7 +175,8 @@ def _work(job: Job, number: int, count: int, environment: Mapping[str, object]) 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= {name: str(value) for name, value in environment.items()}
     os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number)}
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
     if number:  # every process would print the same warnings
         logger.setLevel(logging.ERROR)
 

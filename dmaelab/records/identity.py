@@ -1,9 +1,9 @@
 """Keys of a log's identity, grouped by the question that they answer.
 
-Code that asks whether two logs agree in some respect compares the keys of that group. Left out are the keys that say
-how the numbers were computed and that change only their last bits: seed, batch shape, memory format, compilation, CUDA
-graph, attention, version of the noise. Left out are also keys that follow from others, such as ``tau``. The identity of
-a certification consists of :func:`dmaelab.smoothing.identity.make_identity` and of
+Code that asks whether two logs agree in some respect compares the keys of that group. Left out are keys that give other
+random numbers (seed, version of the noise), keys that change only the last bits of logits (batch shape, memory format,
+compilation, CUDA graph, attention), and keys that follow from others, such as ``tau``. The identity of a certification
+consists of :func:`dmaelab.smoothing.identity.make_identity` and of
 :meth:`dmaelab.engine.certification.Certification.identity`.
 """
 

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from dmaelab.interfaces import Trainable
 from dmaelab.modeling.backbones.vit import ViT
@@ -39,7 +40,7 @@ def save_weights(
     written. The file is written in one step, so it is never half-written.
 
     Args:
-        model: the model; of a trainable module, what it exports.
+        model: the model. For a :class:`~dmaelab.interfaces.Trainable` the result of its ``export()`` is saved.
         path: path of the file; its suffix chooses the format.
         layout: names of the tensors: ``"dmaelab"`` for any model; ``"official"`` and ``"timm"`` for models with a ViT.
             ``"timm"`` also leaves the decoder out.
@@ -51,7 +52,7 @@ def save_weights(
     path, model = Path(path), model.export() if isinstance(model, Trainable) else model
     if path.suffix not in (".pth", ".safetensors"):
         raise WeightsError(f"{path}: name a file that ends in .pth or .safetensors")
-    if isinstance(model, (DataParallel, DistributedDataParallel)) or hasattr(model, "_orig_mod"):
+    if isinstance(model, (DataParallel, DistributedDataParallel, AveragedModel)) or hasattr(model, "_orig_mod"):
         raise WeightsError(f"{path}: this {type(model).__name__} wraps a model: save the model inside it")
     if layout != "dmaelab" and not isinstance(encoder_of(model), ViT):
         raise WeightsError(

@@ -32,7 +32,7 @@ class OneByOne:
     def _run(self, part: Job) -> int:
         """Run one part in a new process, and return its exit status, which is negative if a signal killed it."""
         child = multiprocessing.get_context("spawn").Process(target=part)
-        with preempted_by_signals(self.STOPPED):  # around everything, so that no signal leaves the child alone
+        with preempted_by_signals(self.STOPPED):
             try:
                 child.start()
                 child.join()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -161,11 +162,34 @@ def test_a_signal_stops_a_group_and_saves_its_state(tmp_path, number):
         process.send_signal(number)
     status, error = end_of(process)
     assert status == 75
-    assert error.count("stopped at step") == error.count("the state is saved: continue with --resume (a pipe") - 1 == 1
+    assert error.count("stopped at step") == error.count("the state is saved: continue with --resume") == 1
+    assert error.endswith("stopped by a signal, see above\n")
     assert len(list((tmp_path / "run/checkpoints").glob("step_*.pth"))) == 1
     status, error = end_of(training(tmp_path / "run", "--resume", steps=steps_of(tmp_path / "run") + 1))
     assert status == 0, error
     assert (tmp_path / "run/model_final.pth").exists()
+
+
+def processes_of(session):
+    """Return how many processes a session has."""
+    count = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            count += int(stat.read_text().rpartition(")")[2].split()[3]) == session
+    return count
+
+
+@pytest.mark.slow
+def test_a_hang_up_of_all_processes_at_the_start_has_nothing_to_save(tmp_path):
+    process = training(tmp_path / "run")
+    try:
+        wait_for(lambda: processes_of(process.pid) > 2)  # its processes are starting
+    finally:
+        os.killpg(process.pid, signal.SIGHUP)  # as a terminal that is closed
+    status, error = end_of(process)
+    assert status == 75
+    assert error.endswith("stopped by a signal before there was anything to save: give the same command again\n")
+    assert not (tmp_path / "run/config.yaml").exists()
 
 
 @pytest.mark.slow
@@ -189,4 +213,6 @@ def test_a_group_ends_if_one_process_is_killed(tmp_path, monkeypatch):
     status, error = end_of(training(tmp_path / "run", f"+hooks=[{{{node}}}]"))
     assert status == 2
     # The other process may have failed as well, when its connection was closed.
-    assert re.search(r"error: process(es 0,)? 1 of 2 failed, see above \(1: killed, perhaps because .*\)\n$", error)
+    assert re.search(
+        r"error: process(es 0,)? 1 of 2 failed, see above \(1: killed by SIGKILL, perhaps because .*\)\n$", error
+    )

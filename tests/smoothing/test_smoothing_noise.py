@@ -122,4 +122,8 @@ def test_a_class_with_its_own_noise_does_not_inherit_that_its_draws_can_be_stack
     class SaysSo(OfOtherShape):
         stackable = True
 
-    assert [kind.stackable for kind in (Gaussian, Renamed, OfOtherShape, SaysSo)] == [True, True, False, True]
+    class Mixed(type("Mixin", (), {"apply": OfOtherShape.apply}), Gaussian):
+        pass
+
+    kinds = (Gaussian, Renamed, OfOtherShape, SaysSo, Mixed)
+    assert [kind.stackable for kind in kinds] == [True, True, False, True, False]

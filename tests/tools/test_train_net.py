@@ -29,6 +29,7 @@ def call(*arguments, temporary):
         ([*PRETRAIN, "--debug"], "--debug: digits/pretrain has no overrides `debug`"),
         ([*PRETRAIN, "--launcher", "slrm"], "there is no launcher 'slrm': choose one of none, or give the dotted name"),
         ([*PRETRAIN, "--launcher", "my.Launcher", "--dry-run"], "my.Launcher"),
+        ([*PRETRAIN, "--launcher", "dmaelab.launch"], "give a class or function that takes the argument `processes`"),
         ([*DEBUG, "--processes", "many"], "--processes is 'many': give a number, or 'auto'"),
         ([*DEBUG, "--processes", "0"], "the number of processes is 0: give at least 1"),
     ],

@@ -35,7 +35,7 @@ class PreemptionHook(Hook):
 
     @property
     def signalled(self) -> bool:
-        """Whether this process has received one of the signals."""
+        """Whether this process, or another one before the end of a step, has received one of the signals."""
         return bool(self.flag.item())
 
     def _raise_flag(self, number: int, frame: FrameType | None) -> None:
@@ -46,6 +46,7 @@ class PreemptionHook(Hook):
         flag = self.flag.clone()
         if self._group is not None:
             dist.all_reduce(flag, dist.ReduceOp.MAX, group=self._group)
+            torch.maximum(self.flag, flag, out=self.flag)  # so that all processes answer `signalled` alike
         if flag.item() and self.trainer.step < self.trainer.max_iter:
             self.save()
             raise Preempted(
