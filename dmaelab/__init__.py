@@ -14,7 +14,6 @@ _NAMES = {
     "CERTIFIERS": "dmaelab.certifiers",
     "CORRUPTIONS": "dmaelab.corruptions",
     "DATASETS": "dmaelab.data",
-    "LAUNCHERS": "dmaelab.launch.launcher",
     "LOSSES": "dmaelab.losses",
     "LazyCall": "dmaelab.config",
     "LazyConfig": "dmaelab.config",

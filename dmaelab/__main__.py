@@ -6,7 +6,7 @@ import dmaelab
 from dmaelab.config import load_plugins
 from dmaelab.utils.cli import run_main
 
-REGISTRIES = ("BACKBONES", "CORRUPTIONS", "LOSSES", "CERTIFIERS", "DATASETS", "LAUNCHERS")
+REGISTRIES = ("BACKBONES", "CORRUPTIONS", "LOSSES", "CERTIFIERS", "DATASETS")
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ KNOWS: dict[str, set[str]] = {
 }
 KNOWS["engine"] = set(KNOWS)
 KNOWS["pictures"] = {"utils", "data", "modeling", "engine"}
-KNOWS["launch"] = {"utils", "registry", "config", "records", "smoothing", "analysis", "engine", "pictures"}
+KNOWS["launch"] = {"utils", "config", "records", "smoothing", "analysis", "engine", "pictures"}
 KNOWS["testing"] = set(KNOWS) - {"analysis", "engine", "launch", "pictures"}  # for tests of plug-ins; no room knows it
 WITHOUT_TORCH = ("config", "registry", "stats", "records", "certifiers", "analysis")
 

@@ -1,5 +1,6 @@
 """Launchers: the interface of objects that start jobs, and the function that chooses one."""
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import torch
@@ -7,12 +8,8 @@ import torch
 from dmaelab.config.targets import locate
 from dmaelab.launch.job import Job
 from dmaelab.launch.processes import Processes
-from dmaelab.registry import Registry
 from dmaelab.utils.errors import ConfigError, UserError, did_you_mean
 from dmaelab.utils.signatures import signature_of
-
-LAUNCHERS = Registry("launcher")
-"""Maps a name to a class or function that makes a :class:`Launcher`; it is called as ``(processes=...)``."""
 
 
 class Launcher(Protocol):
@@ -41,11 +38,14 @@ class ThisProcess:
         job.run()
 
 
-@LAUNCHERS.register("none")
 def this_machine(processes: int | Literal["auto"]) -> Launcher:
     """No job system: jobs run in this process, or in several processes of this machine."""
     count = max(1, torch.cuda.device_count()) if processes == "auto" else processes
     return ThisProcess() if count == 1 else Processes(count)
+
+
+LAUNCHERS: dict[str, Callable[..., Launcher]] = {"none": this_machine}
+"""Name -> class or function that makes a launcher, called as ``(processes=...)``. A new one is one line here."""
 
 
 def choose_launcher(processes: int | Literal["auto"] = 1, name: str = "none") -> Launcher:
@@ -53,7 +53,7 @@ def choose_launcher(processes: int | Literal["auto"] = 1, name: str = "none") ->
 
     Args:
         processes: at least 1, or ``"auto"``: as many as the launcher finds GPUs for, and a single one without a GPU.
-        name: name of a registered launcher, or the dotted name of a class or function of your own, such as
+        name: a name in :data:`LAUNCHERS`, or the dotted name of a class or function of your own, such as
             ``my_project.launcher.MyLauncher``. It changes numbers by rounding only, so it is not part of a config.
 
     Raises:
@@ -70,9 +70,9 @@ def choose_launcher(processes: int | Literal["auto"] = 1, name: str = "none") ->
         if not callable(found) or not signature_of(found, name).accepted({"processes": processes}):
             raise ConfigError(f"launcher {name}: give a class or function that takes the argument `processes`")
         return found(processes=processes)
-    if name not in (known := LAUNCHERS.names()):
+    if name not in LAUNCHERS:
         raise ConfigError(
-            f"there is no launcher '{name}'{did_you_mean(name, known)}: choose one of {', '.join(known)}, or give the"
-            " dotted name of a class of your own"
+            f"there is no launcher '{name}'{did_you_mean(name, LAUNCHERS)}: choose one of {', '.join(LAUNCHERS)}, or"
+            " give the dotted name of a class of your own"
         )
-    return LAUNCHERS.build(name, processes=processes)
+    return LAUNCHERS[name](processes=processes)

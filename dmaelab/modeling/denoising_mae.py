@@ -116,6 +116,7 @@ class DenoisingMAE(Trainable):
         noise: Tensor | None = None,
         mask_noise: Tensor | None = None,
         mask_ratio: float | None = None,
+        draw: Draw | None = None,
     ) -> Reconstruction:
         """Reconstruct clean images [N,C,H,W] in [0,1] from their noisy, masked versions.
 
@@ -124,8 +125,8 @@ class DenoisingMAE(Trainable):
             noise: the noise that is added, [N,C,H,W] in [0,1] pixel units, already scaled by sigma; None draws it.
             mask_noise: scores [N,L]; the patches with the smallest scores stay visible. None draws them.
             mask_ratio: share of the patches that are hidden; None takes the model's.
-
-        Noise and scores are drawn from one fixed address, so the same call always gives the same result.
+            draw: where noise and scores are drawn from, as in training. None takes one fixed address, so the same call
+                always gives the same result.
 
         Raises:
             UserError: the decoder is not trained, because the loaded weights were those of an encoder alone.
@@ -138,7 +139,7 @@ class DenoisingMAE(Trainable):
             )
         mask_ratio = self.mask_ratio if mask_ratio is None else mask_ratio
         self._check_ratio(mask_ratio)
-        draw = Draw(0, "call", "reconstruct", device=images.device)
+        draw = Draw(0, "call", "reconstruct", device=images.device) if draw is None else draw
         corrupted = self._corrupt(images, draw) if noise is None else images + noise
         scores = self._scores(images, draw) if mask_noise is None else mask_noise
         return self._run(images, corrupted, scores, mask_ratio)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dmaelab.data import Batch, Dataset, build_test_loader, make_batch
-from dmaelab.modeling import DenoisingMAE, PatchEncoder, Reconstruction
+from dmaelab.modeling import DenoisingMAE, PatchEncoder
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.random import Draw
 
@@ -43,13 +43,6 @@ def denoising_report(
     return {name: float(total) / count for name, total in sums.items()}
 
 
-def reconstruct(model: DenoisingMAE, images: Tensor, draw: Draw) -> Reconstruction:
-    """Reconstruct images [N,C,H,W] in [0,1] from noisy, masked versions; noise and masks come from ``draw``."""
-    noisy = images if model.corruption is None else model.corruption(images, draw.child("corruption")).images
-    scores = draw.child("mask").uniform((len(images), model.encoder.grid**2))
-    return model.reconstruct(images, noise=noisy - images, mask_noise=scores)
-
-
 def hidden_pixels(mask: Tensor, encoder: PatchEncoder) -> Tensor:
     """Return a mask of patches [N,L] as a mask of pixels [N,1,S,S]; both are float, 1 if hidden and 0 if visible."""
     grid, size = encoder.grid, encoder.patch_size
@@ -58,7 +51,7 @@ def hidden_pixels(mask: Tensor, encoder: PatchEncoder) -> Tensor:
 
 def _errors(model: DenoisingMAE, batch: Batch, mean_image: Tensor) -> dict[str, Tensor]:
     """Return the errors of :func:`denoising_report` for one batch, each a scalar."""
-    result = reconstruct(model, batch.images, batch.draw)
+    result = model.reconstruct(batch.images, draw=batch.draw)
     clean = model.preprocess.resize(batch.images)
     visible = 1 - hidden_pixels(result.mask, model.encoder)
     share = visible.mean()

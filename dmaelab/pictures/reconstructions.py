@@ -9,7 +9,7 @@ from torch import Tensor
 from dmaelab.data import Dataset, build_test_loader, select_indices, to_float
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.modeling import DenoisingMAE
-from dmaelab.pictures.denoising import denoising_report, hidden_pixels, reconstruct
+from dmaelab.pictures.denoising import denoising_report, hidden_pixels
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import atomic_write, write_json
@@ -82,7 +82,7 @@ def reconstruction_grid(
     indices = select_indices(len(dataset), {"count": min(count, len(dataset))})
     (samples,) = build_test_loader(dataset, indices, len(indices))
     images = to_float(samples.images).to(device)
-    result = reconstruct(model, images, Draw(seed, "eval", "picture", device=device))
+    result = model.reconstruct(images, draw=Draw(seed, "eval", "picture", device=device))
     hidden = hidden_pixels(result.mask, model.encoder)
     masked = torch.where(hidden > 0, torch.full_like(result.noisy, 0.5), result.noisy)
     columns = torch.stack([model.preprocess.resize(images), result.noisy, masked, model.pixels(result)], dim=1)

@@ -32,6 +32,7 @@ def test_forward_takes_noise_and_mask_from_the_address(batch):
     losses = model(batch())
     assert list(losses) == ["loss"]
     torch.testing.assert_close(losses["loss"], result.loss("mse_all_patches", norm_pix=True))
+    assert torch.equal(losses["loss"], model.reconstruct(one.images, draw=batch().draw).loss("mse_all_patches"))
     assert torch.equal(losses["loss"], model(batch())["loss"])
     assert losses["loss"] != model(batch(key=1))["loss"]
 
