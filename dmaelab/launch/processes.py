@@ -63,9 +63,13 @@ def run_group(job: Job, count: int) -> None:
 
     # The processes meet at a store of this process, as those of torchrun do. So nobody else can take the port.
     store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-    meeting = {"WORLD_SIZE": count, "MASTER_ADDR": "localhost", "MASTER_PORT": store.port}
-    as_torchrun = {"TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0}
-    children = _children(job, count, meeting | as_torchrun)
+    meeting = {
+        "WORLD_SIZE": count,
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": store.port,
+        "TORCHELASTIC_USE_AGENT_STORE": True,  # the store is there; process 0 need not open it
+    }
+    children = _children(job, count, meeting)
     failed, signalled = _run(children, lambda: _wait(children))
     if failed:
         raise UserError(f"{_named(failed, 'process', 'processes')} of {count} failed, see above{_killed(failed)}")

@@ -56,7 +56,7 @@ def _error_lines(errors: dict[str, float]) -> list[str]:
     return [
         f"  mean squared error on held-out images: {errors['reconstruction']:.4f} from noisy, masked input;"
         f" noisy image {errors['noisy']:.4f}, training-mean image {errors['mean_image']:.4f}"
-        f" ({errors['reconstruction'] / baseline:.2f}x the smaller)",
+        f" ({errors['reconstruction'] / baseline:.2f} times the better of these two)",
         f"  on visible patches {errors['visible']:.4f}; clipped noisy image {errors['visible_noisy_clipped']:.4f}",
     ]
 
