@@ -42,7 +42,14 @@ SETTINGS: dict[str, dict[str, str]] = {
 }
 RULE = SETTINGS["memory kept, short spinning"]
 """The setting that dmaelab/rules/process.py chooses."""
-_OURS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")
+_OURS = (
+    "PYTHONSAFEPATH",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+    "OMP_NUM_THREADS",
+)
 
 
 def subject_of(name: str, batch: int) -> Any:

@@ -3,7 +3,7 @@
 import argparse
 
 import dmaelab
-from dmaelab.config import load_plugins
+from dmaelab.config import trust_plugins
 from dmaelab.utils.cli import run_main
 
 REGISTRIES = ("BACKBONES", "CORRUPTIONS", "LOSSES", "CERTIFIERS", "DATASETS")
@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dmaelab", description=__doc__)
     parser.add_argument("command", choices=["list"])
     parser.add_argument("plugins", nargs="*", help="your own modules to import first, such as projects.speckle_demo")
-    load_plugins({"plugins": parser.parse_args().plugins})
+    trust_plugins(parser.parse_args().plugins)
     for name in REGISTRIES:
         entries = getattr(dmaelab, name).describe()
         print(f"{name} ({len(entries)})")

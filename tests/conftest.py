@@ -36,6 +36,28 @@ SMALL_CLASSIFIER = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _own_trust(monkeypatch):
+    """Forget after each test which plug-ins and targets it trusted, and which folders it distrusted."""
+    from dmaelab.config import imports, trust
+
+    monkeypatch.setattr(trust, "_plugins", dict(trust._plugins))
+    monkeypatch.setattr(trust, "_targets", set(trust._targets))
+    monkeypatch.setattr(imports, "_foreign", dict(imports._foreign))
+
+
+@pytest.fixture(autouse=True)
+def _own_signals():
+    """Give back after each test the handlers of the signals, which a command keeps until its process ends."""
+    from dmaelab.utils.signals import ALL, StopSignals
+
+    before = {number: signal.getsignal(number) for number in ALL}
+    yield
+    StopSignals._decided = None
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def pretrain_config(tmp_path):
     """Return a function of further overrides that gives a small pre-training config."""

@@ -8,6 +8,7 @@ import pytest
 from dmaelab.config import LazyConfig, get_config, list_configs, open_config
 from dmaelab.config.zoo import _folders
 from dmaelab.engine.certification import complete
+from dmaelab.engine.classes import check_declared_classes
 from dmaelab.engine.settings import CertifySettings
 from dmaelab.engine.training import SECTIONS, check_training
 from dmaelab.launch.pipeline import Pipeline
@@ -24,6 +25,7 @@ def check(cfg):
         check_certification(cfg)
     else:
         check_training(cfg)
+        check_declared_classes(cfg)
 
 
 def check_certification(cfg, *overrides):

@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from dmaelab.config import LazyConfig, trust
+from dmaelab.config.check import check_targets
+from dmaelab.config.targets import locate
 from dmaelab.engine import open_certification
 from dmaelab.records.readers import read_log
+from dmaelab.utils import cli
+from dmaelab.utils.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("projects/**/*.md")])
@@ -107,7 +112,8 @@ def test_the_example_of_a_torchvision_model(tmp_path, monkeypatch):
     )
     assert len([line for line in example.splitlines() if line and "import" not in line]) <= 10
     for old, new in (
-        ('resnet50(weights="DEFAULT")', "resnet18()"), ("Resize(256)", "Resize(40)"),
+        ('resnet50(weights="DEFAULT")', "resnet18(num_classes=2)"), ("network), 1000", "network), 2"),
+        ("Resize(256)", "Resize(40)"),
         ("CenterCrop(224)", "CenterCrop(32)"),
         ("100, 10_000, 0.001, 256", "10, 50, 0.001, 16"), ("len(dataset), 50", "len(dataset), 1"),
         (', device="cuda"', ""),
@@ -155,6 +161,34 @@ def test_the_example_of_a_config_for_a_module(tmp_path, monkeypatch):
     assert open_certification("my_certification.py").cfg.certifier.name == "sequential"
 
 
+def _table_of_trust():
+    rows = re.findall(r"^\| `([\w.]+)` \| (yes|no) \|", (ROOT / "docs/trust.md").read_text(), re.MULTILINE)
+    assert len(rows) > 20
+    return rows
+
+
+@pytest.mark.parametrize(("target", "allowed"), _table_of_trust())
+def test_the_table_of_what_data_may_build(target, allowed, monkeypatch):
+    monkeypatch.setattr(trust, "_targets", set())  # of configs that were loaded before
+    if allowed == "yes":
+        assert callable(locate(target))
+    else:
+        with pytest.raises(ConfigError, match=r"' may be called by a Python config only"):
+            locate(target)
+
+
+def test_the_shown_error_names_the_plug_in_to_add(tmp_path, monkeypatch):
+    """The error of a run directory that calls a function of a module of the user's own."""
+    shown = next(block for block in blocks((ROOT / "docs/trust.md").read_text(), "") if "error:" in block)
+    (tmp_path / "my_module.py").write_text("def make(): ...\n")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.yaml").write_text("model: {_target_: my_module.make}")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError) as error:
+        check_targets(LazyConfig.load(tmp_path / "run/config.yaml"))
+    assert " ".join(shown.split()) == f"error: runs/mine: {error.value}"
+
+
 def test_the_readme_names_targets_of_the_makefile():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"make ([a-z-]+)", README):
@@ -165,3 +199,11 @@ def test_every_package_is_in_the_wheel():
     listed = re.search(r"packages =\n((?:    \S+\n)+)", (ROOT / "setup.cfg").read_text())[1].split()
     there = [".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("dmaelab/**/__init__.py")]
     assert sorted(listed) == sorted([*there, "dmaelab._configs"])
+
+
+def test_the_table_of_exit_statuses_is_that_of_the_tools():
+    text = (ROOT / "docs/interruptions.md").read_text()
+    rows = re.search(r"## Exit statuses\n\n\| status .*\n\|-.*\n((?:\|.*\n)+)", text)[1].splitlines()
+    named = {value for name, value in vars(cli).items() if name.isupper() and isinstance(value, int)}
+    assert [cli.WRONG_INPUT, cli.MACHINE_FAILED, cli.PREEMPTED, cli.INTERRUPTED] == [2, 71, 75, 130]
+    assert {int(row.split("|")[1]) for row in rows} == named | {0, 1}  # 1: what a log claims, or an attack found

@@ -1,6 +1,8 @@
 """The contract checks pass for what is registered, and each of them can fail."""
 
 import inspect
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -344,6 +346,60 @@ class BelievesEverything(OneSample):
         return []
 
 
+class Verifies(OneSample):
+    """Verifies its rows, but for what is named in the option of a subclass."""
+
+    columns = ("top", "radius_full", "p_lower", "count_a", "n", "n0", "samples", "look_a", "stop_reason")
+    ignored = ()
+    stop_reasons = ("n",)
+
+    def certificate(self, case, top, count):
+        look = f"{count}/{self.n}"
+        return replace(super().certificate(case, top, count), look_a=look, stop_reason="n")
+
+    def verify(self, row, case):
+        expected = {"n": self.n, "n0": self.n0, "samples": self.n + self.n0, "look_a": f"{row['count_a']}/{self.n}"}
+        wrong = [name for name, value in expected.items() if row[name] != value and name not in self.ignored]
+        if not row["count_a"] <= self.n and "count_a" not in self.ignored:
+            wrong.append("count_a")
+        p_lower = self.p_lower(min(row["count_a"], self.n), self.n)
+        missing = math.isnan(row["p_lower"]) and "p_lower" in self.ignored
+        if not (row["p_lower"] <= p_lower or missing) or row["radius_full"] > max(case.radius(p_lower), 0):
+            wrong.append("p_lower")
+        if row["predict"] >= 0 and not case.radius(p_lower) >= 0:
+            wrong.append("predict")
+        return wrong
+
+
+class IgnoresTheNumberOfSamples(Verifies):
+    ignored = ("n", "samples", "look_a")
+
+
+class IgnoresTheSelection(Verifies):
+    ignored = ("n0",)
+
+
+class IgnoresTheSum(Verifies):
+    ignored = ("samples",)
+
+
+class InventsVotes(Verifies):
+    ignored = ("count_a", "look_a")
+
+
+class NeedsNoBound(Verifies):
+    ignored = ("p_lower",)
+
+
+class StopsForAnyReason(Verifies):
+    stop_reasons = ()
+
+
+class CountsInFloats(Verifies):
+    def certificate(self, case, top, count):
+        return replace(super().certificate(case, top, count), count_a=float(count))
+
+
 class RefusesItself(OneSample):
     def verify(self, row, case):
         return ["is not to its taste"]
@@ -380,6 +436,13 @@ class ChecksWithDice(OneSample):
         (RepeatsColumn, "stands twice"),
         (RollsDice, "two different certificates"),
         (BelievesEverything, r"verify\(\) accepts .*, which claims more"),
+        (IgnoresTheNumberOfSamples, r"verify\(\) accepts .* with \{'n': 401\}, which cannot be"),
+        (IgnoresTheSelection, r"verify\(\) accepts .* with \{'n0': 21\}, which cannot be"),
+        (IgnoresTheSum, r"verify\(\) accepts .* with \{'samples': 421\}, which cannot be"),
+        (InventsVotes, r"verify\(\) accepts .* with \{'count_a': 401\}, which cannot be"),
+        (NeedsNoBound, r"verify\(\) accepts .* with \{'p_lower': nan\}, which cannot be"),
+        (StopsForAnyReason, r"verify\(\) accepts .* with \{'stop_reason': 'no such reason'\}, which cannot be"),
+        (CountsInFloats, r"could not be verified: count_a is '200.0', not a whole number"),
         (RefusesItself, r"verify\(\) refuses a row of its own: is not to its taste"),
     ],
 )
@@ -390,6 +453,7 @@ def test_broken_certifiers(kind, complaint):
 
 def test_the_frame_of_the_broken_certifiers_is_sound():
     check_certifier(OneSample(20, 400, 0.05))
+    check_certifier(Verifies(20, 400, 0.05))
 
 
 def test_a_coin_flip_and_a_low_bar():
@@ -571,7 +635,7 @@ class LongTokens(ViT):
     [
         (Unsized(16, 1, 2, 8, 4), "another size it gives features"),
         (RandomInEvaluation(8), "global random generator"),
-        (LooksAround(8), "depend on its batch"),
+        (LooksAround(8), "with the other rows of its batch"),
         (WrongWidth(), r"num_features\] = \[3, 7\]"),
         (UnusedLayer(), "no gradient reaches unused.weight, unused.bias"),
         (ForeignLayer(8), "not in the backbone"),
@@ -617,6 +681,40 @@ class TensorLabels(Squares):
         return super().load(index)[0], self.targets[index]
 
 
+class Relabelled(Squares):
+    def __init__(self, targets):
+        super().__init__()
+        self.targets = torch.tensor(targets)
+
+
+class OtherLabel(Squares):
+    def load(self, index):
+        image, label = super().load(index)
+        return image, 1 - label if index == 5 else label
+
+
+class Declares(Squares):
+    def __init__(self, names="dark bright"):
+        super().__init__(classes=names.split())
+
+    @classmethod
+    def classes_of(cls, arguments):
+        return arguments["names"].split()
+
+
+class DeclaresOthers(Declares):
+    @classmethod
+    def classes_of(cls, arguments):
+        return ["bright", "dark"]
+
+
+class OtherConstructor(Declares):
+    """It inherits ``classes_of`` without the constructor to which it belongs."""
+
+    def __init__(self, number=2):
+        super().__init__(" ".join(map(str, range(number))))
+
+
 class OtherShape(Squares):
     def load(self, index):
         image, label = super().load(index)
@@ -637,8 +735,10 @@ class Jitters(Squares):
 @pytest.mark.parametrize(
     ("broken", "complaint"),
     [
-        (Squares(targets=()), "it is empty"),
-        (Squares(targets=(0, 1, 2, 0, 1, 2)), "targets outside its 2 classes"),
+        (Squares(targets=(), images=torch.zeros(0, 1, 4, 4, dtype=torch.uint8)), "it is empty"),
+        (Relabelled([0, 1, 2, 0, 1, 2]), "targets outside its 2 classes"),
+        (Relabelled([0, 1, -2, 0, 1, -1]), "targets outside its 2 classes"),
+        (OtherLabel(), "comes with the label 0, which is not its target"),
         (Squares(classes=("same", "same")), "different names"),
         (Shares(), "when it is read again"),
         (Floats(), r"is torch.float32 \[1, 4, 4\], not uint8"),
@@ -653,3 +753,27 @@ def test_broken_datasets(broken, complaint):
     check_dataset(Squares())
     with pytest.raises(AssertionError, match=f"^{type(broken).__name__}: .*{complaint}"):
         check_dataset(broken)
+
+
+def test_data_sets_without_labels_keep_the_contract():
+    check_dataset(Squares(targets=[-1] * 6, classes=()))
+    check_dataset(Squares(targets=[-1, 0, 1, -1, 0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "arguments"),
+    [
+        (Squares(), {}),  # its classes are not known in advance
+        (Declares(), {}),
+        (Declares("a b c"), {"names": "a b c"}),
+        (OtherConstructor(3), {"number": 3}),
+    ],
+)
+def test_what_a_data_set_declares_are_its_classes(dataset, arguments):
+    check_dataset(dataset, arguments)
+
+
+@pytest.mark.parametrize(("dataset", "arguments"), [(DeclaresOthers(), {}), (Declares("a b"), {"names": "b a"})])
+def test_other_classes_than_declared(dataset, arguments):
+    with pytest.raises(AssertionError, match=r"classes_of returns \['b.*'\], but its classes are \['"):
+        check_dataset(dataset, arguments)

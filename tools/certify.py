@@ -7,6 +7,8 @@
     python tools/certify.py runs/digits/rs dataset.split=test certify.name=half corruption.sigma=0.5 --shard 3/16
     python tools/certify.py --verify runs/digits/rs/certify/default
     python tools/certify.py --verify runs/mine/certify/default --plugin projects.mine
+    python tools/certify.py --verify runs/digits/rs/certify/default --data digits/finetune_rs dataset.split=test
+    python tools/certify.py --verify runs/digits/rs/certify/default --resample 9 --run runs/digits/rs dataset.split=test
     python tools/certify.py --merge whole machine_a/certify/default machine_b/certify/default
 
 SOURCE is a run directory, or a certification config. The images of a run are those of data.test of its training; for
@@ -21,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dmaelab.utils.cli import process_count, run_main
+from dmaelab.utils.cli import plugin_option, process_count, run_main
 from dmaelab.utils.errors import UserError
 
 
@@ -48,14 +50,26 @@ def main() -> None:
         metavar="FOLDER",
         help="merge logs: the first folder is new, and gets the rows of all further folders",
     )
+    plugin_option(parser)
     parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="with --verify: first import this module, which defines the certifier or the noise of the log; plug-ins"
-        " named in a log are not imported without this option",
+        "--data",
+        metavar="CONFIG",
+        help="with --verify: compare the labels with the data set of this run directory or config, with overrides such"
+        " as dataset.split=test",
     )
+    parser.add_argument(
+        "--resample",
+        type=int,
+        metavar="K",
+        help="with --verify and --run: sample K rows again, drawn at random, and compare their labels with the data",
+    )
+    parser.add_argument(
+        "--run",
+        metavar="RUN",
+        help="with --resample: run directory or certification config of the classifier; further settings come from the"
+        " log, except for overrides such as dataset.split=test or certify.weights=best",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="with --resample: seed of the draw, to repeat it")
     parser.add_argument(
         "--launcher",
         default="none",
@@ -68,14 +82,23 @@ def main() -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
+    if (args.data or args.run) and "=" in (args.source or ""):  # these options stand in place of SOURCE
+        args.source, args.overrides = None, [args.source, *args.overrides]
     if (args.verify or args.merge) and (args.launcher != "none" or args.dry_run or args.radii):
         parser.error("--verify and --merge take no --launcher, --dry-run or --radii")
     if (args.verify or args.merge) and args.source is not None:
         parser.error(f"--verify and --merge take no SOURCE: leave out '{args.source}'")
+    further = [args.data, args.resample, args.run, args.seed]
+    if any(option is not None for option in further) and not args.verify:
+        parser.error("--data, --resample, --run and --seed are for --verify")
+    if (args.resample is None) != (args.run is None) or (args.seed is not None and args.run is None):
+        parser.error("--resample K and --run RUN belong together, and --seed to them")
+    if args.data is not None and args.run is not None:
+        parser.error("--resample also compares the labels with the data of RUN: leave out --data")
     if args.plugin and not args.verify:
         parser.error("--plugin is for --verify; to certify, add the override plugins=['MODULE'] or +plugins=['MODULE']")
     if args.verify:
-        _verify(args.verify, args.plugin)
+        _verify(args)
     elif args.merge:
         _merge(args.merge)
     elif args.source is None:
@@ -91,6 +114,7 @@ def _certify(args: argparse.Namespace) -> None:
     certification = open_certification(args.source, args.overrides)
     launcher = choose_launcher(process_count(args.processes or "1"), args.launcher)
     if args.dry_run:
+        certification.check_classes()
         print(f"{args.source}: the config is fine")
         return
 
@@ -112,32 +136,33 @@ def _certify(args: argparse.Namespace) -> None:
     print(f"log: {folder}")
 
 
-def _verify(path: str, plugins: list[str]) -> None:
-    """Verify all logs at a path. Exit status 1 if any log claims too much, else 2 if any cannot be verified, else 0."""
-    from dmaelab.config import load_plugins
+def _verify(args: argparse.Namespace) -> None:
+    """Verify all logs at a path.
+
+    Exit status 1 if any log is wrong, else 2 if any cannot be verified, else 71 if the machine failed, else 0.
+    """
+    from dmaelab.certifiers.report import counts_decide, report
+    from dmaelab.config import trust_plugins
     from dmaelab.records.readers import find_logs
 
-    load_plugins({"plugins": plugins})
-    found = [_verify_one(folder) for folder in find_logs(path)]
-    sys.exit(1 if 1 in found else max(found))
+    trust_plugins(args.plugin)
+    checks = [counts_decide]
+    if args.data is not None:
+        from dmaelab.engine.log_data import compare_with_data, open_dataset
 
+        dataset = open_dataset(args.data, args.overrides)
+        checks.append(lambda folder: compare_with_data(folder, dataset))
+    if args.run is not None:
+        from dmaelab.engine.resample import resample
 
-def _verify_one(folder: Path) -> int:
-    from dmaelab.certifiers.verification import verify_log
-
-    try:
-        rows, problems = verify_log(folder)
-    except (UserError, OSError) as error:  # for example an incomplete log; go on with the next one
-        print(f"error: {error}" if str(folder) in str(error) else f"error: {folder}: {error}", file=sys.stderr)
-        return 2
-    shown = problems[:20] + [f"... and {len(problems) - 20} more"] * (len(problems) > 20)
-    verdict = (
-        f"{len(problems)} claims do not follow from their counts"
-        if problems
-        else f"all {rows} rows follow from their counts"
-    )
-    print("\n".join([*shown, f"{folder}: {verdict}"]))
-    return 1 if problems else 0
+        checks.append(lambda folder: resample(folder, args.run, args.overrides, args.resample, args.seed))
+    found = set()
+    for folder in find_logs(args.verify):
+        status, lines = report(folder, checks)
+        found.add(status)
+        for line in lines:
+            print(line, file=sys.stderr if line.startswith("error: ") else sys.stdout)
+    sys.exit(min(found - {0}, default=0))
 
 
 def _merge(folders: list[str]) -> None:

@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dmaelab.analysis.compare import align, compare, comparison_text, different_settings, image_rows
 from dmaelab.analysis.views import in_norm, parse_shape, two_sided
-from dmaelab.config import load_plugins
+from dmaelab.config import trust_plugins
 from dmaelab.records.readers import Log, read_one_log
 from dmaelab.stats.geometry import NORMS
-from dmaelab.utils.cli import run_main
+from dmaelab.utils.cli import plugin_option, run_main
 from dmaelab.utils.differences import listed
 from dmaelab.utils.files import write_text
 
@@ -54,16 +54,10 @@ def main() -> None:
     parser.add_argument(
         "--output", metavar="FILE.tsv", help="write a row for every image to this file, the largest gain first"
     )
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import this module, which defines the noise of a log",
-    )
+    plugin_option(parser)
     args = parser.parse_args()
 
-    load_plugins({"plugins": args.plugin})
+    trust_plugins(args.plugin)
     shape = parse_shape(args.shape)
 
     def read(path: str) -> Log:

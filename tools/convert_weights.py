@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dmaelab.utils.cli import run_main
+from dmaelab.utils.cli import plugin_option, run_main
 from dmaelab.utils.errors import UserError
 
 
@@ -49,12 +49,15 @@ def main() -> None:
         action="store_true",
         help="the autoencoder predicts pixels and not normalised patches (official files with 'visualize' in the name)",
     )
+    plugin_option(parser)
     args = parser.parse_args()
 
+    from dmaelab.config import trust_plugins
     from dmaelab.weights import FillReport, save_weights
     from dmaelab.weights.facts import describe
     from dmaelab.weights.layouts import rename_to_own
 
+    trust_plugins(args.plugin)
     model, before = _from_run(args) if args.source.is_dir() else _from_file(args)
     written = save_weights(model, args.output, args.to)
     after = rename_to_own(written)

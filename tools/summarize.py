@@ -21,10 +21,10 @@ from dmaelab.analysis.log_labels import label_logs
 from dmaelab.analysis.paper.tables import NUMBERS, paper_table
 from dmaelab.analysis.tables import FORMATS, labelled_logs, make_table
 from dmaelab.analysis.views import parse_shape, two_sided
-from dmaelab.config import load_plugins
+from dmaelab.config import trust_plugins
 from dmaelab.stats.geometry import NORMS
 from dmaelab.stats.intervals import METHODS
-from dmaelab.utils.cli import run_main
+from dmaelab.utils.cli import plugin_option, run_main
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_text
 
@@ -33,7 +33,7 @@ def main() -> None:
     """Read the logs and print one table."""
     parser = _parser()
     args = parser.parse_intermixed_args()
-    load_plugins({"plugins": args.plugin})
+    trust_plugins(args.plugin)
 
     if not (args.logs or (args.table and args.paper)):
         parser.error("name at least one LOG, before any --label")
@@ -75,13 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "--shape", metavar="CxHxW", help="shape of the images, such as 3x32x32: for --norm(s), if a log has no header"
     )
     parser.add_argument("--output", metavar="FILE", help="write the table to this file instead of printing it")
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import this module, which defines the noise of a log",
-    )
+    plugin_option(parser)
     papers = parser.add_argument_group("tables of the paper")
     papers.add_argument(
         "--table",

@@ -6,8 +6,10 @@
     python tools/train_net.py --config-file imagenet/pretrain_base --debug
     torchrun --nproc-per-node 2 tools/train_net.py --config-file digits/pretrain
 
-To continue an interrupted run, give the same command with --resume. SIGTERM, SIGUSR2 and SIGHUP save the state first,
-and the exit status is then 75. Ctrl-C loses the steps since the last checkpoint (train.checkpoint_period).
+To continue an interrupted run, give the same command with --resume. SIGTERM, SIGUSR2 and SIGHUP save the state after
+the step, and the exit status is then 75. So does Ctrl-C, with status 130. A second Ctrl-C ends at once and loses the
+steps since the last checkpoint (train.checkpoint_period). If no step ends within train.stop_grace seconds, for example
+because the data hang, the process ends without saving.
 """
 
 import argparse
@@ -66,6 +68,7 @@ def main() -> None:
 
 def _run(args: argparse.Namespace, trial: list[str]) -> None:
     """Train, evaluate or check. The overrides ``trial`` are applied before those of the command line."""
+    from dmaelab.engine.classes import check_declared_classes
     from dmaelab.engine.training import SECTIONS, check_training
     from dmaelab.launch.job import EvaluateJob, TrainJob
     from dmaelab.launch.launcher import choose_launcher
@@ -76,6 +79,7 @@ def _run(args: argparse.Namespace, trial: list[str]) -> None:
     launcher = choose_launcher(process_count(args.processes), args.launcher)
     if args.dry_run:
         check_training(cfg)
+        check_declared_classes(cfg)
         print(f"{args.config_file}: the config is fine")
     if args.print_config or args.dry_run:
         return

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dmaelab.utils.cli import run_main
+from dmaelab.utils.cli import plugin_option, run_main
 
 
 def main() -> None:
@@ -44,7 +44,13 @@ def main() -> None:
     two.add_argument(
         "--output", type=Path, default=Path("compare.png"), metavar="FILE", help=".png or .svg (default: compare.png)"
     )
+    for command in (one, many, two):
+        plugin_option(command)
     args = parser.parse_args()
+
+    from dmaelab.config import trust_plugins
+
+    trust_plugins(args.plugin)
     {"reconstruct": _reconstruct, "curves": _curves, "compare": _compare}[args.command](args)
 
 

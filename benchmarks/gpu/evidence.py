@@ -19,7 +19,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from benchmarks.gpu.record import Figures, Record
-from dmaelab.config import open_config
+from dmaelab.config import open_config, trust_plugins
 from dmaelab.data import Dataset, build_dataset
 from dmaelab.engine.training import SECTIONS, run_training
 from dmaelab.launch.pipeline import Pipeline
@@ -81,7 +81,8 @@ def prepare(record: Record) -> Figures:
 
 
 def overrides(kind: str, steps: int, record: Record) -> list[str]:
-    """Return the overrides for the config of a training."""
+    """Return the overrides for the config of a training. They call a function of this module, which is trusted."""
+    trust_plugins([__name__])
     network = "model.encoder" if kind == "pretrain" else "model.classifier.backbone"
     width, depth, heads, batch = (32, 2, 2, 16) if record.tiny else (192, 12, 3, 512 if kind == "pretrain" else 256)
     data = [f"data.{split}={{'_target_': '{__name__}.images', 'split': '{split}'}}" for split in ("train", "test")]

@@ -111,7 +111,9 @@ def _run(phase: Phase, setting: Setting, path: Path, until: float, scratch: str)
     command += ["--until", str(until), "--device", setting.device]
     command += ["--tiny"] * setting.tiny + (["--data", str(setting.data)] if setting.data else [])
     # A new process group, so that the phase can be ended with its children. A new session would outlive this process.
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": scratch}, process_group=0)
+    here = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
+    environment = {**os.environ, "PYTHONPATH": here, "TMPDIR": scratch}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, process_group=0)
     try:
         code = process.wait(until + GRACE - time.time())
         return f"failed: its process ended with status {code}" if code else ""

@@ -115,11 +115,11 @@ def _attempt(work: Callable[[], Figures], seconds: float) -> Figures | None:
     try:
         with _time_limit(seconds):
             return work()
-    except torch.cuda.OutOfMemoryError:
-        return None
     except TooLong:
         return {"error": f"given up after {seconds:.3g} s"}
     except Exception as error:
+        if isinstance(error, torch.OutOfMemoryError) or isinstance(error.__cause__, torch.OutOfMemoryError):
+            return None
         return {"error": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
 
 

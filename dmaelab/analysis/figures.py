@@ -63,7 +63,8 @@ def plot_certified_accuracy(logs: Sequence[tuple[str, Log]], path: str | os.Path
     )
     norm = _NORMS[norms.pop()] + " " if len(norms) == 1 else ""
     axes.set(xlabel=f"{norm}radius (pixels in [0, 1])", ylabel="certified accuracy (%)")
-    axes.set_title(textwrap.fill(title, 68), fontsize="medium", parse_math=False)
+    unbroken = title.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")  # no line ends inside "n0 = 100"
+    axes.set_title(textwrap.fill(unbroken, 68), fontsize="medium", parse_math=False)
     axes.set(xlim=(0, 1.03 * reach or 1), ylim=(0, 100))
     _tidy(axes)
     if below:

@@ -36,6 +36,9 @@ class Certifier(KeepsArguments):
     columns: tuple[str, ...] = CERTIFY_COLUMNS
     """Columns of the log, after the six that all logs have."""
 
+    stop_reasons: tuple[str, ...] = ()
+    """The values that the column ``stop_reason`` can have; if empty, :meth:`verify` must check the column itself."""
+
     def __init__(self, n: int = 100_000, alpha: float = 0.001) -> None:
         self.n = sample_count("n", n)
         if not 0 < alpha < 1:
@@ -81,14 +84,21 @@ class Certifier(KeepsArguments):
         """Check that one row of a log claims no more than what follows from its counts.
 
         Compute every bound again from the counts in the row and the options of this certifier, and every radius from
-        the bounds and ``case``. Columns that do not follow from counts must be nan. The first six columns, and that an
-        answer is the class ``top``, need no check here: :mod:`dmaelab.certifiers.verification` checks them. There are
-        helper functions in :mod:`dmaelab.certifiers.claims`.
+        the bounds and ``case``. Check also that the counts are possible: that ``n``, ``n0`` and ``samples`` are those
+        of the options, that the votes add up, that no bound is missing in an answer, and that columns that do not
+        follow from counts are nan. There are helper functions in :mod:`dmaelab.certifiers.claims`.
+
+        What holds for all certifiers needs no check here, because :mod:`dmaelab.certifiers.verification` does it
+        before: the columns of the log, the spelling and the range of each cell, that classes exist, that an answer is
+        the class ``top``, that an abstention has no radius, that ``radius`` is ``radius_full`` rounded down and at most
+        what ``p_lower`` and ``p_upper`` give, and that ``stop_reason`` is one of :attr:`stop_reasons`. A column that
+        has the name of a column of this package must also have its kind of values (``KINDS`` in
+        :mod:`dmaelab.records.cells`): ``n``, ``n0`` and ``samples`` are whole numbers, ``runner_up`` and the counts may
+        be nan, but not -1. Give a column with other values another name.
 
         Args:
-            row: values by column, as :func:`dmaelab.records.row.parse_row` returns them. A damaged row may hold text or
-                nan instead of a number. This method may then raise a TypeError, ValueError, AttributeError or
-                ArithmeticError, and the caller reports the row as damaged.
+            row: values by column, as :func:`dmaelab.records.row.parse_row` returns them. Cells may be nan. If this
+                method raises an exception, the row is reported as damaged.
             case: any image of the log, without its label.
 
         Returns:

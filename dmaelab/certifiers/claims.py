@@ -34,8 +34,10 @@ def look_of(cell: str) -> tuple[int, int]:
 def votes_add_up(row: Mapping[str, Any], num_classes: int) -> bool:
     """Whether ``n`` votes can consist of ``count_a`` for one class, ``count_b`` for a second and no more for others.
 
-    Beside the first class there are ``num_classes`` counts, since non-finite outputs count as a class. Each is at most
-    ``count_b``.
+    Beside the first class ``top`` there are ``num_classes`` counts, since non-finite outputs count as a class. The
+    second class is the ``runner_up``. Each other count is at most ``count_b``, and less if its class comes before the
+    runner-up, because the lowest class wins a tie.
     """
-    n, count_a, count_b = row["n"], row["count_a"], row["count_b"]
-    return bool(count_a + count_b <= n <= count_a + num_classes * count_b)
+    n, count_a, count_b, second = row["n"], row["count_a"], row["count_b"], row["runner_up"]
+    before = second - (row["top"] < second)
+    return bool(count_a + count_b <= n <= count_a + num_classes * count_b - before)

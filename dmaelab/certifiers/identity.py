@@ -56,26 +56,24 @@ def certifier_of(identity: Mapping[str, Any]) -> Certifier:
 def case_of(identity: Mapping[str, Any]) -> Case:
     """Return the :class:`Case` that the certifier got for every image of a log, without the label.
 
-    Its tau is the larger one of the header's value and the value that the geometry gives.
+    Args:
+        identity: of a header that :func:`dmaelab.records.facts.check_facts` accepts.
 
     Raises:
-        UserError: the geometry is not registered or contradicts the header, or sigma is not above 0.
+        UserError: the geometry is not registered, or the header contradicts it or itself.
     """
     geometry, sigma = _geometry_of(identity), identity["sigma"]
     for name in ("norm", "fp_sound"):
-        if identity.get(name, getattr(geometry, name)) != getattr(geometry, name):
+        if identity[name] != getattr(geometry, name):
             raise UserError(
                 f"the header says {name} {identity[name]!r}, but of its geometry {name} is {getattr(geometry, name)!r}"
             )
-    try:
-        shape, batch = identity["shape"], identity.get("batch_shape", [0, *identity["shape"]])
-        if len(shape) != 3 or batch[1:] != shape:
-            raise UserError(f"the header is damaged: its shape {shape} is not [C,H,W], or not that of its batches")
-        if not sigma > 0:
-            raise UserError(f"the header says sigma {sigma}, but the level of noise must be above 0")
-        tau = max(identity["tau"], geometry.tau(sigma, math.prod(shape)))
-    except TypeError as error:  # text or None instead of a number
-        raise UserError(f"the header is damaged: its sigma, tau or shape is no number ({error})") from error
+    shape = identity["shape"]
+    if identity["batch_shape"][1:] != shape:
+        raise UserError(f"the header is damaged: its shape {shape} is not that of its batches")
+    tau = geometry.tau(sigma, math.prod(shape))
+    if not math.isclose(identity["tau"], tau, rel_tol=1e-9):
+        raise UserError(f"the header says tau {identity['tau']}, but of its geometry tau is {tau}")
     return Case(identity["classes"], geometry, sampled_sigma(sigma), tau=tau)
 
 

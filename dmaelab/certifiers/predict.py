@@ -56,9 +56,11 @@ class Predict(Certifier):
 
     def verify(self, row: Mapping[str, Any], case: Case) -> list[str]:
         """Check that a row has the right p-value and no radius, and answers only if the p-value is <= alpha."""
-        count_a, count_b = row["count_a"], row["count_b"]
+        count_a, count_b, second = row["count_a"], row["count_b"], row["runner_up"]
         if row["radius"] != 0 or row["n"] != self.n or not votes_add_up(row, case.num_classes):
             return ["claims a radius, or its counts contradict the header"]
+        if second < case.num_classes and (count_b, row["top"]) > (count_a, second):
+            return ["its top class has fewer votes than the runner-up, or as many and comes later"]
         p_value = _p_value(count_a, count_b)
         if row["predict"] >= 0 and not p_value <= self.alpha:
             return [f"answers with the p-value {p_value:.3g}, above alpha"]

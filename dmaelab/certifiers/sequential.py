@@ -1,8 +1,9 @@
 """CERTIFY with early stopping: it looks at the votes while it samples, and stops when all radii are decided."""
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +11,15 @@ from dmaelab.certifiers.build import CERTIFIERS
 from dmaelab.certifiers.case import Case
 from dmaelab.certifiers.certificate import Certificate, Votes
 from dmaelab.certifiers.two_stage import CERTIFIED, TwoStage
+from dmaelab.records.row import WRONG_CLASS
 from dmaelab.stats.evalues import log_evalue
-from dmaelab.stats.looks import least_count, look_totals
+from dmaelab.stats.looks import is_look, least_count, look_totals
 from dmaelab.stats.radii import RADII
 from dmaelab.utils.errors import UserError
 
 MODES = ("target", "grid", "radius")
+
+_SLACK = 1e-9
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Sequential(TwoStage):
         UserError: an argument is out of its range; in ``check``, n samples cannot certify any of the radii.
     """
 
+    stop_reasons = ("n", CERTIFIED, "decided", "futile", WRONG_CLASS)
+
     def __init__(
         self,
         n0: int = 100,
@@ -123,9 +129,14 @@ class Sequential(TwoStage):
         look = max(standing.look, last, key=lambda look: self._looks.lower(*look))
         return self.conclude(case, top, counts, look, self._reason(standing, len(needed), total))
 
-    def thresholds(self, case: Case) -> list[float]:
-        """Return the probabilities that the radii need, ascending, without those that n samples cannot reach."""
-        best = self._looks.lower(self.n, self.n)
+    def thresholds(self, case: Case, slack: float = 0.0) -> list[float]:
+        """Return the probabilities that the radii need, ascending, without those that n samples cannot reach.
+
+        Args:
+            case: any image.
+            slack: relative amount by which what n samples can reach is taken to be larger.
+        """
+        best = self._looks.lower(self.n, self.n) * (1 + slack)
         return [needed for needed in map(case.needed, self.radii or [0.0]) if needed <= best]
 
     def look(self, standing: Standing, needed: Sequence[float], count: int, total: int) -> Standing:
@@ -145,21 +156,50 @@ class Sequential(TwoStage):
         """Whether to stop: all radii are decided or, in the mode ``"radius"``, all are given up."""
         return standing.open == 0 if self.mode == "radius" else standing.decided
 
-    def _reaches(self, needed: float, count: int, total: int) -> bool:
+    def _reaches(self, needed: float, count: int, total: int, slack: float = 0.0) -> bool:
+        """Whether the votes show a needed probability; ``slack`` lowers the thresholds by this relative amount."""
         if total == self.n:
-            return self._looks.lower(count, total) >= needed
-        return log_evalue(count, total, needed) >= -math.log(self.share * self.alpha)
+            return self._looks.lower(count, total) >= needed * (1 - slack)
+        return log_evalue(count, total, needed) >= -math.log(self.share * self.alpha) * (1 - slack)
 
-    def _hopeless(self, needed: float, count: int, total: int) -> bool:
+    def _hopeless(self, needed: float, count: int, total: int, slack: float = 0.0) -> bool:
         """Whether to give up a needed probability.
 
         It is given up if even unanimous further votes would not reach it, or if the same test, applied to the other
         votes, shows at level ``futility`` that p is smaller. Giving up never makes a certificate wrong, so this level
-        takes nothing from alpha.
+        takes nothing from alpha. ``slack`` changes the thresholds by this relative amount, so that more is given up.
         """
-        if total - count > self.n - least_count(self._looks, needed):
+        if total - count > self.n - least_count(self._looks, needed * (1 + slack)):
             return True
-        return self.futility is not None and log_evalue(total - count, total, 1 - needed) >= -math.log(self.futility)
+        if self.futility is None:
+            return False
+        return log_evalue(total - count, total, 1 - needed) >= -math.log(self.futility) * (1 - slack)
+
+    def stopped(self, row: Mapping[str, Any], case: Case, look: tuple[int, int]) -> bool:
+        """Whether a row may have stopped after its n samples for its reason, and have its bound from ``look``.
+
+        The votes at the looks before the last one are not in the row. What can be seen is that each look comes at a
+        planned number of samples, and that a radius is decided at it: the highest is reached ("certified"), the lowest
+        is given up ("futile"), or the lowest is reached and others are not ("decided", only if there are several).
+        Another machine rounds otherwise: within 1e-9 (relative) of a threshold both answers are accepted.
+        """
+        n, reason, no_look = row["n"], row["stop_reason"], (0, 1)
+        if not (is_look(n, self.n, self.growth) and (look == no_look or is_look(look[1], self.n, self.growth))):
+            return False
+        if n == self.n or reason == "n":
+            return bool(n == self.n and reason == "n")
+        last = (row["count_a"], n)
+        return any(self._ends(reason, self.thresholds(case, slack), last, look) for slack in (-_SLACK, _SLACK))
+
+    def _ends(self, reason: str, needed: Sequence[float], last: tuple[int, int], look: tuple[int, int]) -> bool:
+        """Whether the last look, before all n samples, can end it for a reason if these probabilities are needed."""
+        if not needed:  # with nothing to decide, the first look ends it
+            return reason == CERTIFIED
+        if reason == CERTIFIED:
+            return self.mode != "radius" and self._reaches(needed[-1], *last, _SLACK)
+        if reason == "futile":
+            return self._hopeless(needed[0], *last, _SLACK)
+        return len(needed) > 1 and self._reaches(needed[0], *look, _SLACK)
 
     def _reason(self, standing: Standing, radii: int, total: int) -> str:
         """Return the stop reason; ``"decided"`` means that some radii were reached and the others given up."""

@@ -127,18 +127,48 @@ class TwoStage(Certifier):
         look_a, look_b = look_of(row["look_a"]), look_of(row["look_b"])
         if not self._consistent(row, case.num_classes, look_a, look_b):
             return ["its counts contradict each other or the header"]
+        if not self.stopped(row, case, look_a):
+            return [f"with its counts it would not have stopped after {row['n']} samples as {row['stop_reason']!r}"]
         p_lower, p_upper, radius, two_sided = self._follow(case, look_a, look_b)
         found = [
             *too_large("p_lower", row["p_lower"], p_lower),
             *too_small("p_upper", row["p_upper"], p_upper),
             *too_large("radius_full", row["radius_full"], max(radius, 0.0)),
-            *too_large("radius", row["radius"], row["radius_full"]),
+            *self._two_sided(row, case, look_a, two_sided),
         ]
-        if not math.isnan(row["radius_two_sided"]):  # given up before it was known
-            found += too_large("radius_two_sided", row["radius_two_sided"], max(two_sided, 0.0))
         if row["predict"] >= 0 and not radius >= -TOLERANCE:
             found.append("answers, but its counts certify nothing")
-        return found
+        return found or self._radius_of_bound(row, case)
+
+    def stopped(self, row: Mapping[str, Any], case: Case, look: tuple[int, int]) -> bool:
+        """Whether a row may have stopped after its n samples, for its reason, with the bound p_lower from ``look``.
+
+        A subclass says here when it stops. By default anything is possible.
+
+        Args:
+            row: values by column; its counts do not contradict each other.
+            case: any image of the log.
+            look: ``(count, total)`` in the column ``look_a``.
+        """
+        return True
+
+    def _radius_of_bound(self, row: Mapping[str, Any], case: Case) -> list[str]:
+        """Check that the radius, or the abstention, is the one that follows from p_lower in the row."""
+        radius = case.radius(row["p_lower"])
+        answers = row["predict"] >= 0
+        if abs(radius) > TOLERANCE and answers != (radius > 0):
+            return [f"{'answers' if answers else 'abstains'}, but its p_lower gives the radius {radius:.9g}"]
+        if answers and not abs(row["radius_full"] - radius) <= TOLERANCE:
+            return [f"radius_full is not the radius of its p_lower, which is {radius:.9g}"]
+        return []
+
+    def _two_sided(self, row: Mapping[str, Any], case: Case, look_a: tuple[int, int], two_sided: float) -> list[str]:
+        """Check the two-sided radius; it is missing if and only if sampling ended before it was known."""
+        claim, given_up = row["radius_two_sided"], row["n"] < self.n and row["stop_reason"] != CERTIFIED
+        if abs(two_sided) > TOLERANCE and math.isnan(claim) != (given_up and two_sided < 0):
+            return [f"radius_two_sided is {claim}, from the counts follows {max(two_sided, 0.0):.9g}"]
+        of_bounds = case.radius(self._looks.lower_beside(*look_a), row["p_upper"])
+        return [] if math.isnan(claim) else too_large("radius_two_sided", claim, max(min(two_sided, of_bounds), 0.0))
 
     def _follow(
         self, case: Case, look_a: tuple[int, int], look_b: tuple[int, int]
@@ -153,9 +183,11 @@ class TwoStage(Certifier):
 
     def _verify_skipped(self, row: Mapping[str, Any]) -> list[str]:
         """Check a row that was skipped because its class is not the label: it must not claim anything."""
-        nothing = all(math.isnan(row[name]) for name in ("p_lower", "p_upper", "radius_two_sided"))
+        empty = ("p_lower", "p_upper", "radius_two_sided", "count_a", "count_b", "runner_up", "look_a", "look_b")
+        nothing = all(isinstance(row[name], float) and math.isnan(row[name]) for name in empty)
         honest = row["predict"] == row["top"] != row["label"] and row["radius"] == row["radius_full"] == 0
-        if self.skip_wrong and nothing and honest:
+        planned = (row["n"], row["n0"], row["samples"]) == (0, self.n0, self.n0)
+        if self.skip_wrong and nothing and honest and planned:
             return []
         return ["was skipped for its class, but claims something or should not have been"]
 
@@ -164,13 +196,13 @@ class TwoStage(Certifier):
     ) -> bool:
         """Whether the counts of the two looks, of the row and of the options fit together.
 
-        Neither look may have more samples than were drawn, and no more may be drawn than the options allow. From a look
-        to the end, a count cannot decrease, nor grow by more than the number of samples after the look.
+        The look of p_lower may not have more samples than were drawn, and no more may be drawn than the options allow.
+        From a look to the end, a count cannot decrease, nor grow by more than the number of samples after the look. The
+        look of p_upper is the last one. An image with a wrong class has no counts if such images are skipped.
         """
         n = row["n"]
-        within = all(
-            0 <= count <= min(total, last) and total <= n and last - count <= n - total
-            for (count, total), last in ((look_a, row["count_a"]), (look_b, row["count_b"]))
-        )
+        count, total = look_a
+        within = 0 <= count <= min(total, row["count_a"]) and total <= n and row["count_a"] - count <= n - total
         planned = n <= self.n and row["n0"] == self.n0 and row["samples"] == n + row["n0"]
-        return within and votes_add_up(row, num_classes) and planned
+        wrong = self.skip_wrong and row["top"] != row["label"]  # it would have been skipped
+        return within and look_b == (row["count_b"], n) and votes_add_up(row, num_classes) and planned and not wrong

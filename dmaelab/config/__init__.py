@@ -5,7 +5,7 @@ from dmaelab.config.check import check
 from dmaelab.config.instantiate import instantiate
 from dmaelab.config.lazy import LazyConfig
 from dmaelab.config.plain import diff
-from dmaelab.config.targets import load_plugins
+from dmaelab.config.targets import load_plugins, trust_plugins
 from dmaelab.config.zoo import get_config, list_configs, open_config
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "list_configs",
     "load_plugins",
     "open_config",
+    "trust_plugins",
 ]

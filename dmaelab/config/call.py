@@ -5,7 +5,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dmaelab.config.targets import locate
+from dmaelab.config.imports import find
+from dmaelab.config.trust import trust_target
 from dmaelab.utils.errors import ConfigError
 
 
@@ -29,6 +30,7 @@ class LazyCall:
 
     def __init__(self, target: Callable[..., Any] | str) -> None:
         self.name = target if isinstance(target, str) else _dotted_name(target)
+        trust_target(self.name)
 
     def __repr__(self) -> str:
         return f"L({self.name.rpartition('.')[2]})"
@@ -54,7 +56,7 @@ def _dotted_name(target: Callable[..., Any]) -> str:
             "a lambda cannot be a target, it cannot be imported: make it a function in an importable module"
         )
     try:
-        found = None if module == "__main__" else locate(name)
+        found = None if module == "__main__" else find(name)
     except ConfigError:
         found = None
     if found != target:

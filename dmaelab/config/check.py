@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from dmaelab.config.plain import interpolated, nodes, plain
-from dmaelab.config.targets import join, load_plugins, signature_for
-from dmaelab.config.typecheck import fits, kind_of, type_in_words
+from dmaelab.config.targets import built_by, join, load_plugins, signature_for
+from dmaelab.config.trust import trust_target
+from dmaelab.config.typecheck import Node, fits, kind_of, type_in_words
 from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.signatures import Signature, signature_of
 
@@ -17,6 +18,7 @@ def check(
     *,
     sections: Mapping[str, Any] | None = None,
     allowed: Collection[str] | None = None,
+    plain_sections: Collection[str] = (),
     extra: Mapping[str, Collection[str]] | None = None,
 ) -> None:
     """Check a whole config: plug-ins, interpolations, sections, and for each node its target, arguments and types.
@@ -24,9 +26,11 @@ def check(
     Args:
         cfg: the config. Its ``plugins`` are imported first.
         sections: name of a plain section -> dataclass, function or ``inspect.Signature``. The keys and values of the
-            section are checked like arguments of it. A missing section is checked as an empty one.
+            section are checked like arguments of it. A missing section is checked as an empty one. Only keys with the
+            annotation :data:`~dmaelab.config.typecheck.Node` may hold nodes with a ``_target_``.
         allowed: names of further sections that are allowed, besides ``plugins`` and those of ``sections``. Any name is
             allowed if both ``allowed`` and ``sections`` are None.
+        plain_sections: names of further sections that are allowed and hold no nodes.
         extra: key path of a node -> names of the arguments that the program will pass to ``instantiate`` for that node.
             The config must not set them.
 
@@ -38,7 +42,7 @@ def check(
     tree = interpolated(cfg)
     sections = sections or {}
     if sections or allowed is not None:
-        names = ["plugins", *sections, *(allowed or ())]
+        names = ["plugins", *sections, *plain_sections, *(allowed or ())]
         for name in tree:
             if name not in names:
                 raise ConfigError(
@@ -48,8 +52,13 @@ def check(
         section = tree.get(name, {})
         if not isinstance(section, dict):
             raise ConfigError(f"{name}: is a section with keys, not {section!r} ({kind_of(section)})")
-        if "_target_" not in section:
-            _check_arguments(name, section, signature_of(schema, name), "key")
+        signature = signature_of(schema, name)
+        for key, value in section.items():
+            if key not in signature.parameters or signature.parameters[key].annotation is not Node:
+                _check_plain(join(name, key), value)
+        _check_arguments(name, section, signature, "key")
+    for name in ("plugins", *plain_sections):
+        _check_plain(name, tree.get(name))
     check_nodes(tree, "", extra or {})
 
 
@@ -58,6 +67,31 @@ def check_nodes(tree: Any, path: str, extra: Mapping[str, Collection[str]]) -> N
     for node_path, node in [(path, tree), *nodes(tree, path)]:
         if isinstance(node, dict) and "_target_" in node:
             _check_arguments(node_path, node, signature_for(node, node_path), "argument", extra.get(node_path, ()))
+
+
+def check_targets(cfg: Any) -> None:
+    """Check for each node of a config whether its target may be called, and nothing else.
+
+    Raises:
+        ConfigError: see :func:`dmaelab.config.targets.locate`.
+    """
+    for path, node in nodes(interpolated(cfg)):
+        if isinstance(node, dict) and "_target_" in node:
+            signature_for(node, path)
+
+
+def trust_targets(cfg: Any) -> None:
+    """From now on let every config call what this one calls: :func:`check_targets` has passed it elsewhere."""
+    for _, node in nodes(interpolated(cfg)):
+        if isinstance(node, dict) and "_target_" in node:
+            trust_target(node["_target_"])
+
+
+def _check_plain(path: str, tree: Any) -> None:
+    """Refuse nodes in what holds plain values: nothing there is built, and so nothing there is called."""
+    for where, _ in [(path, tree), *nodes(tree, path)]:
+        if where.rpartition(".")[2] in _SPECIAL:
+            raise ConfigError(f"{where}: the section {where.split('.')[0]} holds plain values, which call nothing")
 
 
 def _check_arguments(
@@ -82,6 +116,6 @@ def _check_arguments(
 def _check_value(path: str, value: Any, signature: Signature, parameter: Any) -> None:
     if value is None and parameter.default is None:  # ``x: int = None``, the old notation of an optional argument
         return
-    if not fits(value, parameter.annotation):
+    if not fits(value, parameter.annotation, built_by):
         expected = type_in_words(parameter.annotation)
         raise ConfigError(f"{path}: {signature.label} expects {expected}, got {value!r} ({kind_of(value)})")

@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 from dmaelab.config.check import check_nodes
 from dmaelab.config.plain import interpolated
 from dmaelab.config.targets import join, locate
-from dmaelab.utils.errors import ConfigError, UserError
+from dmaelab.utils.errors import ConfigError, MachineError, UserError
+from dmaelab.utils.machine import machine_error
 
 
 def instantiate(cfg: Any, **extra: Any) -> Any:
@@ -28,6 +29,7 @@ def instantiate(cfg: Any, **extra: Any) -> Any:
     Raises:
         ConfigError: ``check`` finds a mistake, or a target raises an exception. The message is one line that starts
             with the full key path; the exception of the target is its cause.
+        MachineError: the machine failed in a target, for example because memory is full.
     """
     path = cfg._get_full_key(None) if OmegaConf.is_config(cfg) else ""
     tree = interpolated(cfg)
@@ -54,5 +56,7 @@ def _build(node: Any, path: str, extra: dict[str, Any]) -> Any:
     except UserError as error:
         raise ConfigError(f"{path}: {error}" if path else str(error)) from error
     except Exception as error:
+        if fault := machine_error(error):
+            raise MachineError(f"{path}: {fault}" if path else str(fault)) from error
         reason = (str(error).splitlines() or [""])[0]
         raise ConfigError(f"{path or 'config'}: {name} failed: {type(error).__name__}: {reason}") from error

@@ -2,7 +2,7 @@
 
 import os
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,12 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dmaelab.config.imports import distrust
 from dmaelab.config.loader import run_config, short_path
-from dmaelab.config.overrides import apply_overrides
-from dmaelab.config.plain import plain, to_config
+from dmaelab.config.overrides import apply_overrides, changes_plugins
+from dmaelab.config.plain import nodes, plain, to_config
+from dmaelab.config.targets import join
+from dmaelab.config.trust import trust_target
 from dmaelab.utils.errors import ConfigError
 from dmaelab.utils.files import write_text
 
@@ -30,13 +33,17 @@ class LazyConfig:
         values must be plain: text, numbers, bool, None, lists, tuples (which become lists), dicts and
         ``L(...)(...)`` nodes.
 
+        A Python file is the user's own code, so whatever it calls may be called. A YAML file is data: what it may call
+        is in :mod:`dmaelab.config.trust`, and from now on no module is imported from the folder that holds it.
+
         Raises:
             ConfigError: the file is missing, fails to run or to parse, or contains other values.
         """
         path = Path(os.path.abspath(path))
         if not path.is_file():
             raise ConfigError(f"there is no config file {short_path(path)}")
-        if path.suffix == ".py":
+        is_code = path.suffix == ".py"
+        if is_code:
             sections = {
                 name: value
                 for name, value in run_config(path).items()
@@ -47,7 +54,14 @@ class LazyConfig:
         else:
             raise ConfigError(f"{short_path(path)}: a config is a .py or a .yaml file")
         try:
-            return to_config(plain(sections))
+            tree = plain(sections)
+            for where, value in nodes(tree):
+                if is_code and isinstance(value, str) and (where.split(".")[-1] == "_target_" or where == "trainer"):
+                    trust_target(value)
+            if not is_code:
+                distrust(path.parent)
+                _check_overrides(tree)
+            return to_config(tree)
         except ConfigError as error:
             raise ConfigError(f"{short_path(path)}: {error}") from error
 
@@ -64,6 +78,29 @@ class LazyConfig:
 
 def _ignored(value: Any) -> bool:
     return isinstance(value, _IGNORED) and getattr(value, "__name__", "") != "<lambda>"
+
+
+def _check_overrides(tree: dict[str, Any]) -> None:
+    """Refuse what the overrides in a YAML file must not do: name plug-ins, and Python files as configs of stages.
+
+    Overrides are in the sections ``debug`` and ``stages``. Those of the command line may name plug-ins, because they
+    are the user's word.
+    """
+    for section in ("debug", "stages"):
+        for where, text in _texts(section, tree.get(section)):
+            if changes_plugins(text) or "${" in text:
+                raise ConfigError(f"{where}: a YAML config may set no plugins in an override, nor use ${{...}} here")
+            if where.endswith(".config") and Path(text).suffix == ".py":
+                raise ConfigError(f"{where}: a YAML config cannot name the Python config {text}, which is code")
+
+
+def _texts(path: str, tree: Any) -> Iterator[tuple[str, str]]:
+    """Yield (key path, text) for every text in a plain tree, keys of dicts included."""
+    if isinstance(tree, str):
+        yield path, tree
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        yield from _texts(path, key) if isinstance(key, str) else ()
+        yield from _texts(join(path, key), value)
 
 
 def _read_yaml(path: Path) -> Any:

@@ -2,11 +2,13 @@
 
 import builtins
 import os
+import sys
 import traceback
 import types
 from pathlib import Path
 from typing import Any
 
+from dmaelab.config.imports import search_here
 from dmaelab.config.plain import to_config
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
@@ -32,6 +34,8 @@ def run_config(path: Path, importers: tuple[Path, ...] = ()) -> dict[str, Any]:
 
     def import_(name: str, globals_: Any = None, locals_: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         if level == 0:
+            if name.split(".")[0] not in sys.modules:
+                search_here()
             return builtins.__import__(name, globals_, locals_, fromlist or (), level)
         if not name or "*" in fromlist:
             raise ConfigError("import from another config by file and name, as in 'from .base import model, train'")
@@ -50,7 +54,7 @@ def run_config(path: Path, importers: tuple[Path, ...] = ()) -> dict[str, Any]:
     }
     try:
         exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), namespace)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{short_path(path)}{_line(error, path)}: {_message(error)}") from error
     return namespace
 
@@ -73,14 +77,14 @@ def _find(folder: Path, name: str) -> Path:
     return path
 
 
-def _line(error: Exception, path: Path) -> str:
+def _line(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f", line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return f", line {lines[-1]}" if lines else ""
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, ConfigError):
         return str(error)
     text = error.msg if isinstance(error, SyntaxError) else (str(error).splitlines() or [""])[0]

@@ -9,12 +9,15 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dmaelab.config.plain import plain, to_config
-from dmaelab.config.targets import signature_for
+from dmaelab.config.imports import check_known
+from dmaelab.config.plain import nodes, plain, to_config
+from dmaelab.config.targets import built_by, locate, signature_for, trust_plugins
 from dmaelab.config.typecheck import fits, kind_of, type_in_words
 from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.signatures import Signature, signature_of
 
+# The root of a config may have any section, and every config may have a list of plug-ins.
+_ROOT = Signature("config", {"plugins": Parameter("plugins", Parameter.KEYWORD_ONLY, annotation=list[str])}, True)
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 
 
@@ -39,22 +42,48 @@ def apply_overrides(cfg: Any, overrides: Sequence[str], *, sections: dict[str, A
     Raises:
         ConfigError: an override cannot be applied. The message suggests the nearest key or gives the expected type.
     """
+    trust_named(overrides)
     tree = plain(cfg)
     for override in overrides:
         _apply(tree, override.strip(), sections or {})
     return to_config(tree)
 
 
+def trust_named(overrides: Sequence[str]) -> None:
+    """Import the plug-ins that overrides such as ``plugins=['my_project']`` name, which are the user's word.
+
+    Call this before anything of someone else's is read, such as the config of a run directory.
+
+    Raises:
+        ConfigError: a module is missing or fails to import.
+    """
+    values = [parse(_split(override.strip())[-1]) for override in overrides if changes_plugins(override)]
+    named = [module for value in values for module in (value if isinstance(value, list) else [value])]
+    trust_plugins(module for module in named if isinstance(module, str) and module)
+
+
+def changes_plugins(override: str) -> bool:
+    """Return whether an override sets, adds or deletes plug-ins."""
+    _, key, _, _ = _split(override.strip())
+    return key.split(".")[0] == "plugins"
+
+
+def _split(override: str) -> tuple[str, str, str, str]:
+    """Return sign, key, equals sign and value of an override."""
+    sign = override[0] if override[:1] in ("+", "~") else ""
+    key, equals, raw = override.removeprefix(sign).partition("=")
+    return sign, key.strip(), equals, raw.strip()
+
+
 def _apply(tree: dict[str, Any], override: str, sections: dict[str, Any]) -> None:
     if override.startswith("-"):
         raise ConfigError(f"{override}: write '{override.lstrip('-')}', without dashes")
-    sign = override[0] if override[:1] in ("+", "~") else ""
-    key, equals, raw = override.removeprefix(sign).partition("=")
-    key, raw = key.strip(), raw.strip()
+    sign, key, equals, raw = _split(override)
     if bool(equals) == (sign == "~"):
         raise ConfigError(f"{override or repr(override)}: write key=value to change, +key=value to add, ~key to delete")
     parent, last = _parent(tree, key)
     at = _position(parent, last)
+    _check_targets(key, parse(raw))
     signature = _signature(key, parent, sections)
     accepted = signature.parameters if signature is not None else {}
     if sign == "+" and at is not None:
@@ -70,6 +99,22 @@ def _apply(tree: dict[str, Any], override: str, sections: dict[str, Any]) -> Non
         del parent[at]
     else:
         parent[at] = _fitting(tree, key, parent[at], raw, _annotation(accepted, last))
+
+
+def _check_targets(key: str, value: Any) -> None:
+    """Refuse a value that names what an override may not call, or a module that is not imported yet.
+
+    Raises:
+        ConfigError: see :func:`dmaelab.config.targets.locate` and :func:`dmaelab.config.imports.check_known`.
+    """
+    for path, name in [(key, value), *nodes(value, key)]:
+        if isinstance(name, str) and (path.rpartition(".")[2] == "_target_" or path == "trainer"):
+            try:
+                if "${" in name:
+                    raise ConfigError("write the dotted name itself, not an interpolation")
+                locate(name, check_known)
+            except ConfigError as error:
+                raise ConfigError(f"{path}: {error}") from error
 
 
 def parse(raw: str) -> Any:
@@ -127,6 +172,8 @@ def _signature(key: str, parent: Any, sections: dict[str, Any]) -> Signature | N
     path = key.rpartition(".")[0]
     if not isinstance(parent, dict):
         return None
+    if not path:
+        return _ROOT
     try:
         if "_target_" in parent:
             return signature_for(parent, path)
@@ -148,7 +195,11 @@ def _fitting(tree: Any, key: str, old: Any, raw: str, annotation: Any) -> Any:
         return parsed
     old = _resolved(tree, key, old)
     for value in _forms(parsed, raw, old):
-        if fits(value, annotation) if annotation is not Any else (old is None or kind_of(value) == kind_of(old)):
+        if (
+            fits(value, annotation, built_by)
+            if annotation is not Any
+            else (old is None or kind_of(value) == kind_of(old))
+        ):
             return value
     if annotation is not Any:
         raise ConfigError(f"{key}: expects {type_in_words(annotation)}; {raw!r} is {kind_of(parsed)}")

@@ -1,24 +1,16 @@
 """Targets: find the callable of a dotted name in a config, and the arguments that it accepts."""
 
-import importlib
-import importlib.util
 import inspect
-import pkgutil
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
-from dmaelab.utils.errors import ConfigError, did_you_mean
+from dmaelab.config.imports import check_import, find, import_module, is_yours, search_here
+from dmaelab.config.trust import check_call, is_trusted_target, trust_module
+from dmaelab.utils.errors import ConfigError
 from dmaelab.utils.signatures import Signature, signature_of
-
-# Modules that have moved, old name -> new name, so that configs saved in older run directories still load.
-_MOVED = {
-    "dmaelab.modeling.vit": "dmaelab.modeling.backbones.vit",
-    "dmaelab.modeling.resnet": "dmaelab.modeling.backbones.resnet",
-    "dmaelab.modeling.pretrained": "dmaelab.weights.load",
-    "dmaelab.smoothing.build": "dmaelab.certifiers.build",
-    "dmaelab.smoothing.cohen": "dmaelab.certifiers.cohen",
-    "dmaelab.smoothing.predict": "dmaelab.certifiers.predict",
-    "dmaelab.smoothing.sequential": "dmaelab.certifiers.sequential",
-}
 
 
 def join(path: str, key: str | int) -> str:
@@ -26,71 +18,69 @@ def join(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def current_name(name: str) -> str:
-    """Return the dotted name under which an object is found today; that of a module that never moved is unchanged."""
-    module, dot, attribute = name.rpartition(".")
-    return f"{_MOVED.get(module, module)}{dot}{attribute}"
+def locate(name: str, check_module: Callable[[str], None] = check_import) -> Any:
+    """Return the object that a config calls by a dotted name.
 
-
-def locate(name: str) -> Any:
-    """Return the object of a dotted name such as ``"torch.optim.AdamW"``, importing its module if needed.
+    What the user's own Python code has put into a config is found without a check. Anything else must be what data may
+    call (:mod:`dmaelab.config.trust`), and its module must be one that data may cause to be imported.
 
     Raises:
-        ConfigError: a module or attribute does not exist (the message suggests the nearest name), or a module fails to
-            import.
+        ConfigError: there is no such object, or it may not be called.
     """
-    first, *rest = current_name(name).split(".")
-    if not rest:
-        raise ConfigError(f"'{name}' is not a dotted name such as 'torch.optim.AdamW'")
-    found, so_far = _import(first), first
-    for position, part in enumerate(rest, 1):
-        parent, so_far = found, f"{so_far}.{part}"
-        is_last = position == len(rest)
-        if is_last and callable(getattr(parent, part, None)):
-            return getattr(parent, part)
-        # Prefer a submodule to an attribute: a package may export a function with the name of its submodule.
-        if hasattr(parent, "__path__") and part.isidentifier() and importlib.util.find_spec(so_far):
-            found = _import(so_far)
-        elif hasattr(parent, part):
-            found = getattr(parent, part)
-        else:
-            options = [*dir(parent), *(module.name for module in pkgutil.iter_modules(getattr(parent, "__path__", [])))]
-            raise ConfigError(f"'{so_far.rpartition('.')[0]}' has no '{part}'{did_you_mean(part, options)}")
+    if is_trusted_target(name):
+        return find(name)
+    found = find(name, check_module)
+    if callable(found):
+        check_call(name, found)
     return found
 
 
-def _import(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except Exception as error:
-        if (
-            isinstance(error, ModuleNotFoundError)
-            and error.name is not None
-            and f"{module}.".startswith(f"{error.name}.")
-        ):
-            raise ConfigError(f"no module named '{error.name}' on the search path") from error
-        raise ConfigError(f"importing '{module}' failed: {type(error).__name__}: {error}") from error
-
-
 def load_plugins(cfg: Any) -> None:
-    """Import the modules that the config lists in ``plugins``, so that their classes are registered.
+    """Import the modules that a config lists in ``plugins``, so that their classes are registered.
+
+    Those of ``$DMAELAB_PLUGINS`` are imported first. The modules of a config become trusted plug-ins if they are the
+    user's own, and neither installed packages nor a part of this one: see :func:`dmaelab.config.imports.is_yours`.
 
     Raises:
-        ConfigError: a module is missing or fails to import, or ``plugins`` is not a list of text.
+        ConfigError: a module is missing, fails to import or may not be imported, or ``plugins`` is not a list of text.
     """
-    plugins = cfg.get("plugins") or []
+    trust_plugins()
+    for module in _listed(cfg.get("plugins") or []):
+        _plug_in(module, check_import)
+        if is_yours(sys.modules[module]):
+            trust_module(module)
+
+
+def trust_plugins(modules: Iterable[str] = ()) -> None:
+    """Import modules that the user names, and those of ``$DMAELAB_PLUGINS``. Configs may call what they define.
+
+    Args:
+        modules: for example those of the option ``--plugin``.
+
+    Raises:
+        ConfigError: a module is missing or fails to import.
+    """
+    surroundings = [module.strip() for module in os.environ.get("DMAELAB_PLUGINS", "").split(",")]
+    for module in _listed([*filter(None, surroundings), *modules]):
+        trust_module(module)
+        _plug_in(module)
+
+
+def _listed(plugins: Any) -> list[str]:
     if isinstance(plugins, str) or not all(isinstance(module, str) for module in plugins):
         raise ConfigError(f"plugins: write a list of module names, such as ['projects.my_project'], not {plugins!r}")
-    for module in plugins:
-        try:
-            _import(module)
-        except ConfigError as error:
-            hint = (
-                "; run from the folder that holds it, or add that folder to PYTHONPATH"
-                if "search path" in str(error)
-                else ""
-            )
-            raise ConfigError(f"plugins: {module}: {error}{hint}") from error
+    return list(plugins)
+
+
+def _plug_in(module: str, check_module: Callable[[str], None] | None = None) -> None:
+    search_here()
+    try:
+        parts = module.split(".")
+        for end in range(1, len(parts) + 1):  # each package before what is in it, because its import runs code, too
+            import_module(".".join(parts[:end]), check_module)
+    except ConfigError as error:
+        hint = "; run from the folder that holds it, or add that folder to PYTHONPATH"
+        raise ConfigError(f"plugins: {module}: {error}{hint if 'search path' in str(error) else ''}") from error
 
 
 def signature_for(node: dict[str, Any], path: str) -> Signature:
@@ -126,4 +116,15 @@ def signature_for(node: dict[str, Any], path: str) -> Signature:
     except ConfigError as error:
         raise ConfigError(f"{join(path, 'name')}: {error}") from error
     name_parameter = inspect.Parameter("name", inspect.Parameter.KEYWORD_ONLY, annotation=str)
-    return Signature(entry, {**signature.parameters, "name": name_parameter}, signature.accepts_all)
+    return replace(signature, parameters={**signature.parameters, "name": name_parameter})
+
+
+def built_by(node: dict[str, Any]) -> Any:
+    """Return what a node with a ``_target_`` builds: its class, or the return annotation of its function.
+
+    It is ``object`` if that is not known.
+
+    Raises:
+        ConfigError: as for :func:`signature_for`.
+    """
+    return object if node.get("_partial_", False) else signature_for(node, "").returns

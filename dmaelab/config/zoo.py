@@ -8,7 +8,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from dmaelab.config.lazy import LazyConfig
-from dmaelab.config.targets import load_plugins
+from dmaelab.config.overrides import trust_named
+from dmaelab.config.targets import load_plugins, trust_plugins
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
 
@@ -23,6 +24,8 @@ def get_config(name: str) -> DictConfig:
         ConfigError: the name is unknown. The message suggests the nearest one.
     """
     name = name.removesuffix(".py")
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ConfigError(f"'{name}' is no name of a config below a folder of configs; a file is named with its .py")
     for folder in _folders():
         path = folder / f"{name}.py"
         if path.is_file():
@@ -50,14 +53,17 @@ def open_config(
 
     Args:
         source: a ``.py`` or ``.yaml`` file, or a name for :func:`get_config`.
-        overrides: as for :func:`dmaelab.config.overrides.apply_overrides`.
+        overrides: as for :func:`dmaelab.config.overrides.apply_overrides`. Plug-ins that they name are imported first.
         sections: as for :func:`dmaelab.config.overrides.apply_overrides`.
 
     Raises:
         ConfigError: the config is missing or cannot be read, or an override cannot be applied.
     """
+    trust_named(overrides)
     is_file = Path(source).is_file() or Path(source).suffix in (".py", ".yaml", ".yml")
     cfg = LazyConfig.load(source) if is_file else get_config(str(source))
+    if Path(source).suffix not in (".yaml", ".yml"):  # a Python config is the user's word
+        trust_plugins(cfg.get("plugins") or [])
     load_plugins(cfg)
     return LazyConfig.apply_overrides(cfg, overrides, sections=sections)
 

@@ -1,11 +1,17 @@
 """CIFAR-10."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from dmaelab.data.base import Dataset, check_split
 from dmaelab.data.build import DATASETS
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.machine import machine_error
 from dmaelab.utils.paths import data_root
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @DATASETS.register("cifar10")
@@ -34,6 +40,12 @@ class CIFAR10(Dataset):
                 if download
                 else "no intact cifar-10-batches-py there; set download=True to fetch it"
             )
-            raise UserError(f"data set 'cifar10' in {folder}: {problem} ({str(error).splitlines()[0]})") from error
+            failed = UserError(f"data set 'cifar10' in {folder}: {problem} ({str(error).splitlines()[0]})")
+            raise machine_error(error, path=folder) or failed from error
         images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
-        super().__init__(source.targets, source.classes, images)
+        super().__init__(source.targets, CLASSES, images)
+
+    @classmethod
+    def classes_of(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the ten classes."""
+        return CLASSES

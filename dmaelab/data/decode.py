@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import MachineError, UserError
+from dmaelab.utils.machine import machine_error
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,6 +23,7 @@ def read_rgb(file: str) -> Tensor:
 
     Raises:
         UserError: the file cannot be read. The message gives its name.
+        MachineError: the machine failed, for example because too many files are open.
     """
     content, image = _open(file)
     if image.format == "JPEG" and image.mode in ("L", "RGB"):
@@ -80,6 +82,8 @@ def _faults() -> tuple[type[Exception], ...]:
     return OSError, SyntaxError, ValueError, DecompressionBombError
 
 
-def _unreadable(file: str, error: Exception) -> UserError:
+def _unreadable(file: str, error: Exception) -> UserError | MachineError:
+    if fault := machine_error(error, path=file):
+        return fault
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return UserError(f"cannot read image {file}: {reason}; repair or remove it, or set skip_corrupt=True")

@@ -1,5 +1,8 @@
 """The handwritten digits that come with scikit-learn, which need no download."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -7,6 +10,7 @@ from dmaelab.data.base import Dataset, check_split
 from dmaelab.data.build import DATASETS
 from dmaelab.utils.errors import UserError
 
+CLASSES = tuple("0123456789")
 _HELD_OUT = 20  # images of each class in "test", and as many in "val"
 
 
@@ -38,9 +42,14 @@ class Digits(Dataset):
         images = (grey[index].astype(np.int64) * 255 + 8) // 16
         super().__init__(
             targets=torch.from_numpy(labels[index]),
-            classes=[str(digit) for digit in range(10)],
+            classes=CLASSES,
             images=torch.from_numpy(images.astype(np.uint8)).view(-1, 1, 8, 8),
         )
+
+    @classmethod
+    def classes_of(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the ten digits."""
+        return CLASSES
 
 
 def split_indices(labels: np.ndarray, split: str) -> np.ndarray:

@@ -1,7 +1,9 @@
 """Fashion-MNIST, read from its IDX files."""
 
 import gzip
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ import torch
 from dmaelab.data.base import Dataset, check_split
 from dmaelab.data.build import DATASETS
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.machine import machine_error
 from dmaelab.utils.paths import data_root
 
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -43,6 +46,11 @@ class FashionMNIST(Dataset):
             )
         super().__init__(torch.from_numpy(labels), CLASSES, torch.from_numpy(images)[:, None])
 
+    @classmethod
+    def classes_of(cls, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the ten classes."""
+        return CLASSES
+
 
 def _find(folder: Path, name: str) -> Path | None:
     places = (folder, folder / "FashionMNIST" / "raw")
@@ -67,7 +75,8 @@ def _read_idx(folder: Path, name: str) -> np.ndarray:
         shape = np.frombuffer(content, ">u4", count=content[3], offset=4)
         return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape).copy()
     except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"data set 'fashion_mnist': {file} is damaged ({error})") from error
+        damaged = UserError(f"data set 'fashion_mnist': {file} is damaged ({error})")
+        raise machine_error(error, path=file) or damaged from error
 
 
 def _download(folder: Path) -> None:
@@ -76,6 +85,5 @@ def _download(folder: Path) -> None:
     try:
         datasets.FashionMNIST(str(folder), download=True)
     except (RuntimeError, OSError) as error:
-        raise UserError(
-            f"data set 'fashion_mnist' in {folder}: the download failed ({str(error).splitlines()[0]})"
-        ) from error
+        failed = UserError(f"data set 'fashion_mnist' in {folder}: the download failed ({str(error).splitlines()[0]})")
+        raise machine_error(error, path=folder) or failed from error

@@ -1,5 +1,8 @@
 """Generated images of any size for smoke tests, without a download."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -49,6 +52,13 @@ class Generated(Dataset):
         cell = np.arange(image_size) * _CELLS // image_size
         images = rng.integers(0, 256, (count, channels, image_size, image_size), np.uint8) // 2
         images += (patterns // 2)[:, :, cell][..., cell][labels]
-        super().__init__(
-            torch.from_numpy(labels), [f"pattern {label}" for label in range(num_classes)], torch.from_numpy(images)
-        )
+        super().__init__(torch.from_numpy(labels), _names(num_classes), torch.from_numpy(images))
+
+    @classmethod
+    def classes_of(cls, arguments: Mapping[str, Any]) -> list[str]:
+        """Return the names of the ``num_classes`` classes."""
+        return _names(arguments["num_classes"])
+
+
+def _names(num_classes: int) -> list[str]:
+    return [f"pattern {label}" for label in range(num_classes)]

@@ -2,8 +2,10 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +14,8 @@ from dmaelab.data.base import Dataset
 from dmaelab.data.build import DATASETS
 from dmaelab.data.decode import read_pil, read_rgb, to_tensor
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.paths import data_root
+from dmaelab.utils.machine import machine_faults
+from dmaelab.utils.paths import data_root, root_at_hand
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -57,7 +60,7 @@ class ImageFiles(Dataset):
         self.files = list(files)
         self.image_size = image_size
         self.resize = resize or image_size
-        self.skip_corrupt = skip_corrupt
+        self.skip_corrupt = self.replaces_images = skip_corrupt
         self.skipped: set[str] = set()  # files that this process has replaced so far
         if in_memory:
             self._load_all()
@@ -92,6 +95,7 @@ class ImageFiles(Dataset):
         image = functional.resize(read_pil(file), [self.resize], interpolation=InterpolationMode.BICUBIC)
         return to_tensor(functional.center_crop(image, [self.image_size])).contiguous()
 
+    @machine_faults("set in_memory=False")
     def _load_all(self) -> None:
         images: Tensor | None = None
         targets = torch.empty_like(self.targets)
@@ -114,12 +118,14 @@ class ImageFolder(ImageFiles):
     Args:
         root: see :func:`dmaelab.utils.paths.data_root`.
         split: the folder below ``root`` that holds the class folders.
-        classes: names of the class folders in label order; by default all of them, sorted. Set it if the split contains
-            only some of the classes of a model.
+        classes: names of the class folders in label order; by default all of them, sorted as text, so that "10" comes
+            before "2". Set it if that is not the order of the labels, or if the split contains only some of the classes
+            of a model.
         image_size: this and the other arguments are as in :class:`ImageFiles`.
 
     Raises:
-        UserError: a folder is missing or contains no images, or an image cannot be read.
+        UserError: a folder is missing or contains no images, a class folder is not in ``classes`` or is named there
+            twice, or an image cannot be read.
     """
 
     def __init__(
@@ -135,11 +141,8 @@ class ImageFolder(ImageFiles):
         folder = data_root("image_folder", root) / split
         if not folder.is_dir():
             raise UserError(f"data set 'image_folder' has no split '{split}': there is no folder {folder}")
-        found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-        unknown = [name for name in found if classes is not None and name not in classes]
-        if unknown:
-            raise UserError(f"{folder / unknown[0]} is a class folder, but '{unknown[0]}' is not in classes=[...]")
-        names = found if classes is None else list(classes)
+        found = class_folders(folder)
+        names = _in_label_order(folder, found, classes)
         listing = {name: _image_files(folder / name) for name in found}
         empty = [name for name in found if not listing[name]]
         if empty or not found:
@@ -157,6 +160,32 @@ class ImageFolder(ImageFiles):
             skip_corrupt,
             in_memory,
         )
+
+    @classmethod
+    def classes_of(cls, arguments: Mapping[str, Any]) -> list[str] | None:
+        """Return the names of the class folders in label order; None if the split is not on this machine."""
+        root = root_at_hand("image_folder", arguments["root"])
+        folder = None if root is None else root / arguments["split"]
+        if folder is None or not folder.is_dir():
+            return None
+        return _in_label_order(folder, class_folders(folder), arguments["classes"]) or None
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Return the names of the folders in the folder of a split, sorted as text; the images in them are not listed."""
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+
+
+def _in_label_order(folder: Path, found: list[str], classes: Sequence[str] | None) -> list[str]:
+    """Return the names of the classes: ``classes``, which must contain each folder that was found, or those folders."""
+    if classes is None:
+        return found
+    counts = Counter(classes)
+    if twice := [name for name in classes if counts[name] > 1]:
+        raise UserError(f"classes=[...] names the folder '{twice[0]}' twice: each label has a folder of its own")
+    if unknown := [name for name in found if name not in counts]:
+        raise UserError(f"{folder / unknown[0]} is a class folder, but '{unknown[0]}' is not in classes=[...]")
+    return list(classes)
 
 
 def _image_files(folder: Path) -> list[str]:

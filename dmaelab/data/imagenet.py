@@ -1,10 +1,14 @@
 """ImageNet (ILSVRC 2012), read by torchvision."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from dmaelab.data.base import check_split
 from dmaelab.data.build import DATASETS
-from dmaelab.data.image_folder import ImageFiles
+from dmaelab.data.image_folder import ImageFiles, class_folders
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.paths import data_root
+from dmaelab.utils.machine import machine_error
+from dmaelab.utils.paths import data_root, root_at_hand
 
 
 @DATASETS.register("imagenet")
@@ -40,8 +44,24 @@ class ImageNet(ImageFiles):
         try:
             source = datasets.ImageNet(str(folder), split=split)
         except (RuntimeError, OSError) as error:
-            raise UserError(f"data set 'imagenet' in {folder}: {str(error).splitlines()[0]}") from error
+            failed = UserError(f"data set 'imagenet' in {folder}: {str(error).splitlines()[0]}")
+            raise machine_error(error, path=folder) or failed from error
         files, targets = [file for file, _ in source.samples], source.targets
         super().__init__(
             files, targets, [", ".join(names) for names in source.classes], image_size, resize, skip_corrupt, in_memory
         )
+
+    @classmethod
+    def classes_of(cls, arguments: Mapping[str, Any]) -> list[str] | None:
+        """Return the names of the classes; None if the archives are not unpacked on this machine."""
+        root = root_at_hand("imagenet", arguments["root"])
+        if root is None or not (root / arguments["split"]).is_dir():
+            return None
+        from torchvision.datasets.imagenet import load_meta_file
+
+        try:
+            words = load_meta_file(str(root))[0]
+        except Exception:  # the file is missing or torn; for arbitrary bytes the reader may raise anything
+            return None
+        folders = class_folders(root / arguments["split"])
+        return [", ".join(words[wnid]) for wnid in folders] if set(folders) <= set(words) else None

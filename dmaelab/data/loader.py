@@ -3,20 +3,23 @@
 import atexit
 import signal
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from dmaelab.data.base import Dataset
 from dmaelab.data.batch import Samples, to_device
 from dmaelab.data.sampler import InfiniteSampler, MicroBatch
-from dmaelab.data.seeding import global_generators
-from dmaelab.utils.errors import UserError
+from dmaelab.data.workers import end_workers, killed
+from dmaelab.utils.errors import MachineError, UserError
+from dmaelab.utils.machine import machine_error
 from dmaelab.utils.random import Draw
+from dmaelab.utils.seeding import global_generators
 from dmaelab.utils.signals import STOP
 
 Transform = Callable[[Tensor], Tensor]
@@ -31,41 +34,114 @@ class Loader:
     """An iterable of :class:`Samples`, one for each micro-batch of its ``sampler``.
 
     A ``UserError`` in a worker is raised unchanged in the main process. (torch's own loader would put the whole
-    traceback into its message.)
+    traceback into its message.) If a worker is killed, or memory or shared memory is full, or a micro-batch does not
+    arrive in time, a ``MachineError`` is raised where the next micro-batch is asked for.
+
+    Args:
+        fetch: makes the samples of a micro-batch.
+        sampler: an iterable of micro-batches.
+        num_workers: number of processes; 0 loads in this process.
+        pin_memory: put samples in pinned memory.
+        timeout: seconds to wait for a micro-batch of the workers; None waits for ever.
     """
 
-    def __init__(self, fetch: "_Fetch", sampler: Any, num_workers: int, pin_memory: bool) -> None:
+    def __init__(
+        self, fetch: "_Fetch", sampler: Any, num_workers: int, pin_memory: bool, timeout: float | None = None
+    ) -> None:
         self.sampler = sampler
+        self._asked = _Recorded(sampler)
         self._loader: DataLoader[Any] = DataLoader(
             fetch,  # type: ignore[arg-type]
             batch_size=None,  # one item of ``fetch`` is a whole micro-batch
-            sampler=sampler,
+            sampler=self._asked,
             num_workers=num_workers,
             pin_memory=pin_memory,
             multiprocessing_context="fork" if num_workers > 0 else None,
+            timeout=(timeout or 0) if num_workers > 0 else 0,
             generator=torch.Generator(),  # for the seed of the workers, so that the global generator is not used
         )
 
     def __iter__(self) -> Iterator[Samples]:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # workers inherit this mask when they start
+        child_ended = signal.getsignal(signal.SIGCHLD)
         try:
             batches: Any = iter(self._loader)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        samples = _raise_errors(batches)
+            if signal.getsignal(signal.SIGCHLD) is not child_ended:
+                # torch's handler raises when a worker is killed, wherever the main process is then, even in the middle
+                # of an optimizer step. Without it, torch notices the worker when it waits for the next item.
+                signal.signal(signal.SIGCHLD, child_ended)
+        samples = _raise_errors(self._in_time(batches, self._asked.record), getattr(batches, "_workers", []))
         if self._loader.num_workers > 0:
             # The workers block SIGTERM, so they must be asked to end before multiprocessing's exit handler sends that
             # signal and waits for them. This must not depend on garbage collection of a cycle, which may finalise the
             # queue to the workers first. torch's own __del__ calls _shutdown_workers, too.
-            atexit.register(weakref.finalize(samples, batches._shutdown_workers))
+            atexit.register(weakref.finalize(samples, end_workers, batches))
         return samples
 
+    def _in_time(self, items: Iterator[Any], asked: deque[MicroBatch]) -> Iterator[Any]:
+        """Yield the items; raise ``MachineError`` if one does not arrive in time.
 
-def _raise_errors(items: Iterator[Samples | UserError]) -> Iterator[Samples]:
-    for item in items:
-        if isinstance(item, UserError):
+        Args:
+            items: torch's iterator.
+            asked: the micro-batches that were asked for and have not arrived, in their order.
+        """
+        while True:
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if "timed out after" not in str(error):  # torch has no class of its own for this error
+                    raise
+                raise MachineError(self._late(asked[0])) from None
+            asked.popleft()
+            yield item
+
+    def _late(self, batch: MicroBatch) -> str:
+        images = ", ".join(map(str, batch.indices[:5])) + (", ..." if len(batch.indices) > 5 else "")
+        return (
+            f"the loader's workers sent no batch within {self._loader.timeout:g} s (train.data_timeout), while batch"
+            f" {batch.micro} of step {batch.step} was waited for (images {images} of the data set): see whether these"
+            " files can be read, or give more time"
+        )
+
+
+class _Recorded:
+    """The micro-batches of a sampler; those of the last iteration are also appended to ``record``."""
+
+    def __init__(self, sampler: Iterable[MicroBatch]) -> None:
+        self.sampler = sampler
+        self.record: deque[MicroBatch] = deque()
+
+    def __iter__(self) -> Iterator[MicroBatch]:
+        self.record = deque()
+        return self._recorded(self.record)
+
+    def _recorded(self, record: deque[MicroBatch]) -> Iterator[MicroBatch]:
+        for batch in self.sampler:
+            record.append(batch)
+            yield batch
+
+
+def _raise_errors(items: Iterator[Samples | Exception], workers: Sequence[Any]) -> Iterator[Samples]:
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except Exception as error:
+            fault = killed(workers) or machine_error(error, _LESS_MEMORY)
+            if fault is None:
+                raise
+            raise fault from error
+        if isinstance(item, Exception):
             raise item
         yield item
+
+
+_LESS_MEMORY = "lower num_workers (train.num_workers in a config) or the batch size"
 
 
 def build_train_loader(
@@ -81,6 +157,7 @@ def build_train_loader(
     start_step: int = 0,
     pin_memory: bool = False,
     resident: torch.device | None = None,
+    timeout: float | None = None,
 ) -> Loader:
     """Return the endless training loader of one rank, which yields ``accum`` micro-batches per step.
 
@@ -98,14 +175,16 @@ def build_train_loader(
         pin_memory: put samples in pinned memory, for asynchronous copies to a GPU.
         resident: keep all images on this device. Micro-batches are then selected and augmented on the device, without
             workers, and have the same pixels. See :func:`resident_device` for when this is faster.
+        timeout: seconds to wait for a micro-batch of the workers; None waits for ever.
 
     Raises:
         UserError: one step needs more images than the data set has, or the images cannot be resident. While iterating:
             an image cannot be read, or images have different sizes.
+        MachineError: while iterating: no micro-batch arrived within ``timeout``.
     """
     sampler = InfiniteSampler(len(dataset), batch_size, seed, world, rank, accum, start_step)
     if resident is None:
-        return Loader(_Fetch(dataset, seed, transform, augment), sampler, num_workers, pin_memory)
+        return Loader(_Fetch(dataset, seed, transform, augment), sampler, num_workers, pin_memory, timeout)
     if dataset.images is None or transform:
         raise UserError(
             "images can be resident on a device only if the data set holds them in memory and has no transform"
@@ -123,7 +202,9 @@ def resident_device(dataset: Dataset, transform: Sequence[Transform], device: to
     return device if fits and device.type == "cuda" else None
 
 
-def build_test_loader(dataset: Dataset, indices: Sequence[int], batch_size: int, num_workers: int = 0) -> Loader:
+def build_test_loader(
+    dataset: Dataset, indices: Sequence[int], batch_size: int, num_workers: int = 0, timeout: float | None = None
+) -> Loader:
     """Return a loader of the images ``indices`` in this order, without padding; the last batch may be smaller.
 
     Args:
@@ -131,9 +212,11 @@ def build_test_loader(dataset: Dataset, indices: Sequence[int], batch_size: int,
         indices: indices of the images.
         batch_size: number of images of a batch.
         num_workers: number of processes that read images; 0 reads them in this process.
+        timeout: seconds to wait for a batch of the workers; None waits for ever.
 
     Raises:
         UserError: ``batch_size`` is less than 1.
+        MachineError: while iterating: no batch arrived within ``timeout``.
     """
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}: give a number >= 1")
@@ -141,7 +224,7 @@ def build_test_loader(dataset: Dataset, indices: Sequence[int], batch_size: int,
         np.asarray(indices[begin : begin + batch_size], dtype=np.int64) for begin in range(0, len(indices), batch_size)
     )
     batches = [MicroBatch(step, 0, 0, chunk) for step, chunk in enumerate(chunks)]
-    return Loader(_Fetch(dataset), batches, num_workers, pin_memory=False)
+    return Loader(_Fetch(dataset), batches, num_workers, pin_memory=False, timeout=timeout)
 
 
 class _Fetch:
@@ -160,11 +243,22 @@ class _Fetch:
         self.images = None if transform or dataset.images is None else dataset.images.to(self.device)
         self.targets = dataset.targets.to(self.device)
 
-    def __getitem__(self, batch: MicroBatch) -> Samples | UserError:
+    def __getitem__(self, batch: MicroBatch) -> Samples | UserError | MachineError:
         try:
-            return self._samples(batch)
+            samples = self._samples(batch)
+            if get_worker_info() is not None:
+                # Put them into shared memory here. torch would do it in a thread, and an error there, such as a full
+                # /dev/shm, would lose the item, for which the main process then waits for ever.
+                for tensor in samples:
+                    tensor.share_memory_()
+            return samples
         except UserError as error:
             return error
+        except Exception as error:
+            fault = machine_error(error, _LESS_MEMORY)
+            if fault is None:
+                raise
+            return fault
 
     def _samples(self, batch: MicroBatch) -> Samples:
         index = to_device(batch.indices.copy(), self.device)  # a copy, because it is a view of the epoch's permutation
@@ -182,7 +276,7 @@ class _Fetch:
         return Samples(images, targets, index)
 
     def _sample(self, epoch: int, index: int) -> tuple[Tensor, int]:
-        image, target = self.dataset.load(index)
+        image, target = self.dataset[index]
         if self.transform:
             with global_generators(Draw(self.seed, "data", "transform", epoch, index).seed()):
                 for transform in self.transform:

@@ -5,7 +5,8 @@ Only this package, and ``launch`` above it, read a whole config. All other packa
 
 from dmaelab.engine.certification import Certification, open_certification
 from dmaelab.engine.defaults import DefaultTrainer
-from dmaelab.engine.trainer import Hook, Trainer
+from dmaelab.engine.hooks.base import Hook
+from dmaelab.engine.trainer import Trainer
 from dmaelab.engine.training import check_training, run_evaluation, run_training
 
 __all__ = [

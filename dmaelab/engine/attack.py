@@ -59,7 +59,7 @@ def run_attack(
         raise UserError(f"{folder} holds no certification log: run tools/certify.py first, with the same overrides")
     attack, log, device = attack or PGD(), read_log(folder), pick_device(settings.device)
     dataset = instantiate(certification.cfg.dataset)
-    load, smoothing = images_of(dataset), certification.smoothing(dataset, device, seed=seed)
+    load, smoothing = images_of(dataset), certification.smoothing(dataset, device, seed, indices=[])
     first = load(int(log.index.min()))
     facts = make_identity(smoothing, certification.certifier, indices=[], first=first) | certification.identity(device)
     _check_same(log, facts)

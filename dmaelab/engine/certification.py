@@ -12,7 +12,10 @@ from torch import Tensor
 from dmaelab.certifiers import Case
 from dmaelab.certifiers.case import sampled_sigma
 from dmaelab.config import LazyConfig, check, instantiate, list_configs, load_plugins, open_config
+from dmaelab.config.imports import distrust
+from dmaelab.config.overrides import trust_named
 from dmaelab.data import Dataset, select_indices, to_float
+from dmaelab.engine.classes import ClassList, compare_classes
 from dmaelab.engine.resolve import with_attention
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.settings import CertifySettings
@@ -57,7 +60,7 @@ class Certification:
         for name in (*SECTIONS, *_NODES):
             if name not in cfg:
                 raise ConfigError(f"{name}: a certification config needs this section")
-        check(cfg, sections=SECTIONS, allowed=(*_NODES, "classifier", "debug"))
+        check(cfg, sections=SECTIONS, allowed=(*_NODES, "classifier"), plain_sections=("debug",))
         self.cfg, self.settings = cfg, CertifySettings.of(cfg)
         self.subject = subject_of(cfg) if subject is None else subject
         self.corruption, self.certifier = instantiate(cfg.corruption), instantiate(cfg.certifier)
@@ -68,23 +71,31 @@ class Certification:
         parent = self.subject.run if out is None else RunDirectory(out)
         self.folder = parent.log_folder(self.settings.name)
 
-    def smoothing(self, dataset: Dataset, device: torch.device, seed: int) -> Smoothing:
+    def check_classes(self) -> None:
+        """Compare the classes of classifier and data set as far as they are known without building anything.
+
+        Raises:
+            UserError: they differ. :meth:`smoothing` makes the whole comparison.
+        """
+        lists = [self.subject.declared_classes(), ClassList.of_node("dataset", self.cfg.dataset)]
+        compare_classes(lists, "certify", self.settings.ignore_class_names)
+
+    def smoothing(self, dataset: Dataset, device: torch.device, seed: int, indices: Sequence[int]) -> Smoothing:
         """Read the weights, and return the smoothed classifier.
 
         Args:
-            dataset: data set of the images; it must have as many classes as the classifier.
+            dataset: data set of the images; it must have the classes of the classifier.
             device: where to evaluate.
             seed: seed of the noise.
+            indices: indices of the images that must have a label.
 
         Raises:
-            UserError: the classifier cannot be loaded, or its number of classes is not that of the data set.
+            UserError: the classifier cannot be loaded, its classes are not those of the data set, or an image has no
+                label.
         """
         classifier = self.subject.load(device)
-        if dataset.num_classes != getattr(classifier, "num_classes", dataset.num_classes):
-            raise UserError(
-                f"the classifier has {classifier.num_classes} classes and the data set {dataset.num_classes}:"
-                " set the section dataset to another one"
-            )
+        lists = [self.subject.classes(classifier), ClassList.of_dataset("dataset", dataset, indices)]
+        compare_classes(lists, "certify", self.settings.ignore_class_names)
         return Smoothing(
             classifier,
             self.corruption,
@@ -93,6 +104,7 @@ class Certification:
             arithmetic=self.settings.arithmetic,
             batch_size=self.settings.batch_size,
             on_invalid=self.settings.on_invalid,
+            own_randomness=self.settings.own_randomness,
         )
 
     def run(self, shard: tuple[int, int] = (0, 1), progress: bool = True) -> Path:
@@ -109,12 +121,13 @@ class Certification:
         """
         settings, device = self.settings, pick_device(self.settings.device)
         dataset = instantiate(self.cfg.dataset)
-        smoothing = self.smoothing(dataset, device, settings.seed)
+        indices = select_indices(len(dataset), settings.subset, dataset.targets)
+        smoothing = self.smoothing(dataset, device, settings.seed, indices)
         self.subject.warn_of_noise(self.cfg.corruption.get("name"), self.sigma)
         certify_images(
             smoothing,
             images_of(dataset),
-            select_indices(len(dataset), settings.subset, dataset.targets),
+            indices,
             self.certifier,
             out=self.folder,
             shard=shard,
@@ -156,6 +169,7 @@ def open_certification(source: str | Path, overrides: Sequence[str] = ()) -> Cer
     Raises:
         UserError: there is no such run or config, or :func:`complete` raises it.
     """
+    trust_named(overrides)
     source = Path(source)
     is_file = source.suffix in (".py", ".yaml", ".yml")
     if not (source.is_dir() or is_file) and str(source) not in (known := list_configs()):
@@ -165,12 +179,22 @@ def open_certification(source: str | Path, overrides: Sequence[str] = ()) -> Cer
     # Find the run before the other overrides are applied: they may set keys inside the sections that it fills in.
     named = [text for text in overrides if text.startswith("certify.run=")]
     run = [f"certify.run={source}"] if source.is_dir() else named
+    inside = OmegaConf.select(LazyConfig.load(source), "certify.run") if source.suffix in (".yaml", ".yml") else None
+    for folder in (*(text.partition("=")[2] for text in run), *([inside] if isinstance(inside, str) else [])):
+        distrust(folder)  # before anything is imported that could be found there
     cfg = open_config(DEFAULT if source.is_dir() else source, run, SECTIONS)
     if "certify" not in cfg:
         raise ConfigError(f"{source} is neither a run directory nor a certification config (with a section 'certify')")
     if "classifier" in cfg:
         return Certification(LazyConfig.apply_overrides(cfg, overrides, sections=SECTIONS))
-    return complete(cfg, trained_run(cfg).config, overrides)
+    run = cfg.certify.get("run")
+    found = complete(cfg, trained_run(cfg).config, overrides)
+    if Path(found.settings.run or "").resolve() != Path(run).resolve():
+        raise ConfigError(
+            f"certify.run is {found.settings.run}, but the run to certify is {run}: name only one of them, because the"
+            " noise and the data set are those of its training"
+        )
+    return found
 
 
 def complete(cfg: DictConfig, run_config: DictConfig, overrides: Sequence[str] = ()) -> Certification:
@@ -195,6 +219,7 @@ def complete(cfg: DictConfig, run_config: DictConfig, overrides: Sequence[str] =
         load_plugins(cfg)
     cfg = LazyConfig.apply_overrides(cfg, overrides, sections=SECTIONS)
     run = trained_run(cfg, run_config)
+    run.check()
     if cfg.corruption.get("sigma") is None:
         if isinstance(run.sigma, Sequence):
             raise UserError(f"the run was trained with sigma in {list(run.sigma)}: choose one with corruption.sigma=")
@@ -205,10 +230,10 @@ def complete(cfg: DictConfig, run_config: DictConfig, overrides: Sequence[str] =
 
 
 def images_of(dataset: Dataset) -> Callable[[int], tuple[Tensor, int]]:
-    """Return a function: index -> (float32 image [C,H,W] in [0,1], label)."""
+    """Return a function: index -> (float32 image [C,H,W] in [0,1], label), which checks the label."""
 
     def load(index: int) -> tuple[Tensor, int]:
-        image, label = dataset.load(index)
+        image, label = dataset[index]
         # Contiguous, because the memory layout of an image can change how sums are rounded.
         return to_float(image).contiguous(), label
 

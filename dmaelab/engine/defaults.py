@@ -15,19 +15,22 @@ from dmaelab.config import instantiate
 from dmaelab.data import Dataset, build_train_loader, resident_device
 from dmaelab.data.loader import Loader
 from dmaelab.engine import hooks
+from dmaelab.engine.classes import check_training_classes, warn_of_other_head
 from dmaelab.engine.evaluation import evaluate
+from dmaelab.engine.hooks.base import Hook
 from dmaelab.engine.run_dir import RunDirectory, weights_of
 from dmaelab.engine.settings import TrainSettings
-from dmaelab.engine.trainer import Hook, Trainer
+from dmaelab.engine.trainer import Trainer
 from dmaelab.engine.writers import ConsoleWriter, JSONWriter, TensorBoardWriter, Writer
 from dmaelab.interfaces import Trainable
 from dmaelab.rules.compilation import compile_blocks
-from dmaelab.utils.distributed import is_main, pick_device, rank, world_size
+from dmaelab.utils.distributed import barrier, is_main, pick_device, rank, world_size
 from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.paths import local_path
 from dmaelab.utils.random import Draw
-from dmaelab.weights import fill_pretrained
-from dmaelab.weights.facts import facts_of
+from dmaelab.utils.watchdog import WATCHDOG
+from dmaelab.weights import fill_pretrained, read_weights
+from dmaelab.weights.facts import class_names_in, facts_of
 from dmaelab.weights.files import FACTS
 
 logger = logging.getLogger("dmaelab")
@@ -54,10 +57,12 @@ class DefaultTrainer(Trainer):
         start = state["step"] if state else 0
 
         model = self.build_model().to(device)
+        train_set, self.test_set = instantiate(cfg.data.train), instantiate(cfg.data.test)
+        stored = class_names_in(state.get(FACTS, {}), "the checkpoint") if state else None
+        check_training_classes(model.export(), {"data.train": train_set, "data.test": self.test_set}, stored, cfg)
         self.started_from: Path | None = None
         if settings.init_from is not None and state is None:
             self.started_from = self.fill_from(local_path(settings.init_from), model)
-        train_set, self.test_set = instantiate(cfg.data.train), instantiate(cfg.data.test)
         max_iter, self.milestones = settings.steps(len(train_set))
         _, accum_steps = settings.split(world_size())
         super().__init__(
@@ -77,6 +82,8 @@ class DefaultTrainer(Trainer):
         if state is not None:
             self.load_state_dict(state)
             logger.info("resumed at step %d of %d", self.step, self.max_iter)
+        elif resume:
+            logger.info("starting at step 0 of %d: %s", self.max_iter, self.run.checkpoints.why_none())
 
     @property
     def final_model(self) -> Trainable:
@@ -98,7 +105,9 @@ class DefaultTrainer(Trainer):
             model: the module to fill.
         """
         path = weights_of(source)
-        logger.info("%s: %s", path, fill_pretrained(model, path))
+        weights = read_weights(path)
+        logger.info("%s: %s", path, fill_pretrained(model, weights))
+        warn_of_other_head(weights, model.export())
         return path
 
     def state_dict(self) -> dict[str, Any]:
@@ -126,6 +135,7 @@ class DefaultTrainer(Trainer):
             start_step=start,
             pin_memory=device.type == "cuda",
             resident=resident_device(dataset, transform, device),
+            timeout=settings.data_timeout,
         )
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
@@ -142,9 +152,16 @@ class DefaultTrainer(Trainer):
         """Return the default hooks and those of the config. This method alone decides their order."""
         settings, folder = self.settings, self.run.checkpoints
         guard = hooks.NaNGuard(settings.log_period)
+        place = hooks.FolderGuard(self.run.path, settings.log_period)
+
+        def check() -> None:
+            place.check()
+            guard.check()
+
+        folder.check = check
         evaluation = hooks.EvalHook(self.evaluate, settings.eval_period)
         checkpoint = hooks.CheckpointHook(
-            folder, guard.check, settings.checkpoint_period, settings.keep_checkpoints, self.milestones
+            folder, settings.checkpoint_period, settings.keep_checkpoints, self.milestones
         )
         chosen: list[Hook] = [hooks.ScheduleHook(instantiate(self.cfg.schedule)), guard]
         if settings.ema_decay is not None:
@@ -152,12 +169,13 @@ class DefaultTrainer(Trainer):
         chosen += [hooks.ThroughputHook(settings.batch_size, settings.log_period), evaluation]
         # The config's hooks run before logging and checkpoints, so that both contain their values and their state.
         chosen += self.build_own_hooks()
+        chosen.append(place)
         # Logging runs before checkpoints. Then a checkpoint at a log step holds empty sums, and a resumed run writes
         # the same records as an uninterrupted one.
         chosen.append(hooks.LogHook(self.build_writers() if is_main() else [], settings.log_period))
         if settings.best_metric is not None:
-            chosen.append(hooks.BestHook(folder, evaluation, guard.check, settings.best_metric, settings.best_mode))
-        return [*chosen, checkpoint, hooks.PreemptionHook(checkpoint.save)]
+            chosen.append(hooks.BestHook(folder, evaluation, settings.best_metric, settings.best_mode))
+        return [*chosen, checkpoint, hooks.PreemptionHook(checkpoint.save, settings.stop_grace, folder.saved)]
 
     def build_own_hooks(self) -> Sequence[Hook]:
         """Return the hooks that the config lists in ``hooks``, in its order.
@@ -201,12 +219,18 @@ class DefaultTrainer(Trainer):
         evaluation = self.find_hook(hooks.EvalHook)
         return (evaluation.latest if evaluation else {}) or self.evaluate()
 
-    def train(self) -> None:
-        """Train to the end, then write the exported :attr:`final_model` as the final weights of the run."""
-        super().train()
-        if is_main():
-            weights = "raw" if self.find_hook(hooks.EMAHook) is None else "ema"
-            model = self.final_model.export()
-            self.run.save_final(
-                {"model": model.state_dict(), FACTS: facts_of(model), "weights": weights, "step": self.step}
-            )
+    def finish(self) -> None:
+        """Write the exported :attr:`final_model` as the final weights of the run. Other processes wait for the first.
+
+        A signal does not interrupt this, because the training is complete.
+        """
+        with WATCHDOG.pause():
+            if is_main():
+                weights = "raw" if self.find_hook(hooks.EMAHook) is None else "ema"
+                model = self.final_model.export()
+                if guard := self.find_hook(hooks.FolderGuard):
+                    guard.check()
+                self.run.save_final(
+                    {"model": model.state_dict(), FACTS: facts_of(model), "weights": weights, "step": self.step}
+                )
+            barrier()

@@ -6,10 +6,12 @@ from dmaelab.data import Dataset, build_test_loader, make_batch, select_indices
 from dmaelab.engine.settings import TrainSettings
 from dmaelab.interfaces import Trainable
 from dmaelab.utils.distributed import all_reduce, rank, share_buffers, world_size
+from dmaelab.utils.machine import machine_faults
 from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
 
 
+@machine_faults("lower train.eval_batch_size")
 def evaluate(model: Trainable, dataset: Dataset, settings: TrainSettings, device: torch.device) -> dict[str, float]:
     """Return the mean over test images of each metric that ``model.evaluate(batch)`` returns.
 
@@ -25,6 +27,9 @@ def evaluate(model: Trainable, dataset: Dataset, settings: TrainSettings, device
 
     Returns:
         Metric name -> mean over the images, the same on every process.
+
+    Raises:
+        MachineError: the machine failed, for example because memory is full.
     """
     subset = None if settings.eval_images is None else {"count": min(settings.eval_images, len(dataset))}
     indices = select_indices(len(dataset), subset)
@@ -34,7 +39,7 @@ def evaluate(model: Trainable, dataset: Dataset, settings: TrainSettings, device
         batches = batches[rank() :: world_size()]
     share = [index for batch in batches for index in batch]  # only the last batch of all may be smaller
     workers = min(settings.num_workers, len(batches)) if dataset.images is None else 0  # in memory: none are needed
-    loader = build_test_loader(dataset, share, size, workers)
+    loader = build_test_loader(dataset, share, size, workers, settings.data_timeout)
     share_buffers(model)
     training = model.training
     model.eval()

@@ -14,12 +14,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dmaelab.config import LazyConfig, instantiate, open_config
+from dmaelab.config.overrides import trust_named
 from dmaelab.data import Batch, Samples, make_batch
 from dmaelab.engine import certification, training
 from dmaelab.engine.resolve import resolve
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import ConfigError, UserError
+from dmaelab.utils.machine import machine_faults
 from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
 
@@ -77,6 +79,7 @@ def analysis_config(source: str | Path, overrides: Sequence[str] = ()) -> DictCo
     Raises:
         UserError: there is no such run or config, or it names no model.
     """
+    trust_named(overrides)
     sections = {**training.SECTIONS, **certification.SECTIONS}
     if Path(source).is_dir():
         cfg = LazyConfig.apply_overrides(RunDirectory(source).config, overrides, sections=sections)
@@ -91,6 +94,7 @@ def analysis_config(source: str | Path, overrides: Sequence[str] = ()) -> DictCo
     return cfg
 
 
+@machine_faults("analyse a smaller image (--shape)")
 def analyze(cfg: DictConfig, shape: tuple[int, int, int] | None = None) -> ModelAnalysis:
     """Return the cost of the model of a config from :func:`analysis_config`.
 
@@ -105,6 +109,7 @@ def analyze(cfg: DictConfig, shape: tuple[int, int, int] | None = None) -> Model
     Raises:
         UserError: the network takes any size and ``shape`` is not given, or its control flow depends on values that
             it computes.
+        MachineError: memory is full.
     """
     is_training = "model" in cfg
     if is_training:

@@ -24,8 +24,10 @@ from dmaelab.records.folders import LOGS_FOLDER
 from dmaelab.utils.differences import Difference
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.files import file_hash, write_json
+from dmaelab.utils.files import file_hash, remove_folder, remove_leftovers, write_json
+from dmaelab.utils.machine import machine_error
 from dmaelab.weights import fill_exact, read_file
+from dmaelab.weights.facts import name_classes
 from dmaelab.weights.files import FACTS, WeightsError
 from dmaelab.weights.heads import check_heads
 from dmaelab.weights.layouts import unwrap
@@ -71,7 +73,11 @@ class RunDirectory:
 
     @cached_property
     def config(self) -> DictConfig:
-        """The frozen config; reading it imports its plug-ins. ``UserError`` if no training has begun here."""
+        """The frozen config; ``UserError`` if no training has begun here.
+
+        It is data, because it may be someone else's: what it may build is in :mod:`dmaelab.config.trust`. Reading it
+        imports its plug-ins. No module is imported from this folder, unless the user names it as a plug-in.
+        """
         if not self.begun:
             raise UserError(f"{self} is not a run directory: it has no {self._config.name}")
         cfg = LazyConfig.load(self._config)
@@ -91,7 +97,8 @@ class RunDirectory:
             name: ``"final"``, the name of a checkpoint in this run (such as ``"best"`` or a milestone), or a path.
 
         Raises:
-            UserError: ``name`` is ``"final"``, and the training has not finished.
+            UserError: ``name`` is ``"final"``, and the training has not finished; or it is a file of another run, whose
+                config is another one.
         """
         if name == "final":
             if not self.finished:
@@ -101,7 +108,12 @@ class RunDirectory:
                 )
             return self._final
         named = self.checkpoints.file(name)
-        return named if named.is_file() else Path(name)
+        if named.is_file():
+            return named
+        owner = run_of(Path(name))
+        if owner is not None and owner.resolve() != self.path.resolve():
+            raise UserError(f"{name} belongs to the run {owner}, and not to {self}: name that run instead")
+        return Path(name)
 
     def model(self, weights: str, device: torch.device) -> Trainable:
         """Return the trainable module with its weights, in evaluation mode, on ``device``.
@@ -124,8 +136,10 @@ class RunDirectory:
                 f"{path}: not a file of a run, it has no entry 'model': convert it with tools/convert_weights.py --to"
                 " dmaelab"
             )
-        check_heads(content.get(FACTS, {}), model.export(), str(path))
+        facts = content.get(FACTS, {})
+        check_heads(facts, model.export(), str(path))
         fill_exact(model.export(), unwrap(_state(content, weights)), str(path))
+        name_classes(model.export(), facts, str(path))
         return model.eval().to(device)
 
     def dataset(self, split: str) -> Dataset:
@@ -149,7 +163,8 @@ class RunDirectory:
     def occupied(self, cfg: DictConfig, resume: bool) -> Iterator[None]:
         """Create the folder, and lock it against other trainings until the block ends.
 
-        No file of the run is written here; :meth:`freeze` does this later.
+        No file of the run is written here; :meth:`freeze` does this later. Temporary files that a killed training has
+        left are deleted.
 
         Args:
             cfg: config of the training; if it differs from that of the run in the folder, each change is logged.
@@ -161,8 +176,12 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"train.out_dir {self} cannot be created: {error.strerror}") from None
-        with self.hold():
+            reason = UserError(f"train.out_dir {self} cannot be created: {error.strerror}")
+            raise machine_error(error) or reason from None
+        with self.hold() as locked:
+            if locked:
+                remove_leftovers(self.path, r"config\.yaml|run\.json|model_final\.pth|metrics\.jsonl")
+                remove_leftovers(self.checkpoints.path, r".+\.pth")
             if self.begun:
                 if not resume:
                     raise UserError(
@@ -173,10 +192,10 @@ class RunDirectory:
             yield
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self) -> Iterator[bool]:
         """Lock the folder against other trainings until the block ends.
 
-        On a file system without locks it only warns.
+        The value of the block is whether it is locked: on a file system without locks this method only warns.
 
         Raises:
             UserError: another process trains in the folder.
@@ -184,8 +203,10 @@ class RunDirectory:
         with open(self.path / ".lock", "w") as file:
             # lockf, not flock: the lock belongs to this process alone. With flock, loader workers that outlive a
             # killed training would still hold it.
+            locked = False
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked = True
             except (BlockingIOError, PermissionError):
                 raise UserError(
                     f"{self}: another process is training in it: wait for it, or choose another train.out_dir"
@@ -194,7 +215,22 @@ class RunDirectory:
                 logger.warning(
                     "%s cannot be locked (%s): make sure that no other process trains in it", self, error.strerror
                 )
-            yield
+            yield locked
+
+    def remove(self) -> None:
+        """Delete the folder, with the logs in it.
+
+        Raises:
+            UserError: the folder is no run directory, or another process trains in it.
+        """
+        leftovers = (".lock", "log.txt")  # of a start that failed
+        if not self.begun and any(path.name not in leftovers for path in self.path.iterdir()):
+            raise UserError(
+                f"{self} is not deleted, because it has no {self._config.name} and so is no run directory: look what it"
+                " is, and move it away"
+            )
+        with self.hold():
+            remove_folder(self.path)
 
     def freeze(self, cfg: DictConfig, resume: bool, started_from: Path | None = None) -> None:
         """Write the frozen config ``config.yaml``, and add this start to ``run.json``.
@@ -234,6 +270,11 @@ class RunDirectory:
 def weights_of(source: str | Path) -> Path:
     """Return the file of weights of a source: the final weights of a run directory, or the file itself."""
     return RunDirectory(source).weights() if Path(source).is_dir() else Path(source)
+
+
+def run_of(file: Path) -> Path | None:
+    """Return the run directory that a file of weights belongs to, or None."""
+    return next((folder for folder in file.resolve().parents[:2] if RunDirectory(folder).begun), None)
 
 
 def is_selected(weights: str) -> bool:

@@ -6,10 +6,12 @@ from typing import Any, Literal, Self
 
 from omegaconf import DictConfig
 
-from dmaelab.config import instantiate
+from dmaelab.config.plain import interpolated
+from dmaelab.config.typecheck import Node
 from dmaelab.rules.compilation import Compile
 from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.utils.errors import ConfigError
+from dmaelab.utils.paths import check_name
 from dmaelab.utils.precision import PRECISIONS, Precision
 
 
@@ -33,6 +35,8 @@ class TrainSettings:
             the same on any number of GPUs.
         clip_grad: largest norm of the gradient; ``None`` does not clip.
         num_workers: number of loader processes, in training and in evaluation; 0 loads in the process itself.
+        data_timeout: seconds to wait for a batch of the loader processes, then the run ends with an error; ``None``
+            waits for ever. It has no effect without loader processes.
         init_from: run directory or file of the initial weights; ``None`` starts from scratch.
         ema_decay: decay of an exponential moving average of the weights. Evaluation and the final model then use the
             average. ``None`` keeps no average.
@@ -47,6 +51,10 @@ class TrainSettings:
         best_metric: evaluation metric whose best checkpoint is kept as ``best``; ``None`` keeps none.
         best_mode: whether a larger (``"max"``) or a smaller value is better.
         tensorboard: also write TensorBoard files, to ``tb/``.
+        ignore_class_names: do not refuse data sets whose class names differ from those of the training set or of the
+            weights: label k means the same class everywhere, whatever its name is. The numbers must still agree.
+        stop_grace: seconds from a signal to the end of the process, if no step ends before. Make it longer than a step
+            with its evaluation, and shorter than the time after which the scheduler kills the process.
     """
 
     out_dir: str
@@ -61,6 +69,7 @@ class TrainSettings:
     micro_batch: int | None = None
     clip_grad: float | None = None
     num_workers: int = 0
+    data_timeout: float | None = None
     init_from: str | None = None
     ema_decay: float | None = None
     log_period: int = 50
@@ -73,8 +82,11 @@ class TrainSettings:
     best_metric: str | None = None
     best_mode: Literal["max", "min"] = "max"
     tensorboard: bool = False
+    ignore_class_names: bool = False
+    stop_grace: float = 20.0
 
     def __post_init__(self) -> None:
+        _check_out_dir("train.out_dir", self.out_dir)
         if (self.max_iter is None) == (self.epochs is None):
             given = f"train.max_iter is {self.max_iter} and train.epochs is {self.epochs}"
             raise ConfigError(f"{given}: give the length in one of them, and set the other to None")
@@ -99,15 +111,19 @@ class TrainSettings:
         for name in ("eval_period", "checkpoint_period", "num_workers"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"train.{name} is {getattr(self, name)}: it must not be negative")
-        for name in ("clip_grad", "eval_images"):
+        for name in ("clip_grad", "eval_images", "data_timeout"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"train.{name} is {value}: it must be more than 0, or None")
+        if not self.stop_grace > 0:
+            raise ConfigError(f"train.stop_grace is {self.stop_grace}: it must be more than 0")
         _check_choice("train.precision", self.precision, ("auto", *PRECISIONS))
         for name, step in self.milestones.items():
-            if not _is_file_name(name) or name == "best" or name.startswith("step_"):
+            check_name("train.milestones: the name", name)
+            if name == "best" or name.startswith("step_"):
                 raise ConfigError(
-                    f"train.milestones: the name '{name}' is not allowed: give a file name, not 'best' or 'step_...'"
+                    f"train.milestones: the name '{name}' is not allowed: other checkpoints have names such as 'best'"
+                    " and 'step_...'"
                 )
             if not 1 <= step <= (self.epochs or self.max_iter or 0):
                 raise ConfigError(
@@ -119,7 +135,7 @@ class TrainSettings:
     @classmethod
     def of(cls, cfg: DictConfig) -> Self:
         """Return the settings in the section ``train`` of a training config; raises ``ConfigError``."""
-        return cls(**instantiate(cfg.train))
+        return cls(**interpolated(cfg.train))
 
     def steps(self, images: int) -> tuple[int, dict[str, int]]:
         """Return the length in steps, and the steps of the milestones.
@@ -162,10 +178,10 @@ class DataSettings:
         augment: applied to each training batch.
     """
 
-    train: Any
-    test: Any
-    transform: Sequence = ()
-    augment: Sequence = ()
+    train: Node
+    test: Node
+    transform: Node = ()
+    augment: Node = ()
 
 
 @dataclass(frozen=True)
@@ -187,9 +203,13 @@ class CertifySettings:
             :class:`~dmaelab.smoothing.arithmetic.Arithmetic`; None takes the rule of the device.
         on_invalid: what to do with logits that are not finite: ``"stop"`` with an error, or ``"count"`` them as votes
             for an extra class.
+        own_randomness: whether the classifier may draw random numbers of its own. You then guarantee that they are
+            independent from row to row and from call to call. Part of the log's identity if True.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         labels: labels for tables, written to the log's header. They win over the ``labels`` of the run. The label
             ``label`` names the row in a plain table.
+        ignore_class_names: as in :class:`TrainSettings`: label k of ``dataset`` means label k of the weights, whatever
+            their names are.
     """
 
     run: str | None = None
@@ -204,12 +224,15 @@ class CertifySettings:
     compile: Compile | None = None
     cuda_graph: bool | None = None
     on_invalid: Literal["stop", "count"] = "stop"
+    own_randomness: bool = False
     device: str = "auto"
     labels: dict[str, Any] = field(default_factory=dict)
+    ignore_class_names: bool = False
 
     def __post_init__(self) -> None:
-        if not _is_file_name(self.name):
-            raise ConfigError(f"certify.name is '{self.name}': give the name of a folder, without a path")
+        check_name("certify.name", self.name)
+        if self.out_dir is not None:
+            _check_out_dir("certify.out_dir", self.out_dir)
         if self.batch_size < 1:
             raise ConfigError(f"certify.batch_size is {self.batch_size}: it must be at least 1")
         _check_choice("certify.precision", self.precision, ("auto", *PRECISIONS))
@@ -218,7 +241,7 @@ class CertifySettings:
     @classmethod
     def of(cls, cfg: DictConfig) -> Self:
         """Return the settings in the section ``certify`` of a certification config; raises ``ConfigError``."""
-        return cls(**instantiate(cfg.certify))
+        return cls(**interpolated(cfg.certify))
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -231,6 +254,6 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise ConfigError(f"{name} is '{value}': choose one of {', '.join(choices)}")
 
 
-def _is_file_name(text: str) -> bool:
-    """Return whether the text is a plain file name. A path or an empty text would write to another folder."""
-    return text not in ("", ".", "..") and "/" not in text
+def _check_out_dir(name: str, path: str) -> None:
+    if not path.strip():
+        raise ConfigError(f"{name} is '{path}': give a folder, '.' for the working directory")

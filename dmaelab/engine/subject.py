@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,16 @@ from omegaconf import DictConfig
 from torch import nn
 
 from dmaelab.config import instantiate
+from dmaelab.config.check import check_nodes
+from dmaelab.config.plain import interpolated
+from dmaelab.engine.classes import ClassList, head_of_node
 from dmaelab.engine.resolve import with_attention
 from dmaelab.engine.run_dir import RunDirectory, is_selected
 from dmaelab.records.labels import SELECTED_BY
 from dmaelab.utils.errors import ConfigError, UserError
+from dmaelab.weights import read_file
+from dmaelab.weights.facts import class_names_in
+from dmaelab.weights.files import FACTS
 
 logger = logging.getLogger("dmaelab")
 
@@ -56,6 +63,17 @@ class TrainedRun:
             selected = {SELECTED_BY: f"{self.config.train.best_metric or 'a metric'} on data.test"}
         return {**self.run.labels, **own, **selected}
 
+    def check(self) -> None:
+        """Check the config of the model without building it.
+
+        Raises:
+            ConfigError: it is wrong, or calls what a run directory may not call.
+        """
+        try:
+            check_nodes(interpolated(self.config.model), "model", {})
+        except ConfigError as error:
+            raise ConfigError(f"{self.run}: {error}") from error
+
     def load(self, device: torch.device) -> nn.Module:
         """Return the classifier, [0,1] images [N,C,H,W] -> logits [N,K], in evaluation mode on ``device``.
 
@@ -68,6 +86,26 @@ class TrainedRun:
                 f"{self.run} trained a {type(classifier).__name__}, which is not a classifier: certify a fine-tuned run"
             )
         return classifier
+
+    def classes(self, classifier: nn.Module) -> ClassList | None:
+        """Return the classes of the loaded classifier, with names if its file stores them."""
+        return ClassList.of_model(f"the classifier of {self.run}", classifier)
+
+    def declared_classes(self) -> ClassList | None:
+        """Return the classes as far as they are known without the weights; None if they are not known.
+
+        The names are those that the file of weights stores. If there is no file yet, they are those of the training
+        set, as far as its config tells them.
+        """
+        head = head_of_node(f"the classifier of {self.run}", self.model_config)
+        if head is None:
+            return None
+        path = self.run.weights(self.weights) if self.weights != "final" or self.run.finished else None
+        if path is not None and path.is_file():
+            names = class_names_in(read_file(path, mmap=True).get(FACTS, {}), str(path))
+            return head if names is None else replace(head, names=tuple(names))
+        trained = ClassList.of_node(f"data.train of {self.run}", self.config.data.train)
+        return trained if trained is not None and trained.count == head.count else head
 
     def warn_of_noise(self, name: str, sigma: float) -> None:
         """Warn if the noise of a certification is not the noise of the training.
@@ -118,6 +156,15 @@ class OwnModule:
                 " logits"
             )
         return classifier.to(device).eval()
+
+    def classes(self, classifier: nn.Module) -> ClassList | None:
+        """Return the number of classes of the loaded module, if it has an attribute ``num_classes``; never names."""
+        found = ClassList.of_model("the classifier", classifier)
+        return None if found is None else replace(found, names=None)
+
+    def declared_classes(self) -> ClassList | None:
+        """Return the number of classes that the section gives; None if it gives none."""
+        return head_of_node("the classifier", self.model_config)
 
     def warn_of_noise(self, name: str, sigma: float) -> None:
         """Do nothing: the noise of the module's training is not known."""

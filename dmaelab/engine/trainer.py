@@ -3,8 +3,10 @@
 import contextlib
 import logging
 import time
+import traceback
 import weakref
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, TypeVar, cast
 
 import torch
@@ -13,58 +15,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from dmaelab.data.batch import Samples, make_batch
+from dmaelab.engine.hooks.base import Hook
 from dmaelab.interfaces import Batch, Trainable
 from dmaelab.utils.distributed import rank, world_size
-from dmaelab.utils.errors import ConfigError, UserError
+from dmaelab.utils.errors import ConfigError, MachineError, UserError
+from dmaelab.utils.machine import machine_error
 from dmaelab.utils.precision import autocast
 from dmaelab.utils.random import Draw
 from dmaelab.weights import fill_exact
 
 logger = logging.getLogger("dmaelab")
-
-
-class Hook:
-    """Base class of hooks: code that runs before and after the steps of a training, in the order of registration.
-
-    A hook reads and changes the training through ``self.trainer``. If it has a state, ``state_dict`` must return all
-    that a resumed run needs to continue as if it had never stopped. Checkpoints store it under :attr:`name`, which must
-    be unique among the hooks of a trainer.
-    """
-
-    trainer: "Trainer"
-
-    @property
-    def name(self) -> str:
-        """The key of this hook's state in a checkpoint."""
-        return type(self).__name__
-
-    def before_train(self) -> None:
-        """Run once, before the first step."""
-
-    def before_step(self) -> None:
-        """Run before each step."""
-
-    def after_backward(self) -> None:
-        """Run when the gradients of a step are complete, before the optimizer uses them."""
-
-    def after_step(self) -> None:
-        """Run after each step; ``trainer.step`` is already the number of finished steps."""
-
-    def after_train(self) -> None:
-        """Run once, after the last step."""
-
-    def on_data_error(self) -> None:
-        """Run if the data of a step cannot be read; the weights are still those after the last finished step."""
-
-    def close(self) -> None:
-        """Run once at the end, also after an error: close files, restore signal handlers, and so on."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return tensors and plain values to save."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
 
 
 AnyHook = TypeVar("AnyHook", bound=Hook)
@@ -93,6 +53,9 @@ class Trainer:
         data_seconds: time that the current step waited for data.
         pending: values for the next log record; hooks add to it.
         hooks: the registered hooks, in the order in which they run.
+        intact: whether weights, moments, statistics and the states of the hooks are those after ``step`` finished
+            steps, so that they may be saved.
+        fault: a fault of the machine that ends the training when the hooks have done their part of the current step.
     """
 
     def __init__(
@@ -117,6 +80,8 @@ class Trainer:
         self.data_seconds = 0.0
         self.pending: dict[str, float] = {}
         self.hooks: list[Hook] = []
+        self.intact = False
+        self.fault: MachineError | None = None
 
     @property
     def inner(self) -> Trainable:
@@ -137,9 +102,12 @@ class Trainer:
         return next((hook for hook in self.hooks if isinstance(hook, kind)), None)
 
     def train(self) -> None:
-        """Run steps until ``max_iter``, then close every hook, also if a step or a hook raised an error.
+        """Run steps until ``max_iter`` and :meth:`finish`, then close every hook, also if an error was raised.
 
         ``before_train`` and ``after_train`` are called even if no step is left to do.
+
+        Raises:
+            MachineError: the machine failed. The finished steps are saved if the state is still theirs.
         """
         self.model.train()
         try:
@@ -149,11 +117,42 @@ class Trainer:
                 self.run_step()
                 self.step += 1
                 self._call("after_step")
+                if self.fault is not None:
+                    self.intact = True
+                    raise self.fault
             self._call("after_train")
+            self.finish()
         except BaseException as ended:
-            self._close_hooks(ended)
-            raise
+            try:
+                fault = self._fault(ended)
+            finally:
+                self._close_hooks(ended)
+            if fault is None:
+                raise
+            raise fault from ended
         self._close_hooks(None)
+
+    def finish(self) -> None:
+        """Run once after the last step, before the hooks are closed; subclasses write their results here."""
+
+    def _fault(self, ended: BaseException) -> MachineError | None:
+        """Return the error to raise if the machine ended the training, after saving the finished steps if possible."""
+        fault = machine_error(ended, "lower train.micro_batch")
+        if fault is None:
+            return None
+        traceback.clear_frames(ended.__traceback__)  # the frames hold the activations of the step
+        saved = self._save_finished()
+        left = f"the {self.step} finished steps are saved" if saved else "steps after the last checkpoint are not saved"
+        return MachineError(f"{fault}; {left}: continue with --resume (a pipeline: with the same command)")
+
+    def _save_finished(self) -> bool:
+        """Let the hooks save the finished steps if the state is theirs, and return whether one has saved them."""
+        try:
+            return self.intact and any([hook.on_fault() for hook in self.hooks])
+        except Exception as error:  # the first error is the one to report
+            reason = machine_error(error) or str(error).split("\n")[0]
+            logger.warning("saving the finished steps failed, too: %s", reason)
+            return False
 
     def _close_hooks(self, ended: BaseException | None) -> None:
         """Close every hook in the order of the list; the last one gives the signals back.
@@ -178,6 +177,7 @@ class Trainer:
         self.losses, self.data_seconds = {}, 0.0
         for micro in range(self.accum_steps):
             batch = self._next_batch(micro)
+            self.intact = not self._has_batch_norm
             last = micro == self.accum_steps - 1
             with self._no_sync(not last), autocast(self.precision, self.device.type):
                 losses = self.model(batch)
@@ -186,6 +186,7 @@ class Trainer:
             for name, value in losses.items():
                 share = value.detach() / self.accum_steps
                 self.losses[name] = self.losses[name] + share if name in self.losses else share
+        self.intact = False
         self.grad_norm = None if self.clip_grad is None else self._clip(self.clip_grad)
         self._call("after_backward")
         self.scaler.step(self.optimizer)
@@ -199,19 +200,24 @@ class Trainer:
 
     def _next_batch(self, micro: int) -> Batch:
         started = time.perf_counter()
+        # After the first micro-batch, the statistics of batch norms are already those of an unfinished step. They do
+        # not match the weights, so this state must not be saved.
+        self.intact = micro == 0 or not self._has_batch_norm
         try:
             raw = next(self.micro_batches)
         except UserError:
-            # After the first micro-batch, the statistics of batch norms are already those of an unfinished step. They
-            # do not match the weights, so this state must not be saved.
-            if micro == 0 or not any(isinstance(module, _BatchNorm) for module in self.inner.modules()):
-                self._call("on_data_error")
+            self._save_finished()
             raise
+        self.intact = False
         self.data_seconds += time.perf_counter() - started
         draw = Draw(self.seed, "train", self.step, micro * world_size() + rank(), device=self.device)
         # For modules that use torch's global generator (drop path, dropout): the only one that is seeded in each step.
         torch.manual_seed(draw.child("global").seed())
         return make_batch(raw, self.device, draw, progress=self.step / self.max_iter)
+
+    @cached_property
+    def _has_batch_norm(self) -> bool:
+        return any(isinstance(module, _BatchNorm) for module in self.inner.modules())
 
     def _no_sync(self, skip: bool) -> contextlib.AbstractContextManager:
         if skip and isinstance(self.model, DistributedDataParallel):

@@ -1,23 +1,28 @@
 """run_training and run_evaluation: train or evaluate a model from a config."""
 
 import logging
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 from omegaconf import DictConfig, ListConfig
 
 from dmaelab.config import check, instantiate
-from dmaelab.config.targets import locate
+from dmaelab.config.imports import check_import, find
+from dmaelab.engine.classes import ClassList, compare_classes
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.evaluation import evaluate
-from dmaelab.engine.hooks import PreemptionHook
+from dmaelab.engine.hooks.preemption import CONTINUE, PreemptionHook, stop_error
 from dmaelab.engine.inherited_labels import inherit_labels
 from dmaelab.engine.resolve import resolve
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.settings import DataSettings, TrainSettings
 from dmaelab.records.labels import CONFIG_SECTION
-from dmaelab.utils.distributed import barrier, is_main, pick_device
-from dmaelab.utils.errors import ConfigError, Preempted
+from dmaelab.utils.distributed import barrier, is_main, pick_device, world_size
+from dmaelab.utils.errors import ConfigError, MachineError
 from dmaelab.utils.logs import setup_logging
+from dmaelab.utils.machine import GROUP_BROKE
+from dmaelab.utils.signals import preempted_by_signals
+from dmaelab.utils.watchdog import WATCHDOG, interrupted
 
 logger = logging.getLogger("dmaelab")
 
@@ -40,7 +45,13 @@ def check_training(cfg: DictConfig) -> TrainSettings:
                 if section in cfg:
                     raise ConfigError(f"this config is {what}")
             raise ConfigError(f"{name}: a training config needs this section")
-    check(cfg, sections=SECTIONS, allowed=(*_NODES, "hooks", "trainer", "debug"), extra={"optimizer": ["model"]})
+    check(
+        cfg,
+        sections=SECTIONS,
+        allowed=(*_NODES, "hooks"),
+        plain_sections=("trainer", "debug"),
+        extra={"optimizer": ["model"]},
+    )
     if not isinstance(cfg.get("hooks", []), (list, ListConfig)):
         raise ConfigError("hooks: give a list of nodes, such as hooks=[L(MyHook)(...)]")
     trainer_of(cfg)
@@ -59,7 +70,7 @@ def trainer_of(cfg: DictConfig) -> type[DefaultTrainer]:
     if not isinstance(name, str):
         raise ConfigError(f"trainer: give the dotted name of a subclass of DefaultTrainer, not {name!r}")
     try:
-        found = locate(name)
+        found = find(name, check_import)  # the check below allows less than `locate`, and says it better
     except ConfigError as error:
         raise ConfigError(f"trainer: {error}") from None
     if not (isinstance(found, type) and issubclass(found, DefaultTrainer)):
@@ -79,28 +90,54 @@ def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
 
     Raises:
         UserError: bad input; the text is one line.
+        MachineError: the machine failed, for example because memory is full.
         Preempted: a signal asked the run to stop. Its state is saved; after a signal in the last step it is finished.
+        KeyboardInterrupt: the same after Ctrl-C. After a second one, the steps since the last checkpoint are lost.
     """
     settings = check_training(cfg)
     cfg = inherit_labels(resolve(cfg, pick_device(settings.device)))
     run = RunDirectory(settings.out_dir)
     if is_main():
         setup_logging()
-    with run.occupied(cfg, resume) if is_main() else nullcontext():
+    if resume:
+        run.checkpoints.steps()  # now it knows what is saved
+    with _stopped_in_order(run), run.occupied(cfg, resume) if is_main() else nullcontext():
         if is_main():
             setup_logging(run.path)
         barrier()
         trainer = trainer_of(cfg)(cfg, resume)
+        run.checkpoints = trainer.run.checkpoints  # they know what is saved
         if is_main():
             run.freeze(cfg, resume, trainer.started_from)
         trainer.train()
-        barrier()  # no process ends before the first one has written the final weights
         result = trainer.last_metrics()
     logger.info("finished %s: %s", run, "  ".join(f"{name} {value:.4g}" for name, value in result.items()))
     preemption = trainer.find_hook(PreemptionHook)
     if preemption is not None and preemption.signalled:
-        raise Preempted(f"{run} is finished; a signal asked to stop, so nothing else is started")
+        who = "Ctrl-C" if preemption.by_ctrl_c else "a signal"
+        raise stop_error(preemption.by_ctrl_c, f"{run} is finished; {who} asked to stop, so nothing else is started")
     return result
+
+
+@contextmanager
+def _stopped_in_order(run: RunDirectory) -> Iterator[None]:
+    """Stop a training at a signal that arrives before or after the steps, and say what is saved.
+
+    If another process of the group stops first, the error of the broken connection is not the reason to report.
+    """
+
+    def message() -> str:
+        return f"stopped by a signal; {run.checkpoints.saved()}: {CONTINUE}"
+
+    with preempted_by_signals(message):
+        try:
+            yield
+        except RuntimeError as error:
+            other = isinstance(error, MachineError) and not str(error).startswith(GROUP_BROKE)
+            if world_size() == 1 or not WATCHDOG.signalled or other:
+                raise
+            text = interrupted(message()) if WATCHDOG.by_ctrl_c else message()
+            raise stop_error(WATCHDOG.by_ctrl_c, text) from error
 
 
 def run_evaluation(cfg: DictConfig, weights: str = "final") -> dict[str, float]:
@@ -111,12 +148,19 @@ def run_evaluation(cfg: DictConfig, weights: str = "final") -> dict[str, float]:
     Args:
         cfg: a training config.
         weights: ``"final"``, ``"best"``, or a checkpoint.
+
+    Raises:
+        UserError: bad input, or ``data.test`` has other classes than the run.
     """
     setup_logging()
     device = pick_device(check_training(cfg).device)
     settings = TrainSettings.of(resolve(cfg, device))
-    model = RunDirectory(settings.out_dir).model(weights, device)
-    result = evaluate(model, instantiate(cfg.data.test), settings, device)
+    run, dataset = RunDirectory(settings.out_dir), instantiate(cfg.data.test)
+    model = run.model(weights, device)
+    trained = ClassList.of_model(f"the classifier of {run}", model.export())
+    if trained is not None:  # an autoencoder has no classes
+        compare_classes([trained, ClassList.of_dataset("data.test", dataset)], "train", settings.ignore_class_names)
+    result = evaluate(model, dataset, settings, device)
     for name, value in result.items():
         logger.info("%s %.5g", name, value)
     return result

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from dmaelab.config import diff
-from dmaelab.config.targets import current_name
+from dmaelab.config.imports import current_name
 from dmaelab.engine.resolve import resolve, with_defaults
 from dmaelab.utils.differences import Difference
 from dmaelab.utils.distributed import pick_device
@@ -13,11 +13,14 @@ _NEUTRAL = (
     "out_dir",
     "device",
     "num_workers",
+    "data_timeout",
+    "stop_grace",
     "log_period",
     "checkpoint_period",
     "keep_checkpoints",
     "tensorboard",
     "eval_batch_size",
+    "ignore_class_names",
 )
 
 

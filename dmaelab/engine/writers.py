@@ -2,12 +2,14 @@
 
 import json
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import write_text
+from dmaelab.utils.machine import machine_faults
 
 logger = logging.getLogger("dmaelab")
 
@@ -54,12 +56,15 @@ class ConsoleWriter(Writer):
 class JSONWriter(Writer):
     """Appends one JSON object per record to a file, which is open only while a record is written.
 
+    The folder of the file stays open. So no record goes to another folder that has taken the place of this one.
+
     Args:
         path: the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._folder: int | None = None
 
     def open(self, step: int) -> None:
         """Remove the records after ``step``.
@@ -70,12 +75,24 @@ class JSONWriter(Writer):
             lines = self.path.read_text().splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
             write_text(self.path, "".join(kept))
+        with machine_faults(path=self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = os.open(self.path.parent, os.O_RDONLY)
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Append the record."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a") as file:
+        with machine_faults(path=self.path), open(self.path.name, "a", opener=self._open_inside) as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def _open_inside(self, name: str, flags: int) -> int:
+        assert self._folder is not None, "open(step) comes before write"
+        return os.open(name, flags, 0o666, dir_fd=self._folder)
+
+    def close(self) -> None:
+        """Close the folder."""
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
 
 
 class TensorBoardWriter(Writer):
@@ -102,13 +119,16 @@ class TensorBoardWriter(Writer):
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Add each value as a scalar."""
-        for name, value in values.items():
-            self._summary.add_scalar(name, value, step)
+        with machine_faults(path=self.folder):  # its thread reports what happened to earlier records
+            for name, value in values.items():
+                self._summary.add_scalar(name, value, step)
+            self._summary.flush()  # else a killed run would lose the last two minutes
 
     def close(self) -> None:
         """Flush and close the event file."""
         if self._summary is not None:
-            self._summary.close()
+            with machine_faults(path=self.folder):
+                self._summary.close()
             self._summary = None
 
 

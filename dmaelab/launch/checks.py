@@ -3,6 +3,7 @@
 from dmaelab.analysis.paper.tables import NUMBERS
 from dmaelab.config import open_config
 from dmaelab.engine import certification, training
+from dmaelab.engine.classes import check_declared_classes
 from dmaelab.launch.plan import Plan
 from dmaelab.launch.stages import Stage
 from dmaelab.utils.errors import ConfigError, did_you_mean
@@ -63,9 +64,10 @@ def _check_config(plan: Plan, stage: Stage) -> None:
     """Check the config of a stage. A certification is completed with the config of the training that it certifies."""
     if stage.certify is None:
         training.check_training(plan.training_config(stage))
+        check_declared_classes(plan.training_config(stage))
         return
     cfg = open_config(stage.config, sections=certification.SECTIONS)
-    certification.complete(cfg, plan.trained_config(stage.certify), plan.certification_overrides(stage))
+    certification.complete(cfg, plan.trained_config(stage.certify), plan.certification_overrides(stage)).check_classes()
 
 
 def _check_weights(plan: Plan) -> None:
@@ -85,7 +87,9 @@ def _check_weights(plan: Plan) -> None:
 
 
 def _check_report(plan: Plan) -> None:
-    """Check the settings of the report: pictures, comparisons and tables."""
+    """Check the settings of the report: its folder, pictures, comparisons and tables."""
+    if plan.settings.report in plan.trainings():
+        raise ConfigError(f"pipeline.report: '{plan.settings.report}' is the folder of a stage: choose another name")
     for name in plan.settings.pictures:
         _check_known(name, plan.trainings(), "pipeline.pictures: there is no training stage")
     logs = plan.certifications()

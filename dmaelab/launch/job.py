@@ -1,16 +1,21 @@
 """Jobs: a training, an evaluation or a certification, described by plain data that any process can run."""
 
+import sys
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from omegaconf import DictConfig, OmegaConf
 
-from dmaelab.config import load_plugins
+from dmaelab.config import load_plugins, trust_plugins
+from dmaelab.config.check import check_targets, trust_targets
+from dmaelab.config.imports import distrust, foreign_folders
+from dmaelab.config.trust import trusted_modules
 from dmaelab.engine.certification import Certification
 from dmaelab.engine.training import run_evaluation, run_training
 from dmaelab.launch.process_group import process_group
-from dmaelab.utils.cli import preempted_by_signals, run_main
+from dmaelab.utils.cli import exit_status
+from dmaelab.utils.signals import preempted_by_signals
 
 
 @dataclass(frozen=True)
@@ -18,22 +23,31 @@ class Job(ABC):
     """Work that one process, or several together, can do.
 
     A job holds only text, numbers and booleans, so that a launcher can pickle it and send it to a new process on this
-    or another machine. There are three ways to run it:
+    or another machine. There are two ways to run it:
 
     * ``job.run()``, in a process that has other work to do afterwards: errors are raised;
-    * ``job()``, in a process that was started for this job: an error prints one line and sets the exit status;
-    * ``job.work()``, in a process whose parent handles signals and ends it.
+    * ``job()``, in a process that was started for this job: an error prints one line and sets the exit status.
 
     Attributes:
-        config: the whole config, as YAML.
+        config: the whole config, as YAML. What it calls was checked when the job was made, and is not checked again.
+        plugins: the plug-ins that were trusted then. They are trusted wherever the job runs.
+        foreign: the folders from which no modules were imported then, because only data was read from them.
     """
 
     config: str
+    plugins: tuple[str, ...] = field(default=(), kw_only=True)
+    foreign: tuple[str, ...] = field(default=(), kw_only=True)
 
     @classmethod
     def of(cls, cfg: DictConfig, **options: Any) -> Self:
-        """Return a job for a config; ``options`` are the other attributes of the class."""
-        return cls(OmegaConf.to_yaml(cfg), **options)
+        """Return a job for a config; ``options`` are the other attributes of the class.
+
+        Raises:
+            ConfigError: the config calls what it may not call.
+        """
+        check_targets(cfg)
+        trust = {"plugins": trusted_modules(), "foreign": foreign_folders()}
+        return cls(OmegaConf.to_yaml(cfg), **trust, **options)
 
     def part(self, number: int, count: int) -> Self:
         """Return the job of process ``number`` (from 0) of ``count`` processes that share this job.
@@ -50,6 +64,10 @@ class Job(ABC):
             ConfigError: a plug-in is missing or fails to import.
         """
         cfg: Any = OmegaConf.create(self.config)
+        for folder in self.foreign:
+            distrust(folder)
+        trust_plugins(self.plugins)
+        trust_targets(cfg)
         load_plugins(cfg)
         return cfg
 
@@ -58,7 +76,9 @@ class Job(ABC):
 
         Raises:
             UserError: bad input; the text is one line.
+            MachineError: the machine failed; the text is one line.
             Preempted: a signal asked to stop, and finished work is saved.
+            KeyboardInterrupt: the same after Ctrl-C.
         """
         self.work()
 
@@ -66,18 +86,16 @@ class Job(ABC):
         """Do the work in a process that was started for it; return if it succeeds.
 
         Raises:
-            SystemExit: the job failed. :func:`~dmaelab.utils.cli.run_main` has printed one line. The status is 2 for
-                bad input, 75 if a signal stopped the job, and 130 after Ctrl-C.
+            SystemExit: the job failed. :func:`~dmaelab.utils.cli.exit_status` has printed one line. The status is 2 for
+                bad input, 71 if the machine failed, 75 if a signal stopped the job, and 130 after Ctrl-C.
         """
-        try:
-            run_main(self.run)
-        except SystemExit as end:
-            if end.code != 0:  # after success, return to the launcher instead of ending the process
-                raise
+        status = exit_status(self.run)
+        if status != 0:
+            sys.exit(status)
 
     @abstractmethod
     def work(self) -> None:
-        """Do the work without installing signal handlers, except those of the training loop; raises ``UserError``."""
+        """Do the work; raises the errors of :meth:`run`."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +111,7 @@ class TrainJob(Job):
     def work(self) -> None:
         """Train. If the environment describes a process group (``RANK``, ``WORLD_SIZE``), join it.
 
-        The training loop handles SIGTERM, SIGUSR2 and SIGHUP itself: it saves its state and raises ``Preempted``.
+        It handles SIGTERM, SIGUSR2, SIGHUP and Ctrl-C itself: it saves its state and raises ``Preempted``.
         """
         cfg = self.load_config()
         with process_group():
@@ -144,7 +162,7 @@ class CertifyJob(Job):
         return replace(self, shard=(first + number * step, count * step), progress=False)
 
     def run(self) -> None:
-        """Certify. On SIGTERM, SIGUSR2 or SIGHUP it raises ``Preempted``; the finished rows are in the log."""
+        """Certify. On a signal it raises ``Preempted`` (or ``KeyboardInterrupt``); the finished rows are in the log."""
         with preempted_by_signals(self.STOPPED):
             self.work()
 

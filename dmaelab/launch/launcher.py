@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 import torch
 
-from dmaelab.config.targets import locate
+from dmaelab.config.imports import find
 from dmaelab.launch.job import Job
 from dmaelab.launch.processes import Processes
 from dmaelab.utils.errors import ConfigError, UserError, did_you_mean
@@ -23,6 +23,7 @@ class Launcher(Protocol):
 
         Raises:
             UserError: the job failed; one line says what to do, or where the reason was printed.
+            MachineError: the machine failed, likewise.
             Preempted: a signal stopped the job, and finished work is saved.
         """
 
@@ -64,7 +65,7 @@ def choose_launcher(processes: int | Literal["auto"] = 1, name: str = "none") ->
         raise UserError(f"the number of processes is {processes}: give at least 1, or 'auto' for one per GPU")
     if "." in name:
         try:
-            found = locate(name)
+            found = find(name)
         except ConfigError as error:
             raise ConfigError(f"launcher {name}: {error}") from error
         if not callable(found) or not signature_of(found, name).accepted({"processes": processes}):

@@ -1,13 +1,13 @@
 """Pipelines: a chain of stages (pre-train, fine-tune, certify) that can be restarted at any stage."""
 
 import logging
-import shutil
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from dmaelab.config import check, instantiate
+from dmaelab.config import check
+from dmaelab.config.plain import interpolated
 from dmaelab.engine.certification import open_certification
 from dmaelab.engine.inherited_labels import other_labels
 from dmaelab.engine.run_dir import RunDirectory, weights_of
@@ -16,6 +16,7 @@ from dmaelab.launch.job import CertifyJob, TrainJob
 from dmaelab.launch.launcher import Launcher, choose_launcher
 from dmaelab.launch.plan import Plan
 from dmaelab.launch.stages import PipelineSettings, Stage, dependents, read_stages, repeated
+from dmaelab.records.folders import remove_log
 from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.files import file_hash
 
@@ -28,8 +29,8 @@ class Pipeline:
     Args:
         cfg: a config with the sections ``pipeline`` and ``stages``.
         debug: make a trial that takes seconds. Every stage is run with the overrides ``debug`` of its config, in this
-            process and without ``pipeline.weights``. The results are written to ``<out_dir>/debug``, which is deleted
-            first.
+            process and without ``pipeline.weights``. The results are written to ``<out_dir>/debug``. Those of an
+            earlier trial are deleted first.
         launcher: starts the stages: an object, or a name for :func:`~dmaelab.launch.launcher.choose_launcher`, which
             gets the number of processes in ``pipeline.processes``.
 
@@ -41,9 +42,9 @@ class Pipeline:
     """
 
     def __init__(self, cfg: DictConfig, debug: bool = False, launcher: Launcher | str = "none") -> None:
-        check(cfg, sections={"pipeline": PipelineSettings}, allowed=["stages"])
-        settings = PipelineSettings(**instantiate(cfg.pipeline))
-        stages = read_stages(instantiate(cfg.get("stages")) or [])
+        check(cfg, sections={"pipeline": PipelineSettings}, plain_sections=["stages"])
+        settings = PipelineSettings(**interpolated(cfg.pipeline))
+        stages = read_stages(interpolated(cfg.get("stages")) or [])
         check_plan(Plan(settings, stages, debug))
         self.plan = Plan(settings, repeated(stages, settings.seeds), debug)
         if isinstance(launcher, str):
@@ -58,10 +59,11 @@ class Pipeline:
 
         Raises:
             UserError: a stage failed, or existing results of it come from another config or from other weights.
+            MachineError: the machine failed in a stage; the same call continues.
             Preempted: a signal stopped the pipeline; the same call continues.
         """
-        if self.plan.debug and self.plan.out.exists():
-            shutil.rmtree(self.plan.out)
+        if self.plan.debug:
+            self._remove(self.plan.stages)
         if restart_at is not None:
             self.discard(restart_at)
         for number, stage in enumerate(self.plan.stages, 1):
@@ -87,12 +89,18 @@ class Pipeline:
             raise ConfigError(f"there is no stage '{name}'{did_you_mean(name, names)}; there are: {', '.join(names)}")
         if name in self.plan.weights:
             raise ConfigError(f"--from {name}: pipeline.weights.{name} replaces this stage, so it cannot be redone")
-        for stage in dependents(name, self.plan.stages):
+        self._remove(dependents(name, self.plan.stages))
+
+    def _remove(self, stages: Sequence[Stage]) -> None:
+        """Delete what the stages have written; ``UserError`` if a folder holds something else."""
+        for stage in stages:
             folder = self.plan.folder_of(stage)
             if folder.exists() and stage.name not in self.plan.weights:
                 logger.info("removing %s", folder)
-                with RunDirectory(folder).hold() if stage.certify is None else nullcontext():
-                    shutil.rmtree(folder)
+                if stage.certify is None:
+                    RunDirectory(folder).remove()
+                else:
+                    remove_log(folder)
 
     def _train(self, stage: Stage) -> None:
         if stage.name in self.plan.weights:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from dmaelab.config import open_config
 from dmaelab.engine import training
 from dmaelab.engine.run_dir import RunDirectory
-from dmaelab.launch.stages import PipelineSettings, Stage
+from dmaelab.launch.stages import DEBUG, PipelineSettings, Stage
 from dmaelab.utils.errors import ConfigError
 
 
@@ -30,7 +30,7 @@ class Plan:
         self.settings = settings
         self.stages = list(stages)
         self.debug = debug
-        self.out = Path(settings.out_dir, *["debug"] * debug)
+        self.out = Path(settings.out_dir, *[DEBUG] * debug)
         self.weights = {name: Path(path) for name, path in settings.weights.items() if path is not None and not debug}
         self._opened: dict[str, DictConfig] = {}  # training configs by the name of the stage
 

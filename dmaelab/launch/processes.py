@@ -3,7 +3,6 @@
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -13,11 +12,13 @@ from multiprocessing.process import BaseProcess
 
 import torch
 
+from dmaelab.launch.failures import failure
 from dmaelab.launch.job import CertifyJob, Job
+from dmaelab.launch.relay import Relay
 from dmaelab.launch.watch import watch_shards
-from dmaelab.utils.cli import PREEMPTED, preempted_by_signals, run_main
-from dmaelab.utils.errors import Preempted, UserError
-from dmaelab.utils.signals import STOP
+from dmaelab.utils.cli import INTERRUPTED, PREEMPTED, exit_status
+from dmaelab.utils.signals import STOP, held_back, let_through
+from dmaelab.utils.watchdog import WATCHDOG
 
 logger = logging.getLogger("dmaelab")
 
@@ -48,8 +49,10 @@ class Processes:
         """Start the processes and wait for them.
 
         Raises:
-            UserError: a process failed; it has printed the reason, unless a signal killed it.
+            UserError: a process failed; it has printed the reason.
+            MachineError: the machine failed: a process was killed, or said so itself.
             Preempted: a signal stopped the job. All processes have ended, and their finished work is saved.
+            KeyboardInterrupt: the same after Ctrl-C.
         """
         if isinstance(job, CertifyJob):
             run_parts(job, self.count)
@@ -69,17 +72,17 @@ def run_group(job: Job, count: int) -> None:
         "MASTER_PORT": store.port,
         "TORCHELASTIC_USE_AGENT_STORE": True,  # the store is there; process 0 need not open it
     }
-    children = _children(job, count, meeting)
-    failed, signalled = _run(children, lambda: _wait(children))
+    children, relay = _children(job, count, meeting, together=True)
+    failed = _run(children, relay, lambda: _wait(children))
     if failed:
-        raise UserError(f"{_named(failed, 'process', 'processes')} of {count} failed, see above{_killed(failed)}")
-    codes = {child.exitcode for child in children}
-    if PREEMPTED in codes:
-        raise Preempted("stopped by a signal, see above")
-    if codes != {0}:
-        raise Preempted("stopped by a signal before there was anything to save: give the same command again")
-    if signalled:
-        raise Preempted("stopped by a signal after the work was finished")
+        raise failure(
+            failed, count, "process", "processes", "then give the same command again (a training: with --resume)"
+        )
+    relay.raise_stop(
+        "stopped by a signal after the work was finished"
+        if all(child.exitcode == 0 for child in children)
+        else "stopped by a signal before there was anything to save: give the same command again"
+    )
 
 
 def run_parts(job: CertifyJob, count: int) -> None:
@@ -87,49 +90,51 @@ def run_parts(job: CertifyJob, count: int) -> None:
     certification = job.certification()
     folder, sigma = certification.folder, certification.sigma
     logger.info("certifying in %d processes at sigma %g (= %g/255): %s", count, sigma, 255 * sigma, folder)
-    children = _children(job, count, {})
-    failed, signalled = _run(children, lambda: watch_shards(children, folder, job.progress))
+    children, relay = _children(job, count, {}, together=False)
+    failed = _run(children, relay, lambda: watch_shards(children, folder, job.progress))
     if failed:
-        raise UserError(
-            f"{_named(failed, 'shard', 'shards')} of {count} failed, see above{_killed(failed)}; repeat the command to"
-            " do the missing images"
-        )
-    if signalled or any(child.exitcode for child in children):
-        raise Preempted(job.STOPPED)
+        raise failure(failed, count, "shard", "shards", "repeat the command to do the missing images")
+    relay.raise_stop(job.STOPPED)
 
 
-def _children(job: Job, count: int, environment: Mapping[str, object]) -> list[BaseProcess]:
-    """Return the processes of a job, which are still to be started."""
+def _children(
+    job: Job, count: int, environment: Mapping[str, object], together: bool
+) -> tuple[list[BaseProcess], Relay]:
+    """Return the processes of a job, which are still to be started, and what passes signals on to them."""
     context = multiprocessing.get_context("spawn")  # a forked process could not use CUDA
-    return [context.Process(target=_work, args=(job, number, count, environment)) for number in range(count)]
+    pipes = [context.Pipe(duplex=False) for _ in range(count)]
+    children: list[BaseProcess] = [
+        context.Process(target=_work, args=(job, number, count, environment, sender))
+        for number, (_, sender) in enumerate(pipes)
+    ]
+    return children, Relay(children, [receiver for receiver, _ in pipes], together)
 
 
-def _run(children: Sequence[BaseProcess], wait: Callable[[], None]) -> tuple[dict[int, int], bool]:
+def _run(children: Sequence[BaseProcess], relay: Relay, wait: Callable[[], None]) -> dict[int, int]:
     """Start the processes, call ``wait``, and stop those that still run.
 
     Returns:
-        Number -> exit status of the processes that failed, and whether a signal arrived.
+        Number -> exit status of the processes that failed.
     """
-    signalled = False
-    failed: dict[int, int] = {}
-    try:
-        with preempted_by_signals(""):
-            try:
-                for child in children:
-                    child.start()
-                wait()
-            finally:
-                failed = _failed(children)  # before the others are stopped, whose end is no reason to report
-                _stop(children)
-    except Preempted:
-        signalled = True
-    failed |= {number: code for number, code in _failed(children).items() if code > 0}
-    return dict(sorted(failed.items())), signalled
+    with relay:
+        try:
+            for child in children:
+                with held_back():  # a signal now would lose the child; its own signals wait until it can handle them
+                    if not relay.signalled:
+                        child.start()
+            wait()
+        finally:
+            failed = _failed(children, relay)  # before the others are stopped, whose end is no reason to report
+            _stop(children)
+    failed |= {number: code for number, code in _failed(children, relay).items() if code > 0}
+    return dict(sorted(failed.items()))
 
 
 def _wait(children: Sequence[BaseProcess]) -> None:
     """Wait until all processes of a group have ended, or one has ended early, for which the others may wait."""
-    while (running := [child.sentinel for child in children if child.is_alive()]) and not _ended_early(children):
+    while (running := [child.sentinel for child in children if child.is_alive()]) and not any(
+        child.exitcode for child in children
+    ):
         connection.wait(running)
 
 
@@ -155,27 +160,17 @@ def _stop(children: Sequence[BaseProcess]) -> None:
 def _ended_early(children: Sequence[BaseProcess]) -> dict[int, int]:
     """Return number -> exit status of the processes that have ended, but neither finished nor saved at a signal."""
     codes = {number: child.exitcode for number, child in enumerate(children)}
-    return {number: code for number, code in codes.items() if code not in (None, 0, PREEMPTED)}
+    return {number: code for number, code in codes.items() if code not in (None, 0, PREEMPTED, INTERRUPTED)}
 
 
-def _failed(children: Sequence[BaseProcess]) -> dict[int, int]:
-    """Return those of :func:`_ended_early` that a stop signal did not end before they could save."""
-    return {number: code for number, code in _ended_early(children).items() if -code not in STOP}
+def _failed(children: Sequence[BaseProcess], relay: Relay) -> dict[int, int]:
+    """Return those of :func:`_ended_early` that were not ended by a signal to stop before they could save."""
+    early = _ended_early(children)
+    return {number: code for number, code in early.items() if -code not in STOP and number not in relay.dropped}
 
 
-def _named(failed: Mapping[int, int], one: str, several: str) -> str:
-    return f"{one if len(failed) == 1 else several} {', '.join(map(str, failed))}"
-
-
-def _killed(failed: Mapping[int, int]) -> str:
-    """Return what processes that a signal killed could not say themselves."""
-    words = [f"{number}: killed by {signal.Signals(-code).name}" for number, code in failed.items() if code < 0]
-    hint = ", perhaps because the memory was full" if -signal.SIGKILL in failed.values() else ""
-    return f" ({', '.join(words)}{hint})" if words else ""
-
-
-def _work(job: Job, number: int, count: int, environment: Mapping[str, object]) -> None:
-    """Do the work of process ``number`` of ``count``."""
+def _work(job: Job, number: int, count: int, environment: Mapping[str, object], sender: connection.Connection) -> None:
+    """Do the work of process ``number`` of ``count``; say to the parent when it begins, and why it was stopped."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ |= {name: str(value) for name, value in environment.items()}
     os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number)}
@@ -183,16 +178,14 @@ def _work(job: Job, number: int, count: int, environment: Mapping[str, object]) 
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // count))
     if number:  # every process would print the same warnings
         logger.setLevel(logging.ERROR)
+    WATCHDOG.print_line = sender.send
 
     def work() -> None:
-        try:
-            job.part(number, count).work()
-        except Preempted:
-            if number == 0:
-                raise
-            sys.exit(PREEMPTED)  # the first process prints the line
+        let_through()
+        sender.send("")
+        job.part(number, count).run()
 
-    run_main(work)
+    sys.exit(exit_status(work, is_last=True))  # the terminal and the parent may send further signals
 
 
 def _end_with_parent() -> None:
@@ -203,4 +196,4 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        WATCHDOG.end(1)

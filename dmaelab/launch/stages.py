@@ -6,6 +6,10 @@ from typing import Any, Literal
 
 from dmaelab.engine import certification
 from dmaelab.utils.errors import ConfigError, did_you_mean
+from dmaelab.utils.paths import check_name
+
+DEBUG = "debug"
+"""The folder below ``pipeline.out_dir`` into which a trial (``--debug``) writes."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,14 @@ class Stage:
     label: str | None = None
     once: bool = False
 
+    def __post_init__(self) -> None:
+        check_name("the name of a stage", self.name)
+        if ":" in self.name or self.name == DEBUG:
+            raise ConfigError(
+                f"the name of a stage is '{self.name}': '{DEBUG}' is the folder of trials, and ':' stands before the"
+                " name of a milestone"
+            )
+
     @property
     def source(self) -> str | None:
         """Name of the earlier stage that this one needs, without a milestone; None if it needs none."""
@@ -44,7 +56,7 @@ class PipelineSettings:
 
     Attributes:
         out_dir: folder for everything that the pipeline writes. Pipelines with the same folder share their stages.
-        report: folder below ``out_dir`` for tables and pictures.
+        report: name of the folder below ``out_dir`` for tables and pictures; ``""`` writes them to ``out_dir``.
         title: title of the table and the curves.
         radii: columns of the table, in [0,1] pixel units.
         tables: numbers of the paper's tables to print as well.
@@ -74,6 +86,12 @@ class PipelineSettings:
     processes: int | Literal["auto"] = 1
 
     def __post_init__(self) -> None:
+        if not self.out_dir.strip():
+            raise ConfigError(f"pipeline.out_dir is '{self.out_dir}': give a folder, '.' for the working directory")
+        if self.report:
+            check_name("pipeline.report", self.report)
+        if self.report == DEBUG:
+            raise ConfigError(f"pipeline.report is '{self.report}', which is the folder of trials: choose another name")
         if self.seeds < 1:
             raise ConfigError(f"pipeline.seeds is {self.seeds}: it must be at least 1")
         if self.processes != "auto" and (isinstance(self.processes, str) or self.processes < 1):

@@ -9,7 +9,7 @@ from pathlib import Path
 from dmaelab.records.folders import read_folders, read_header
 from dmaelab.records.row import parse_row
 from dmaelab.smoothing.progress import Progress
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import MachineError, UserError
 
 _POLL = 1.0  # seconds between two looks at the files
 
@@ -24,7 +24,7 @@ def watch_shards(children: Sequence[BaseProcess], folder: Path, progress: bool) 
     """
     begun = None
     while begun is None and _running(children):
-        with contextlib.suppress(UserError):  # there is no header or no row yet
+        with contextlib.suppress(UserError, MachineError):  # there is no header or no row yet
             begun, total = read_folders([folder]), read_header(folder)["identity"]["subset"]["count"]
         time.sleep(_POLL)
     if begun is None:
@@ -33,7 +33,7 @@ def watch_shards(children: Sequence[BaseProcess], folder: Path, progress: bool) 
         seen, running = begun.rows.keys(), True
         while running:
             running = _running(children)
-            with contextlib.suppress(UserError):  # a file is just being created; its rows show at the next look
+            with contextlib.suppress(UserError, MachineError):  # a file is being created: rows show at the next look
                 table = read_folders([folder])
                 for index in table.rows.keys() - seen:
                     bar.add(parse_row(table.columns, table.rows[index]))

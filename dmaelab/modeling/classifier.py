@@ -23,9 +23,15 @@ class Classifier(nn.Module):
         head: ``"linear"``, or ``"bn_linear"``: a linear layer after batch normalisation without affine parameters, for
             linear probing (paper, Section 4.4).
 
+    Attributes:
+        class_names: names of the classes in label order; None if they are not known. A training sets them, and the
+            files of weights store them.
+
     Raises:
         ConfigError: there are fewer than 2 classes.
     """
+
+    class_names: list[str] | None = None
 
     def __init__(
         self,

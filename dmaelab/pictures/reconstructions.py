@@ -13,6 +13,7 @@ from dmaelab.pictures.denoising import denoising_report, hidden_pixels
 from dmaelab.utils.distributed import pick_device
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import atomic_write, write_json
+from dmaelab.utils.machine import machine_faults
 from dmaelab.utils.random import Draw
 
 COLUMNS = ("original", "noisy", "noisy + masked", "reconstruction")
@@ -20,6 +21,7 @@ _GAP = 4  # pixels between pictures
 _HEADER = 22  # pixels above the first row, for the names of the columns
 
 
+@machine_faults("free memory there, or set CUDA_VISIBLE_DEVICES= to draw on the CPU")
 def draw_reconstructions(run: Path, picture: Path, weights: str = "final") -> list[str]:
     """Draw reconstructions of a pre-training run, and return lines with the path of the picture and the errors.
 
@@ -33,6 +35,7 @@ def draw_reconstructions(run: Path, picture: Path, weights: str = "final") -> li
 
     Raises:
         UserError: the picture's name does not end in .png, or the run is not a pre-training run.
+        MachineError: the machine failed, for example because memory is full.
     """
     if picture.suffix.lower() != ".png":
         raise UserError(f"{picture}: reconstructions are drawn as PNG: give a name that ends in .png")

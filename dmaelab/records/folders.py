@@ -15,7 +15,8 @@ from dmaelab.records.indices import parse_indices, subset
 from dmaelab.records.merge import Table, check_complete, merge_tables
 from dmaelab.utils.differences import Difference, differences, listed
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.files import write_json, write_text
+from dmaelab.utils.files import remove_folder, write_json, write_text
+from dmaelab.utils.machine import machine_error
 
 HEADER = "header.json"
 
@@ -44,7 +45,7 @@ def read_lines(path: Path) -> tuple[list[str], str]:
     except FileNotFoundError:
         raise UserError(f"no certification log at {path}") from None
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+        raise machine_error(error, path=path) or UserError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not a certification log: it is not a text file") from None
     *lines, rest = text.replace("\r\n", "\n").split("\n")
@@ -58,11 +59,15 @@ def read_header(folder: Path) -> dict[str, Any]:
         UserError: there is no header, or it is damaged.
     """
     path = folder / HEADER
+    if not path.is_file():
+        raise UserError(f"{folder} is not a certification log: it is not a folder with a {HEADER}")
     try:
-        header = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{folder} is not a certification log: it is not a folder with a {HEADER}") from None
-    except ValueError:
+        header = json.loads(path.read_bytes().decode(), object_pairs_hook=_mapping)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except KeyError as error:
+        raise UserError(f"{path} is damaged: it has the key {error.args[0]!a} twice") from None
+    except (ValueError, RecursionError):
         raise UserError(f"{path} is damaged: it is not JSON") from None
     if not isinstance(header, dict) or not {"identity", "identity_hash", "context", "columns"} <= header.keys():
         raise UserError(
@@ -71,6 +76,15 @@ def read_header(folder: Path) -> dict[str, Any]:
     if [type(header[key]) for key in ("identity", "context", "columns")] != [dict, dict, list]:
         raise UserError(f"{path} is damaged: identity and context should be mappings, columns a list")
     return header
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the mapping of a JSON object; ``KeyError`` if it has a key twice, since one could hide the other."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise KeyError(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def context_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[Difference]:
@@ -90,13 +104,15 @@ def read_shard(path: Path, columns: Sequence[str]) -> Table:
     Raises:
         UserError: the file has other columns, or a line that is not a row (the message gives its number).
     """
+    if not path.is_file():
+        raise UserError(f"{path} is not a file with the rows of a shard: remove it")
     lines, _ = read_lines(path)
     if lines and lines[0].split("\t") != list(columns):
         raise UserError(f"{path} has other columns than the {HEADER} beside it: it does not belong to this log")
     rows: dict[int, tuple[str, ...]] = {}
     for number, line in enumerate(lines[1:], start=2):
         cells = tuple(line.split("\t"))
-        if len(cells) != len(columns) or not cells[0].isdecimal() or int(cells[0]) in rows:
+        if len(cells) != len(columns) or not cells[0].isdecimal() or len(cells[0]) > 18 or int(cells[0]) in rows:
             raise UserError(f"{path}, line {number}: damaged, repeated or not a row of a log; remove that line")
         rows[int(cells[0])] = cells
     return Table(str(path), tuple(columns), rows)
@@ -120,6 +136,21 @@ def read_folders(folders: Sequence[str | os.PathLike[str]]) -> Table:
     folders_and_columns = [(path, header["columns"]) for path, header in zip(paths, headers, strict=True)]
     shards = [read_shard(shard, columns) for path, columns in folders_and_columns for shard in shard_paths(path)]
     return merge_tables(", ".join(map(str, paths)), shards)
+
+
+def remove_log(folder: Path) -> None:
+    """Delete the folder of a log.
+
+    Raises:
+        UserError: the folder holds something else.
+    """
+    shards = {path.name for path in shard_paths(folder)}
+    if not (folder / HEADER).exists() and any(path.name not in {".lock", *shards} for path in folder.iterdir()):
+        raise UserError(
+            f"{folder} is not deleted, because it has no {HEADER} and so is no certification log: look what it is, and"
+            " move it away"
+        )
+    remove_folder(folder)
 
 
 def expected_indices(header: Mapping[str, Any]) -> list[int]:

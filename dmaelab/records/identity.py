@@ -13,7 +13,7 @@ STATISTICS = ("n", "n0", "alpha", "certifier")
 NOISE = ("corruption", "sigma", "geometry", "norm")
 """Which noise was added, and how do radii follow from it?"""
 
-CLASSIFIER = ("network", "model", "weights", "classes", "precision", "plugins")
+CLASSIFIER = ("network", "model", "weights", "classes", "precision", "own_randomness", "plugins")
 """Which classifier was smoothed, and in which precision?"""
 
 IMAGES = ("dataset", "first_image", "shape")

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from dmaelab.utils.errors import UserError
 
+MOST = 10**7
+"""Largest number of indices in a list. A damaged text could else ask for more than the memory holds."""
+
 
 def format_indices(indices: Iterable[int]) -> str:
     """Return sorted indices as ranges separated by commas, such as ``"0:451:50"`` for 0, 50, ..., 450."""
@@ -32,13 +35,16 @@ def parse_indices(text: str) -> list[int]:
     """Return the indices of a text that :func:`format_indices` made.
 
     Raises:
-        UserError: other text.
+        UserError: other text, or more than :data:`MOST` indices.
     """
     try:
         pieces = [[int(number) for number in part.split(":")] for part in text.split(",") if part]
-        return [index for piece in pieces for index in (range(*piece) if len(piece) > 1 else piece)]
-    except (TypeError, ValueError):
-        raise UserError(f"'{text[:40]}' is not a list of image indices, such as 0:500:50 or 3,7") from None
+        ranges = [range(*piece) if len(piece) > 1 else piece for piece in pieces]
+        if sum(map(len, ranges)) > MOST:
+            raise OverflowError
+        return [index for indices in ranges for index in indices]
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{text[:40]!a} is not a list of image indices, such as 0:500:50 or 3,7") from None
 
 
 def subset(indices: Sequence[int]) -> dict[str, int | str]:

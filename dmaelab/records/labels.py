@@ -8,19 +8,11 @@ in the list are allowed in configs and headers: logs with different values of su
 No other module writes the names of labels as text.
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of value that a label can have: ``fits(value)`` checks a value, ``words`` describe it in messages."""
-
-    fits: Callable[[Any], bool]
-    words: str
+from dmaelab.records.kinds import COUNT, LEVEL, SWITCH, Kind, is_number
 
 
 @dataclass(frozen=True)
@@ -40,26 +32,19 @@ class Label:
     inherited: bool = False
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
 def _is_positive(value: Any) -> bool:
-    return _is_number(value) and value > 0
+    return is_number(value) and value > 0
 
 
 def _is_sigma(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
-        return len(value) == 2 and all(map(_is_number, value)) and 0 <= value[0] < value[1]
+        return len(value) == 2 and all(map(is_number, value)) and 0 <= value[0] < value[1]
     return _is_positive(value)
 
 
-_SCALAR = Kind(lambda value: isinstance(value, str) or _is_number(value), "text or a number")
-_SWITCH = Kind(lambda value: type(value) is bool, "true or false")
-_COUNT = Kind(lambda value: type(value) is int and value > 0, "a whole number, at least 1")
+_SCALAR = Kind(lambda value: isinstance(value, str) or is_number(value), "text or a number")
 _POSITIVE = Kind(_is_positive, "a number > 0")
 _SIGMA_OR_RANGE = Kind(_is_sigma, "a number > 0 or a pair such as [0, 0.75]")
-_LEVEL = Kind(lambda value: _is_number(value) and 0 < value < 1, "a number between 0 and 1, such as 0.001")
 
 METHOD = "method"
 PRETRAIN = "pretrain"
@@ -77,13 +62,13 @@ LABELS = {
     PRETRAIN: Label(str | None, _SCALAR, "DMAE or MAE; missing if there was no pre-training", inherited=True),
     BACKBONE: Label(str | None, _SCALAR, "name of the network, such as ViT-B"),
     PARAMS: Label(str | None, _SCALAR, "number of parameters as text, such as 87M"),
-    EXTRA_DATA: Label(bool | None, _SWITCH, "whether other data than the training set was used"),
+    EXTRA_DATA: Label(bool | None, SWITCH, "whether other data than the training set was used"),
     SIGMA: Label(
         float | tuple[float, float] | None, _SIGMA_OR_RANGE, "sigma of the training in [0,1] pixel units, or its range"
     ),
     EPOCHS: Label(int | None, _POSITIVE, "epochs of the pre-training", inherited=True),
     CONTINUED: Label(
-        bool | None, _SWITCH, "whether pre-training was continued on the data set of the fine-tuning", inherited=True
+        bool | None, SWITCH, "whether pre-training was continued on the data set of the fine-tuning", inherited=True
     ),
     DATASET: Label(str | None, _SCALAR, "name of the data set"),
     SEED: Label(int | None, _SCALAR, "seed of the training; logs that differ only in it form one row of a table"),
@@ -92,7 +77,7 @@ LABELS = {
 
 EVAL_SIGMA = "eval_sigma"
 
-CERTIFICATION_SETTINGS = {EVAL_SIGMA: _POSITIVE, "n": _COUNT, "n0": _COUNT, "alpha": _LEVEL}
+CERTIFICATION_SETTINGS = {EVAL_SIGMA: _POSITIVE, "n": COUNT, "n0": COUNT, "alpha": LEVEL}
 """Settings of a certification. The header of a log holds them; for a log without a header, labels do."""
 
 NAME = "label"

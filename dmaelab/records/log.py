@@ -4,9 +4,11 @@ Each row is appended in one write, so a killed process loses at most the row tha
 incomplete last line. The process that opens the file next removes this line while it holds the lock of the file.
 """
 
+import errno
 import fcntl
 import json
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +20,8 @@ from dmaelab.records.merge import identity_hash
 from dmaelab.records.row import BASE_COLUMNS, format_row, parse_row
 from dmaelab.utils.differences import differences, listed
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.files import write_json
+from dmaelab.utils.files import is_still_there, remove_leftovers, write_json
+from dmaelab.utils.machine import machine_error
 
 
 class CertificationLog:
@@ -60,6 +63,7 @@ class CertificationLog:
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "w") as lock:  # one process at a time may open the folder
             fcntl.flock(lock, fcntl.LOCK_EX)
+            remove_leftovers(self.folder, re.escape(HEADER))
             self._agree_on_header(identity, context, format_indices(indices))
             self._file = _open_locked(self.path)
         try:
@@ -79,11 +83,16 @@ class CertificationLog:
         On return the row has been passed to the operating system, so that it survives a kill of the process.
 
         Raises:
-            UserError: the image already has a row, the row does not fit the columns, or the disk is full (the rows
-                that were written before stay intact).
+            UserError: the image already has a row, the row does not fit the columns, or the file was removed.
+            MachineError: the disk is full, or failed; the rows that were written before stay intact.
         """
         if row["idx"] in self.done:
             raise UserError(f"image {row['idx']} already has a row in {self.folder}")
+        if not is_still_there(self._file.fileno(), self.path):
+            raise UserError(
+                f"{self.path} was removed or replaced while this process was writing to it: repeat the command to"
+                " certify the missing images"
+            )
         line = format_row(self.columns, row)
         self._write(line + "\n")
         self.done[row["idx"]] = parse_row(self.columns, line.split("\t"))
@@ -156,14 +165,13 @@ class CertificationLog:
         data = text.encode()
         self._file.seek(self._end)
         try:
-            written, reason = self._file.write(data), "no space left"
+            written = self._file.write(data)
+            if written != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            written, reason = 0, str(error.strerror)
-        if written != len(data):
             self._file.truncate(self._end)
-            raise UserError(
-                f"cannot write to {self.path}: {reason}; earlier rows are intact, make room and repeat the command"
-            )
+            reason = UserError(f"cannot write to {self.path}: {error.strerror}; earlier rows are intact")
+            raise machine_error(error, path=self.path) or reason from error
         self._end += written
 
 

@@ -91,7 +91,7 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
     """
     try:
         text = json.dumps(identity, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"the identity of a log must consist of plain finite values: {error}") from None
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

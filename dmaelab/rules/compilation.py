@@ -1,8 +1,11 @@
 """Whether to compile a network with torch.compile, and how its repeated blocks are compiled."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 
+import torch
 from torch import nn
 
 Compile = bool | Literal["blocks"]
@@ -36,6 +39,15 @@ def compiled_as(module: nn.Module) -> Compile:
     if hasattr(module, "_orig_mod") or is_compiled_block(module):
         return True
     return "blocks" if any(map(is_compiled_block, module.modules())) else False
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run compiled and scripted modules as they were written in the block, so that nothing is compiled for it."""
+    # Whatever is compiled has loaded dynamo, which takes a second.
+    eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+    with eager, torch.jit.optimized_execution(False):
+        yield
 
 
 def is_compiled_block(module: nn.Module) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.machine import machine_error
 
 # Forwards before the recording: libraries choose their kernels in the first one, compilers compile in the first two.
 _WARM_UP = 3
@@ -62,7 +63,7 @@ class Forward:
                     self._output = self._run()
             except RuntimeError as error:
                 cause = error.__context__ if isinstance(error.__context__, RuntimeError) else error
-                if isinstance(cause, torch.OutOfMemoryError):
+                if machine_error(cause) is not None:
                     raise cause from None
                 reason = str(cause).partition("\n")[0]
                 raise UserError(

@@ -83,6 +83,7 @@ def make_identity(
         "network": type(getattr(classifier, "_orig_mod", classifier)).__qualname__,
         "weights": weights_hash(classifier),
         **smoothing.arithmetic.identity(),
+        **({"own_randomness": True} if smoothing.own_randomness else {}),
         **attention_of(classifier, device),
         "batch_shape": [smoothing.batch_size, *shape],
         "noise": noise_version(device),

@@ -17,7 +17,7 @@ from dmaelab.smoothing.noise import Address
 from dmaelab.smoothing.progress import Progress
 from dmaelab.smoothing.smoothing import Smoothing
 from dmaelab.smoothing.votes import Flight, VotePool
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import MachineError, UserError
 
 logger = logging.getLogger("dmaelab")
 
@@ -38,8 +38,10 @@ def certify_images(
 ) -> list[Row]:
     """Certify (or predict) images and append one row per image to a log. Images that have a row are skipped.
 
-    The rows depend on the identity alone. They do not depend on the order of ``indices``, on the number of shards, on
-    which images share a batch, or on whether the run was killed and restarted.
+    The rows depend on the identity alone, up to rounding of near ties. They do not depend on the order of ``indices``,
+    on the number of shards, on which images share a batch, or on whether the run was killed and restarted. But these
+    move samples to other places in their batches. For some layers this changes the last bits of logits, such as a
+    linear layer of odd width on a CPU, and then two almost equal logits may change their order.
 
     Args:
         smoothing: the smoothed classifier, such as a :class:`SmoothedClassifier`.
@@ -58,6 +60,7 @@ def certify_images(
 
     Raises:
         UserError: bad input, or the folder holds another certification.
+        MachineError: the machine failed, for example because memory or the disk is full; finished rows are in the log.
     """
     indices = [int(index) for index in indices]
     mine = _positions(indices, shard)
@@ -83,7 +86,11 @@ def certify_images(
                 log.append(_row(flight, certificate, certifier.columns))
                 bar.add(log.done[flight.index])
 
-            pool.run(flights, deliver)
+            try:
+                pool.run(flights, deliver)
+            except MachineError as fault:
+                left = "finished images are in the log: continue with the same command"
+                raise MachineError(f"{fault}; {left}") from fault
         return [log.done[index] for index in sorted(mine)]
 
 

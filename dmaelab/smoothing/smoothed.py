@@ -59,10 +59,13 @@ class SmoothedClassifier(Smoothing):
         channels_last: use the channels-last memory format, which can make convolutions faster.
         on_invalid: what to do if logits are not finite: ``"stop"`` with an error, or ``"count"`` them as a class of
             their own. That class is never predicted, but its votes count against the predicted class.
+        own_randomness: whether the module may draw random numbers of its own; you then guarantee that they are
+            independent from row to row and from call to call, see docs/certification.md.
 
     Raises:
-        UserError: bad options; in the methods, images that are not float [C,H,W] in [0,1], or logits
-            that are not [N, num_classes].
+        UserError: bad options; in the methods, images that are not float [C,H,W] in [0,1], labels that are
+            none of the classes, logits that are not [N, num_classes], or a module whose rows depend on each other.
+        MachineError: in the methods, the machine failed, for example because memory is full: lower ``batch_size``.
 
     Calls without ``index`` are numbered from 0, and the number is the address of their noise. So two objects with one
     seed draw the same noise. If images are split over several processes, pass ``index``. The object is a
@@ -86,6 +89,7 @@ class SmoothedClassifier(Smoothing):
         cuda_graph: bool = False,
         channels_last: bool = False,
         on_invalid: str = "stop",
+        own_randomness: bool = False,
     ) -> None:
         super().__init__(
             base_classifier,
@@ -95,6 +99,7 @@ class SmoothedClassifier(Smoothing):
             arithmetic=Arithmetic(precision, channels_last, compile, cuda_graph),
             device=device,
             on_invalid=on_invalid,
+            own_randomness=own_randomness,
         )
         self._certifier = _options(certifier)
         build_certifier(**self._certifier)  # so that a wrong name or option is an error here, not in the first call
@@ -155,12 +160,23 @@ class SmoothedClassifier(Smoothing):
         images: use a new folder for these.
 
         Args:
-            dataset: ``dataset[index] -> (image, label)``, float images [C,H,W] in [0,1] of one shape.
+            dataset: ``dataset[index] -> (image, label)``, float images [C,H,W] in [0,1] of one shape. The labels are
+                whole numbers from 0 to num_classes - 1.
             n0, n, alpha, batch_size: as for :meth:`certify`.
             out: folder of the log (``header.json`` and one file per shard); None writes no log.
             shard: ``(i, N)`` certifies positions i, i + N, ... of ``indices`` only, for process i of N.
             indices: indices of the images; None means all.
+
+        Raises:
+            UserError: bad input, or the data set says (``num_classes`` or ``classes``) that it has more classes. It may
+                have fewer, such as a part of a data set that lists only the classes in it.
         """
+        count = _class_count(dataset)
+        if count is not None and count > self.num_classes:
+            raise UserError(
+                f"the data set has {count} classes, but num_classes is {self.num_classes}: label k must mean the same"
+                " class in both"
+            )
         with contextlib.nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
             return certify_images(
                 self.with_batch_size(batch_size),
@@ -187,6 +203,13 @@ class SmoothedClassifier(Smoothing):
         results: list[Certificate] = []
         pool.run([flight], lambda _, certificate: results.append(certificate))
         return results[0]
+
+
+def _class_count(dataset: Any) -> int | None:
+    """Return the number of classes that a data set names; None if it names none, or maps its labels to others."""
+    classes = getattr(dataset, "classes", None)
+    count = getattr(dataset, "num_classes", len(classes) if isinstance(classes, (list, tuple)) else None)
+    return count if isinstance(count, int) and getattr(dataset, "target_transform", None) is None else None
 
 
 def _options(entry: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dmaelab.rules.compilation import compiled_as
 from dmaelab.smoothing.arithmetic import FP32, Arithmetic
 from dmaelab.smoothing.noise import Address, smoothing_noise
 from dmaelab.stats.geometry import Geometry
+from dmaelab.utils.class_labels import class_label
 from dmaelab.utils.errors import UserError, did_you_mean
 
 INVALID = ("stop", "count")
@@ -42,6 +43,8 @@ class Smoothing:
         on_invalid: what to do if logits are not finite: ``"stop"`` the run with an error that names the image, or
             ``"count"`` them as an extra class K. That class is never predicted, but its votes count against the
             predicted class.
+        own_randomness: whether f may draw random numbers of its own. The caller then guarantees that they are
+            independent from row to row and from call to call. Rows of a log cannot be repeated then.
 
     Attributes:
         classifier: the module that :meth:`Arithmetic.prepare` returned, which may be compiled. Votes come from it;
@@ -64,6 +67,7 @@ class Smoothing:
         batch_size: int = 256,
         device: torch.device | str | None = None,
         on_invalid: str = "stop",
+        own_randomness: bool = False,
     ) -> None:
         if not isinstance(base_classifier, nn.Module):
             raise UserError(
@@ -77,7 +81,7 @@ class Smoothing:
                 f"on_invalid is '{on_invalid}'{did_you_mean(on_invalid, INVALID)}: choose one of {', '.join(INVALID)}"
             )
         self.corruption, self.num_classes, self.seed, self.on_invalid = corruption, num_classes, seed, on_invalid
-        self.batch_size = _checked(batch_size)
+        self.batch_size, self.own_randomness = _checked(batch_size), own_randomness
         smoothing_noise(corruption)  # raises if the noise certifies nothing
         self.base_classifier = base_classifier if device is None else base_classifier.to(device)
         self.device = device_of(base_classifier)
@@ -124,13 +128,16 @@ class Smoothing:
 
         Args:
             image: float [C,H,W] in [0,1].
-            label: the true class, None if it is not known.
+            label: the true class, a whole number from 0 to K - 1; None if it is not known.
             address: address of the noise; it also names the image in error messages.
+
+        Raises:
+            UserError: :meth:`check` raises it, or the label is none of the classes.
         """
         image = self.check(image, address.name)
         geometry, sigma = smoothing_noise(self.corruption)
         tau = geometry.tau(sigma, image.numel())
-        label = None if label is None else int(label)
+        label = None if label is None else class_label(label, self.num_classes, address.name)
         return image, Case(
             self.num_classes, geometry, sampled_sigma(sigma), tau=tau, label=label, random=address.random
         )
@@ -150,6 +157,20 @@ def check_image(image: Tensor, name: str) -> Tensor:
             " these units, so scaling and normalisation belong inside the classifier"
         )
     return image.detach().float()
+
+
+def check_logits(logits: object, rows: int, num_classes: int) -> Tensor:
+    """Return the output of a classifier as logits [rows, num_classes]; ``UserError`` if it is anything else."""
+    if not isinstance(logits, Tensor):
+        raise UserError(
+            f"the classifier returns a {type(logits).__name__}: wrap it in a module that returns the logits alone"
+        )
+    if logits.shape != (rows, num_classes):
+        raise UserError(
+            f"the classifier returns {list(logits.shape)} for {rows} images, but num_classes={num_classes}"
+            f" needs [{rows}, {num_classes}]"
+        )
+    return logits
 
 
 def _checked(batch_size: int) -> int:

@@ -16,11 +16,13 @@ from dmaelab.certifiers.predict import Predict
 from dmaelab.smoothing.arithmetic import fixed_kernels
 from dmaelab.smoothing.attack_report import AttackedImage, AttackReport, Attempt
 from dmaelab.smoothing.noise import AttackAddress
-from dmaelab.smoothing.smoothing import Smoothing
-from dmaelab.smoothing.votes import Flight, VotePool, check_logits
+from dmaelab.smoothing.probe import check_rows
+from dmaelab.smoothing.smoothing import Smoothing, check_logits
+from dmaelab.smoothing.votes import Flight, VotePool
 from dmaelab.stats.bounds import smallest_n_predict
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.freezing import frozen
+from dmaelab.utils.machine import machine_faults
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def attack_certified(
 
     Raises:
         UserError: bad input, a norm other than l2 and l1, or no certificate with a radius above 0.
+        MachineError: the machine failed, for example because memory is full.
     """
     if n < (least := smallest_n_predict(alpha)):
         raise UserError(
@@ -85,9 +88,11 @@ def attack_certified(
     return AttackReport(tuple(attacked), len(images) if tried is None else tried, attack.restarts, alpha, scale)
 
 
+@machine_faults("lower certify.batch_size, here without another certify.name, or the samples (--samples)")
 def _attack(smoothing: Smoothing, balls: list[_Ball], attack: PGD, certifier: Predict) -> list[AttackedImage]:
     """Search each ball ``attack.restarts`` times, and return what PREDICT answers for the images that were found."""
     pool = VotePool(smoothing, tuple(balls[0].image.shape))
+    check_rows(smoothing, pool.shape)  # before the search, which takes longer than PREDICT
     pairs = [
         (ball, AttackAddress(smoothing.seed, "eval", ball.index, restart))
         for restart in range(attack.restarts)

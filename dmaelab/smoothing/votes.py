@@ -20,8 +20,15 @@ from dmaelab.certifiers.certificate import Certificate, Votes
 from dmaelab.smoothing.arithmetic import fixed_kernels
 from dmaelab.smoothing.forward import Forward
 from dmaelab.smoothing.noise import Address, NoisyImage
-from dmaelab.smoothing.smoothing import Smoothing
+from dmaelab.smoothing.probe import check_rows
+from dmaelab.smoothing.smoothing import Smoothing, check_logits
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.machine import machine_faults
+
+LESS_MEMORY = (
+    "lower batch_size (certify.batch_size in a config; a log that has rows keeps its batch size, so choose another"
+    " certify.name as well)"
+)
 
 
 class Flight:
@@ -113,7 +120,8 @@ class VotePool:
 
     A batch is filled with samples of the images in flight, in the order of their admission. Another image is admitted
     only if the batch would not be full otherwise. So few images are in flight, and nearly nothing is padded. It does
-    not matter which samples share a batch: noise is drawn by address, and a classifier treats each row on its own.
+    not matter which samples share a batch, up to rounding: noise is drawn by address, and each row is classified alone.
+    Before the first batch :func:`~dmaelab.smoothing.probe.check_rows` looks whether it does.
 
     Args:
         smoothing: the smoothed classifier. Its module is put into eval mode, because the caller may have trained it
@@ -121,9 +129,12 @@ class VotePool:
         shape: ``(C, H, W)`` of all images.
 
     Raises:
-        UserError: during the run, logits that are not [N, num_classes], or not finite.
+        UserError: during the run, a classifier that does not treat each row on its own, logits that are not
+            [N, num_classes], or not finite.
+        MachineError: the machine failed, for example because memory is full.
     """
 
+    @machine_faults(LESS_MEMORY)
     def __init__(self, smoothing: Smoothing, shape: tuple[int, ...]) -> None:
         smoothing.classifier.eval()
         self.smoothing, self.shape, self.batch_size = smoothing, shape, smoothing.batch_size
@@ -132,6 +143,7 @@ class VotePool:
         self._offsets = torch.zeros(self.batch_size, dtype=torch.int64, device=self.device)
         self._ones = torch.ones(self.batch_size, dtype=torch.int64, device=self.device)
 
+    @machine_faults(LESS_MEMORY)
     def run(self, flights: Iterable[Flight], deliver: Callable[[Flight, Certificate], None]) -> None:
         """Run every flight until it has a certificate, and call ``deliver`` with both, in the order of completion.
 
@@ -215,6 +227,8 @@ class VotePool:
         flight = next(self._waiting, None)
         if flight is None:
             return False
+        if not self._admitted:
+            check_rows(self.smoothing, self.shape)
         if flight.noise.shape != self.shape:
             raise UserError(
                 f"{flight.noise.name} has the shape {list(flight.noise.shape)}, not {list(self.shape)} as the first:"
@@ -239,17 +253,3 @@ def _certificate(value: object, index: int) -> Certificate:
             f"the certifier returned {type(value).__name__} for image {index}: certify(case) must return a Certificate"
         )
     return value
-
-
-def check_logits(logits: object, rows: int, num_classes: int) -> Tensor:
-    """Return the output of a classifier as logits [rows, num_classes]; ``UserError`` if it is anything else."""
-    if not isinstance(logits, Tensor):
-        raise UserError(
-            f"the classifier returns a {type(logits).__name__}: wrap it in a module that returns the logits alone"
-        )
-    if logits.shape != (rows, num_classes):
-        raise UserError(
-            f"the classifier returns {list(logits.shape)} for {rows} images, but num_classes={num_classes}"
-            f" needs [{rows}, {num_classes}]"
-        )
-    return logits

@@ -69,3 +69,14 @@ def look_totals(n: int, growth: float, first: int = 100) -> list[int]:
     """
     steps = math.log(n / first) / math.log(growth) if n > first else 0.0
     return sorted({math.ceil(first * growth**step) for step in range(math.ceil(steps - 0.5))} | {n})
+
+
+def is_look(total: int, n: int, growth: float, first: int = 100) -> bool:
+    """Return whether ``total`` is one of :func:`look_totals`; this makes no list, which is long if growth is near 1."""
+    if total == n:
+        return True
+    if not first <= total < n:
+        return False
+    step = math.floor(math.log(total / first) / math.log(growth))  # or the next one, if the logarithm was rounded down
+    last = math.ceil(math.log(n / first) / math.log(growth) - 0.5)
+    return any(math.ceil(first * growth**k) == total for k in (step, step + 1) if k < last)

@@ -10,7 +10,8 @@ from scipy.special import bdtrc
 
 from dmaelab.certifiers import ABSTAIN, CERTIFIERS, Case, Certificate, Certifier, Votes
 from dmaelab.certifiers.verification import is_verifiable, problems_of
-from dmaelab.records.row import BASE_COLUMNS, format_row, make_row, parse_row
+from dmaelab.records.cells import cell_problems
+from dmaelab.records.row import BASE_COLUMNS, floor_radius, format_row, make_row, parse_row
 from dmaelab.stats.geometry import GaussianL2
 from dmaelab.testing.expect import Expect, check_options
 from dmaelab.utils.errors import UserError
@@ -34,7 +35,8 @@ def check_certifier(certifier: Certifier) -> None:
     * The same votes give the same certificate, and its row can be written to a log.
     * On 1,000 simulated images for each of six vectors of class probabilities, it is wrong no more often than alpha
       allows.
-    * If it can verify rows of a log, it accepts its own rows, and refuses them after a claim is increased.
+    * If it can verify rows of a log, it accepts its own rows, and refuses them after a claim is increased, a bound of
+      an answer or a number of samples is changed, votes are invented, or the reason to stop is one that it never gives.
 
     Build the certifier with a large alpha, such as 0.05, and n of some hundreds: at alpha = 0.001 only gross mistakes
     would show. A sound certifier fails this check with a probability below 1e-5.
@@ -153,7 +155,12 @@ def _check_row(expect: Expect, certifier: Certifier, certificate: Certificate) -
         count, total = map(int, certificate.look_a.split("/"))
         p_lower = certificate.p_lower
         expect(p_lower <= count / total, f"p_lower {p_lower} is above the share of votes {count}/{total} in look_a")
-    return parse_row(columns, line.split("\t"))
+    cells = line.split("\t")
+    row = parse_row(columns, cells)
+    if is_verifiable(certifier):
+        damaged = cell_problems(columns, cells, row)
+        expect(not damaged, f"its row of the log could not be verified: {'; '.join(damaged)}")
+    return row
 
 
 def _check_verification(expect: Expect, certifier: Certifier, row: dict[str, Any], case: Case) -> None:
@@ -162,6 +169,8 @@ def _check_verification(expect: Expect, certifier: Certifier, row: dict[str, Any
     expect(not problems, f"verify() refuses a row of its own: {'; '.join(problems)}")
     for claim in _larger_claims(row):
         expect(problems_of(certifier, row | claim, case), f"verify() accepts {row} with {claim}, which claims more")
+    for change in _contradictions(row):
+        expect(problems_of(certifier, row | change, case), f"verify() accepts {row} with {change}, which cannot be")
 
 
 def _larger_claims(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -170,10 +179,35 @@ def _larger_claims(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"radius": larger}
     if "radius_full" in row:
         yield {"radius": larger, "radius_full": larger}
+        yield {"radius": float(floor_radius(larger)), "radius_full": larger}
     if not isnan(row.get("p_lower", nan)):
         yield {"p_lower": (1 + row["p_lower"]) / 2}
+    if row.get("p_upper", nan) > 0:
+        yield {"p_upper": row["p_upper"] / 2}
+    if "radius_two_sided" in row:
+        two_sided = row["radius_two_sided"]
+        yield {"radius_two_sided": larger if isnan(two_sided) else two_sided + 0.01}
     if row["predict"] == ABSTAIN and "top" in row:
         yield {"predict": row["top"], "correct": int(row["top"] == row["label"])}
+
+
+def _contradictions(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield changes after which a row contradicts itself, or the options of its certifier."""
+    for name in ("n", "n0", "samples"):
+        if name in row:
+            yield {name: row[name] + 1}
+    if {"n", "samples"} <= row.keys():
+        yield {"n": row["n"] + 1, "samples": row["samples"] + 1}
+    if not isnan(row.get("count_a", nan)):
+        yield {"count_a": row["n"] + 1}
+    if isinstance(row.get("look_a"), str):
+        yield {"look_a": f"{row['n'] + 1}/{row['n'] + 1}"}
+    if isinstance(row.get("stop_reason"), str):
+        yield {"stop_reason": "no such reason"}
+    if row["predict"] != ABSTAIN:
+        for name in ("radius_full", "p_lower"):
+            if not isnan(row.get(name, nan)):
+                yield {name: nan}
 
 
 def _count_errors(certifier: Certifier, probabilities: tuple[float, ...]) -> int:

@@ -1,16 +1,26 @@
 """Contract check of data sets."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from dmaelab.data import Dataset
+from dmaelab.data.base import declared_classes
 from dmaelab.testing.expect import Expect
+from dmaelab.utils.class_labels import NO_LABEL
 
 
-def check_dataset(dataset: Dataset) -> None:
+def check_dataset(dataset: Dataset, arguments: Mapping[str, Any] | None = None) -> None:
     """Check that a data set keeps the contract of :class:`~dmaelab.data.Dataset`.
 
-    Images are uint8 [C,H,W], labels are integers within the classes, and each reading gives the same. ``load`` of an
-    index past the end raises ``IndexError``. The check reads the first, the middle and the last image.
+    Images are uint8 [C,H,W], labels are integers within the classes or -1, and each reading gives the same. ``load`` of
+    an index past the end raises ``IndexError``. The check reads the first, the middle and the last image.
+
+    Args:
+        dataset: the data set.
+        arguments: the arguments that it was built with; then ``classes_of`` must return its classes, or None. None does
+            not check this.
 
     Raises:
         AssertionError: the contract is broken; the text names the first problem.
@@ -18,17 +28,23 @@ def check_dataset(dataset: Dataset) -> None:
     expect, count, targets = Expect(dataset), len(dataset), dataset.targets
     expect(count > 0, "it is empty")
     expect(
-        len(set(dataset.classes)) == dataset.num_classes >= 2,
-        "classes are not the different names of at least 2 classes",
-    )
-    expect(
         targets.shape == (count,) and targets.dtype == torch.int64,
         f"targets are {targets.dtype} {list(targets.shape)}, not int64 [{count}]",
     )
     expect(
-        ((targets >= 0) & (targets < dataset.num_classes)).all(),
+        ((targets >= NO_LABEL) & (targets < dataset.num_classes)).all(),
         f"there are targets outside its {dataset.num_classes} classes",
     )
+    expect(
+        len(set(dataset.classes)) == dataset.num_classes >= 2 or (targets == NO_LABEL).all(),
+        "classes are not the different names of at least 2 classes",
+    )
+    if arguments is not None:
+        declared = declared_classes(type(dataset), arguments)
+        expect(
+            declared is None or list(declared) == dataset.classes,
+            f"classes_of returns {declared}, but its classes are {dataset.classes}",
+        )
     for index in sorted({0, count // 2, count - 1}):
         _check_image(expect, dataset, index)
     try:

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from dmaelab.corruptions import build_corruption
-from dmaelab.data.seeding import global_generators
 from dmaelab.interfaces import Batch
 from dmaelab.losses import ClassificationLoss, ReconstructionLoss
 from dmaelab.modeling import NoisyContext
 from dmaelab.testing.expect import Expect
 from dmaelab.utils.random import Draw
+from dmaelab.utils.seeding import global_generators
 
 
 def check_loss(loss: ReconstructionLoss | ClassificationLoss) -> None:

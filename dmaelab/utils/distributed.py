@@ -2,12 +2,15 @@
 
 import os
 import re
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from dmaelab.utils.errors import UserError
+
+T = TypeVar("T")
 
 
 def world_size() -> int:
@@ -37,6 +40,15 @@ def share_buffers(module: nn.Module) -> None:
     if world_size() > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)
+
+
+def gather(value: T) -> list[T]:
+    """Return the values of all processes, by rank; every process must call it. Values are small picklable objects."""
+    if world_size() == 1:
+        return [value]
+    values: list[T | None] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return cast(list[T], values)
 
 
 def barrier() -> None:

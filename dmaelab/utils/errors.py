@@ -12,6 +12,14 @@ class ConfigError(UserError):
     """An invalid config. The message names the key and, if there is a similar one, the nearest valid name."""
 
 
+class MachineError(RuntimeError):
+    """The machine failed, not the user: a worker was killed, or memory, shared memory or the disk is full.
+
+    The message is one line that says what happened, what to lower or to free, and how to go on. The tools print it and
+    exit with status 71.
+    """
+
+
 class Preempted(BaseException):
     """A run that was asked to stop and has saved its state. The tools print it and exit with status 75 (try again).
 

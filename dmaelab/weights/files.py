@@ -13,18 +13,19 @@ import torch
 from torch import Tensor
 
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.machine import machine_error
 from dmaelab.utils.paths import local_path
 from dmaelab.weights.layouts import is_official, rename_to_own, unwrap
 
 FACTS = "dmaelab"
-"""The entry of a file, beside ``"model"``, that holds facts such as attention heads, pixel statistics, mask ratio."""
+"""The entry of a file, beside ``"model"``, that holds facts such as attention heads, class names, mask ratio."""
 
 
 class WeightsError(UserError):
     """The weights of a file cannot be used at all, or not for this model."""
 
 
-def read_file(path: str | os.PathLike) -> dict[str, Any]:
+def read_file(path: str | os.PathLike, mmap: bool = False) -> dict[str, Any]:
     """Return what a checkpoint file holds, on the CPU.
 
     Only tensors, plain values and ``argparse.Namespace`` are read; in the latter the official trainers save their
@@ -34,10 +35,12 @@ def read_file(path: str | os.PathLike) -> dict[str, Any]:
     Args:
         path: path of the file. It may have a scheme, such as ``s3://``, if a handler for it is registered with
             :data:`dmaelab.utils.paths.PATHS`.
+        mmap: read the values of a tensor only when they are used; for a file that this project has written.
 
     Raises:
         WeightsError: the file is missing, truncated, not a checkpoint, or holds pickled objects.
         UserError: no handler is registered for the scheme.
+        MachineError: memory is full, or the disk failed.
     """
     path = local_path(path)
     if not path.is_file():
@@ -49,7 +52,7 @@ def read_file(path: str | os.PathLike) -> dict[str, Any]:
     allowed: list[Any] = [cls for cls in (argparse.Namespace,) if cls not in torch.serialization.get_safe_globals()]
     try:
         with torch.serialization.safe_globals(allowed):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         reason = str(error).split("\n")[0]
         if "Unsupported global" in str(error) or "GLOBAL" in str(error):
@@ -59,6 +62,8 @@ def read_file(path: str | os.PathLike) -> dict[str, Any]:
             ) from None
         raise WeightsError(f"{path}: not a readable checkpoint ({reason})") from None
     except Exception as error:  # for arbitrary bytes the reader may raise anything
+        if fault := machine_error(error, path=path):
+            raise fault from error
         reason = str(error).split("\n")[0]
         raise WeightsError(
             f"{path}: truncated or not a checkpoint ({reason}); delete it or use an earlier one"
@@ -79,6 +84,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
             content: dict[str, Any] = {"model": {name: file.get_tensor(name) for name in file.keys()}}  # noqa: SIM118
         return content if facts is None else {**content, FACTS: json.loads(facts)}
     except Exception as error:  # for arbitrary bytes the reader may raise anything
+        if fault := machine_error(error, path=path):
+            raise fault from error
         reason = str(error).split("\n")[0]
         raise WeightsError(f"{path}: truncated or not a safetensors file ({reason})") from None
 

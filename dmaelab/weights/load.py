@@ -16,6 +16,7 @@ from dmaelab.modeling.classifier import Classifier
 from dmaelab.modeling.decoder import MAEDecoder
 from dmaelab.modeling.denoising_mae import DenoisingMAE
 from dmaelab.utils.random import Draw
+from dmaelab.weights.facts import name_classes
 from dmaelab.weights.files import Source, Weights, WeightsError, read_weights
 from dmaelab.weights.fill import check_tensors
 from dmaelab.weights.heads import choose_heads
@@ -84,7 +85,7 @@ def load_classifier(
     """Return the classifier of a fine-tuning or linear-probe file, on the CPU, in evaluation mode.
 
     The other arguments and the errors are those of :func:`load_pretrain`. The batch norm before the head of a linear
-    probe is recognised by its names.
+    probe is recognised by its names. If the file stores the names of the classes, they are in ``class_names``.
 
     Args:
         pool: how tokens are pooled: ``"gap"`` (average), ``"cls"`` (class token), or ``"auto"``, which means average
@@ -111,6 +112,7 @@ def load_classifier(
     (classes,) = shape_of(weights, "head.bias" if head == "linear" else "head.1.bias", 1)
     model = _classifier(options, pool, head, classes)
     _fill(model, weights.state, mean, std, weights.source)
+    name_classes(model, weights.facts, weights.source)
     return model
 
 

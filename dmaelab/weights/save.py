@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from dmaelab.interfaces import Trainable
 from dmaelab.modeling.backbones.vit import ViT
 from dmaelab.modeling.denoising_mae import DenoisingMAE
+from dmaelab.utils.errors import MachineError
 from dmaelab.utils.files import atomic_write
 from dmaelab.weights.facts import encoder_of, facts_of
 from dmaelab.weights.files import FACTS, WeightsError
@@ -48,6 +49,7 @@ def save_weights(
     Raises:
         WeightsError: the layout has no names for the model, the model is a wrapper, the suffix is another one, or the
             file cannot be written.
+        MachineError: the disk is full, or the machine failed in another way.
     """
     path, model = Path(path), model.export() if isinstance(model, Trainable) else model
     if path.suffix not in (".pth", ".safetensors"):
@@ -72,6 +74,8 @@ def save_weights(
         facts |= {name: getattr(model.preprocess, name).flatten().tolist() for name in ("pixel_mean", "pixel_std")}
     try:
         atomic_write(path, _writer(path, tensors, facts))
+    except MachineError:
+        raise
     except (OSError, RuntimeError) as error:  # torch's writer turns some write errors into RuntimeError
         raise WeightsError(f"{path} could not be written ({str(error).splitlines()[0]})") from error
     return tensors

@@ -52,6 +52,8 @@ class CohenTwoLooks(Certifier):
     columns = (*CERTIFY_COLUMNS, "alpha_look")
     """``alpha_look`` is the level of the bound in the row. It is needed to recompute p_lower from ``look_a``."""
 
+    stop_reasons = ("first_look", "n")
+
     def __init__(
         self,
         n0: int = 100,
@@ -122,15 +124,17 @@ class CohenTwoLooks(Certifier):
             return ["its counts contradict each other or the header"]
         p_lower = clopper_pearson_lower(count, n, levels[n])
         radius = case.radius(p_lower)
+        first = n == self.n_first
+        if first != (row["stop_reason"] == "first_look") or (first and not radius >= self.target - TOLERANCE):
+            return [f"would not have stopped after {n} samples as {row['stop_reason']!r}"]
         found = [
             *too_large("p_lower", row["p_lower"], p_lower),
             *too_large("radius_full", row["radius_full"], max(radius, 0.0)),
-            *too_large("radius", row["radius"], row["radius_full"]),
         ]
         if not math.isclose(row["alpha_look"], levels[n]):
             found.append(f"alpha_look is {row['alpha_look']}, its look has {levels[n]}")
         if row["predict"] >= 0 and not radius >= -TOLERANCE:
             found.append("answers, but its counts certify nothing")
-        if not (math.isnan(row["p_upper"]) and math.isnan(row["radius_two_sided"])):
+        if not all(str(row[name]) == "nan" for name in ("p_upper", "radius_two_sided", "look_b")):
             found.append("claims an upper bound or a two-sided radius, which this certifier does not make")
         return found

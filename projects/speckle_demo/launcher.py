@@ -3,9 +3,10 @@
 import multiprocessing
 from typing import Literal
 
+from dmaelab.launch.failures import failure
 from dmaelab.launch.job import CertifyJob, Job
 from dmaelab.utils.cli import PREEMPTED, preempted_by_signals
-from dmaelab.utils.errors import Preempted, UserError
+from dmaelab.utils.errors import Preempted
 
 
 class OneByOne:
@@ -23,11 +24,17 @@ class OneByOne:
         self.processes = 1 if processes == "auto" else processes
 
     def launch(self, job: Job) -> None:
-        """Run all parts. Raises ``UserError`` if some failed, and ``Preempted`` if a signal stopped one."""
+        """Run all parts.
+
+        Raises:
+            UserError: some parts failed.
+            MachineError: some parts failed, and the machine is to blame for all of them.
+            Preempted: a signal stopped a part.
+        """
         count = self.processes if isinstance(job, CertifyJob) else 1
         codes = [self._run(job.part(number, count)) for number in range(count)]
-        if failed := [number for number, code in enumerate(codes) if code != 0]:
-            raise UserError(f"parts {failed} of {count} failed, see above; repeat the command to do what is missing")
+        if failed := {number: code for number, code in enumerate(codes) if code != 0}:
+            raise failure(failed, count, "part", "parts", "repeat the command to do what is missing")
 
     def _run(self, part: Job) -> int:
         """Run one part in a new process, and return its exit status, which is negative if a signal killed it."""

@@ -54,6 +54,15 @@ def test_curves_of_sequential_logs_are_called_lower_bounds(make_log, tmp_path):
     assert "A: seq (lower bound, sampled for some radii)" in texts_of(tmp_path / "radii.svg")
 
 
+def test_a_title_does_not_break_inside_a_setting(make_log, tmp_path):
+    pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
+    title = "Certified accuracy (%) on 200 held-out digits, sigma = 0.25, n0 = 100, n = 10,000, alpha = 0.001"
+    figures.plot_certified_accuracy([("log", make_log((0, 0, 0.4)))], tmp_path / "curve.svg", title=title)
+    [first, second] = [text for text in texts_of(tmp_path / "curve.svg") if "=" in text]
+    assert first.endswith("sigma = 0.25,".replace(" = ", "\xa0=\xa0"))
+    assert second.startswith("n0\xa0=\xa0100,")
+
+
 def test_labels_with_dollar_signs_are_no_formulas(make_log, tmp_path):
     pytest.importorskip("matplotlib", reason="extra 'demo' is not installed")
     log = make_log((0, 0, 0.4))

@@ -1,6 +1,7 @@
 import pytest
 
 from dmaelab.certifiers import CERTIFIERS, Cohen, Predict, Sequential
+from dmaelab.certifiers.case import sampled_sigma
 from dmaelab.certifiers.identity import case_of, certifier_of, identity_of
 from dmaelab.records.identity import STATISTICS
 from dmaelab.stats.geometry import QuantisedGaussianL2, geometry_name
@@ -43,11 +44,20 @@ def test_a_certifier_that_fixes_an_option_is_built_without_it(monkeypatch):
         certifier_of(identity | {"n": 500})
 
 
-def test_the_case_of_a_log_has_the_larger_tau():
+def test_the_case_of_a_log_has_the_tau_of_its_geometry():
     geometry = QuantisedGaussianL2()
-    identity = {"classes": 3, "geometry": geometry_name(geometry), "sigma": 0.25, "shape": [3, 8, 8]}
-    own = geometry.tau(0.25, 192)
+    identity = {
+        "classes": 3,
+        "geometry": geometry_name(geometry),
+        "norm": geometry.norm,
+        "fp_sound": geometry.fp_sound,
+        "sigma": 0.25,
+        "shape": [3, 8, 8],
+        "batch_shape": [64, 3, 8, 8],
+        "tau": (own := geometry.tau(0.25, 192)),
+    }
     assert own > 0
-    assert case_of(identity | {"tau": 0.0}).needed(0.1) == case_of(identity | {"tau": own}).needed(0.1)
-    larger = case_of(identity | {"tau": own + 0.01})
-    assert larger.needed(0.1) == pytest.approx(case_of(identity | {"tau": own}).needed(0.1) + 0.01)
+    assert case_of(identity).needed(0.1) == geometry.needed(sampled_sigma(0.25), 0.1) + own
+    for wrong in ({"tau": 0.0}, {"tau": own + 0.01}, {"norm": "linf"}, {"batch_shape": [64, 3, 8, 9]}):
+        with pytest.raises(UserError, match="the header"):
+            case_of(identity | wrong)

@@ -7,6 +7,7 @@ from scipy.stats import binom, norm
 from dmaelab.certifiers import ABSTAIN, Case, Cohen, Sequential
 from dmaelab.certifiers.sequential import Standing
 from dmaelab.stats.bounds import clopper_pearson_lower
+from dmaelab.stats.evalues import log_evalue
 from dmaelab.stats.geometry import GaussianL2, QuantisedGaussianL2
 from dmaelab.stats.looks import least_count, look_totals
 from dmaelab.testing.certifiers import drive as drive_source
@@ -213,3 +214,18 @@ def test_a_target_out_of_reach_is_refused_with_the_largest_radius():
     Sequential(100, 10_000, 0.001, mode="target", radii=[largest - 1e-5]).check(Case(2, GaussianL2(), 0.25))
     certifier.check(unit_case())
     Sequential(100, 10_000, 0.001).check(Case(2, GaussianL2(), 0.25))  # a grid leaves out what is beyond
+
+
+@pytest.mark.parametrize(("away", "accepted"), [(-1e-6, True), (-1e-12, True), (1e-12, True), (1e-6, False)])
+@pytest.mark.parametrize("reason", ["certified", "futile", "decided"])
+def test_a_stop_within_rounding_of_its_threshold_is_accepted(reason, away, accepted):
+    """Another machine may round the evidence of a look to the other side: ``away`` is how far the threshold lies up."""
+    case, n, radii = unit_case(), 125, [0.2, 1.5] if reason == "decided" else [0.2]
+    needed, count = case.needed(0.2), 40 if reason == "futile" else 95
+    votes, chance = (n - count, 1 - needed) if reason == "futile" else (count, needed)
+    level = math.exp(-log_evalue(votes, n, chance) * (1 + away))
+    assert level < 1e-3
+    option = {"futility": level} if reason == "futile" else {"share": level / 0.001}
+    certifier = Sequential(n=10_000, radii=radii, alpha=0.001, **option)
+    row = {"n": n, "count_a": count, "stop_reason": reason}
+    assert certifier.stopped(row, case, (count, n)) is accepted

@@ -1,18 +1,20 @@
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from brightness import Brightness, image
 
 from dmaelab.certifiers import CERTIFIERS as REGISTRY
 from dmaelab.certifiers import Certifier, Cohen, Predict, Sequential
 from dmaelab.certifiers.verification import verify_log
 from dmaelab.corruptions import build_corruption
 from dmaelab.records.merge import identity_hash
-from dmaelab.records.readers import read_log
-from dmaelab.smoothing import Smoothing, certify_images
+from dmaelab.records.row import floor_radius
+from dmaelab.smoothing import SmoothedClassifier, Smoothing, certify_images
+from dmaelab.stats.geometry import GaussianL2
 from dmaelab.utils.errors import UserError
 
 CERTIFIERS = {
@@ -23,18 +25,6 @@ CERTIFIERS = {
     "radius": Sequential(20, 300, 0.001, mode="radius"),
     "predict": Predict(300, 0.001),
 }
-
-
-class Brightness(nn.Module):
-    """Three classes by the value of one pixel."""
-
-    def forward(self, images):
-        pixel = images[:, 0, 0, 0]
-        return torch.stack([0.4 - pixel, torch.full_like(pixel, 0.02), pixel - 0.6], dim=1)
-
-
-def image(index):
-    return torch.full((1, 4, 4), (index % 8) * 36 / 255), index % 3
 
 
 @pytest.fixture
@@ -125,9 +115,9 @@ def test_an_answer_of_predict_accounts_for_all_votes(certify):
         ({"fp_sound": True}, "the header says fp_sound True, but of its geometry fp_sound is False"),
         ({"norm": "l1"}, "the header says norm 'l1', but of its geometry norm is 'l2'"),
         ({"shape": [1, 1, 1]}, "its shape .* is not .*that of its batches"),
-        ({"shape": []}, "its shape .* is not"),
-        ({"shape": 12}, "is damaged: its sigma, tau or shape"),
-        ({"batch_shape": 256}, "is damaged: its sigma, tau or shape"),
+        ({"shape": []}, r"shape is \[\], not three whole numbers"),
+        ({"shape": 12}, "shape is 12, not three whole numbers"),
+        ({"batch_shape": 256}, "batch_shape is 256, not four whole numbers"),
     ],
 )
 def test_a_header_that_claims_more_than_its_geometry_is_refused(certify, values, words):
@@ -152,7 +142,11 @@ def test_an_early_look_does_not_get_the_bound_of_the_last_one(certify):
 
 def test_a_claim_below_what_the_counts_allow_is_fine(certify):
     folder = certify(CERTIFIERS["cohen"])
-    change(folder, 0, radius="0.000001", radius_full="0.000001", radius_two_sided="0.0", p_lower="0.5", p_upper="1.0")
+    smaller = GaussianL2().radius(0.25, 0.51)
+    change(
+        folder, 0, radius=floor_radius(smaller), radius_full=repr(smaller), radius_two_sided="0.0", p_lower="0.51",
+        p_upper="1.0",
+    )  # fmt: skip
     assert verify_log(folder) == (12, [])
 
 
@@ -197,7 +191,7 @@ def test_an_answer_of_predict_needs_its_p_value(certify):
         ({"indices": ""}, "list of images in header.json does not match its identity"),
         ({"identity_hash": "0" * 16}, "identity_hash in header.json does not match identity"),
         ({"identity": {"norm": "linf"}}, "says norm 'linf', but of its geometry norm is 'l2'"),
-        ({"identity": {"geometry": None}}, "geometry None is not known here"),
+        ({"identity": {"geometry": None}}, "geometry is null, not text"),
     ],
 )
 def test_a_header_that_contradicts_itself_is_refused(certify, values, words):
@@ -216,12 +210,13 @@ def test_a_header_that_contradicts_itself_is_refused(certify, values, words):
 def test_a_header_cannot_talk_tau_away(certify):
     folder = certify(Cohen(20, 300, 0.001), "quantised_gaussian")
     header = json.loads((folder / "header.json").read_text())
-    header["identity"]["tau"] = 0.0
-    header["identity_hash"] = identity_hash(header["identity"])
-    (folder / "header.json").write_text(json.dumps(header))
-    row = read_log(folder)
-    change(folder, 0, radius_full=repr(float(row.radius[0]) + 1e-5))
-    assert "radius_full is too large" in verify_log(folder)[1][0]
+    assert header["identity"]["tau"] == 1e-6
+    for tau in (0.0, 9e-7, 2e-6):
+        header["identity"]["tau"] = tau
+        header["identity_hash"] = identity_hash(header["identity"])
+        (folder / "header.json").write_text(json.dumps(header))
+        with pytest.raises(UserError, match=f"the header says tau {tau}, but of its geometry tau is 1e-06"):
+            verify_log(folder)
 
 
 def test_missing_and_foreign_rows_are_refused(certify):
@@ -258,17 +253,19 @@ def rewrite(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"alpha": None}, "alpha is None there, 0.001 here"),
+        ({"alpha": None}, "alpha is null, not a number between 0 and 1"),
+        ({"alpha": 0.5, "certifier": {"alpha": 0.25}}, "certifier.alpha is 0.25 there, absent here"),
         ({"n0": None}, "n0 is None there, 100 here"),
-        ({"alpha": None, "certifier": {"alpha": 0.5}}, "certifier.alpha is 0.5 there, absent here"),
-        ({"alpha": "0.001"}, "cannot be built from the options in the header"),
+        ({"alpha": "0.001"}, 'alpha is "0.001", not a number between 0 and 1'),
+        ({"certifier": {"weight": "0.9"}}, "cannot be built from the options in the header"),
         ({"certifier": {"share": 0.5}}, "share is 0.5 there, absent here"),
         ({"certifier": {"weight": 2.0}}, "certifier.weight is 2.0"),
-        ({"certifier": {"name": ["cohen"]}}, r"the certifier \['cohen'\] is not known here"),
+        ({"certifier": {"name": ["cohen"]}}, "certifier is .*, not a mapping with a name"),
+        ({"certifier": {"name": "kohen"}}, "the certifier 'kohen' is not known here"),
         ({"n": 5}, "can never certify"),
-        ({"sigma": -0.25}, "sigma -0.25, but the level of noise must be above 0"),
-        ({"tau": "0"}, "the header is damaged: its sigma, tau or shape is no number"),
-        ({"shape": None}, "the header is damaged"),
+        ({"sigma": -0.25}, "sigma is -0.25, not a number > 0 that"),
+        ({"tau": "0"}, 'tau is "0", not a number >= 0'),
+        ({"shape": None}, "shape is null, not three whole numbers"),
         ({"geometry": "antigravity.Geometry"}, "geometry 'antigravity.Geometry' is not known here"),
     ],
 )
@@ -307,7 +304,7 @@ def test_columns_that_are_missing_or_stand_twice_are_refused(certify):
     header.write_text(json.dumps(content))
     first, *lines = before[1].splitlines()
     shard.write_text("\n".join([first + "\tradius", *[line + "\t9.0" for line in lines]]) + "\n")
-    with pytest.raises(UserError, match="the columns radius twice"):
+    with pytest.raises(UserError, match="the columns 'radius' twice"):
         verify_log(folder)
 
 
@@ -367,3 +364,28 @@ def test_a_log_of_an_earlier_version_verifies():
     """Written before certifiers verified their own rows; images of three classes, sigma 0.25."""
     for folder in sorted((Path(__file__).parents[1] / "data" / "old_logs").iterdir()):
         assert verify_log(folder) == (12, []), folder
+
+
+@pytest.mark.parametrize("label", [-1, 3, 99])
+def test_a_label_of_no_class_is_no_claim_unless_it_is_correct(tmp_path, label):
+    """Earlier versions certified images without a known class under the label -1."""
+    old = Path(__file__).parents[1] / "data" / "old_logs" / "cohen-quantised_gaussian"
+    folder = shutil.copytree(old, tmp_path / "log")
+    shard = folder / "shard-000-of-001.tsv"
+    first, *lines = [line.split("\t") for line in shard.read_text().splitlines()]
+    for correct, number in (("0", 0), ("1", len(lines))):
+        for line in lines:
+            line[1], line[4] = str(label), correct
+        shard.write_text("".join("\t".join(line) + "\n" for line in [first, *lines]))
+        rows, problems = verify_log(folder)
+        assert (rows, len(problems)) == (12, number)
+        assert all("correct is 1 for class" in problem for problem in problems)
+
+
+def test_a_restart_may_change_the_order_of_the_images(tmp_path):
+    """A shard then holds more rows than it has positions, and two shards have rows of the same images."""
+    pairs = [(torch.full((3, 4, 4), index / 6), index % 3) for index in range(6)]
+    smoothed = SmoothedClassifier(torch.nn.Flatten(), 48, 0.25)
+    for shard, order in (((0, 2), [0, 1, 2, 3, 4, 5]), ((0, 2), [1, 0, 3, 2, 5, 4]), ((1, 2), [0, 1, 2, 3, 4, 5])):
+        smoothed.certify_dataset(pairs, 10, 100, 0.001, 64, out=tmp_path / "log", shard=shard, indices=order)
+    assert verify_log(tmp_path / "log") == (6, [])

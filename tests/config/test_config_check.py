@@ -54,7 +54,7 @@ CASES = [
     ),
     ({"m": noise(name="salt", sigma=0.2)}, "m.sigma: salt has no argument 'sigma'; it has: share, value, name"),
     ({"m": {"n": [noise(name="salt")]}}, "m.n.0: salt needs 'share'"),
-    ({"m": {"_target_": "config_toolbox.optimizer"}}, "m: optimizer needs 'params' and 'lr'"),
+    ({"m": L(toolbox.optimizer)()}, "m: optimizer needs 'params' and 'lr'"),
     (
         {"m": noise(name="nromal")},
         "m.name: unknown noise 'nromal' (did you mean 'normal'?); registered: normal, salt; "

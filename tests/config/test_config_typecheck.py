@@ -16,8 +16,8 @@ from dmaelab.config.typecheck import fits, kind_of, type_in_words
         ([], tuple, True),
         ([1], list[float], True), ([[1, 2]], list[tuple[int, int]], True), ("abc", list[str], False),
         ({"a": 1}, dict[str, float], True),
-        ({"a": "b"}, dict[str, float], False), ({"_target_": "x.y"}, int, True),
-        ([{"_target_": "x.y"}], list[int], True),
+        ({"a": "b"}, dict[str, float], False), ({"_target_": "x.y"}, int, False),
+        ([{"_target_": "x.y"}], list[int], False),
         (1, toolbox.Salt, False), (3, "Forward", True), (None, None, True), (1, None, False), (1, type(None), False),
     ],
 )  # fmt: skip

@@ -40,6 +40,12 @@ def test_the_copy_in_a_wheel(folders):
     assert get_config("only") == {"a": 1}
 
 
+@pytest.mark.parametrize("name", ["../../mine/own", "digits/../../../mine/own", "{folder}/mine/own"])
+def test_a_name_leads_to_no_other_folder(folders, tmp_path, name):
+    with pytest.raises(ConfigError, match="is no name of a config below a folder of configs"):
+        get_config(name.format(folder=tmp_path))
+
+
 def test_unknown_name(folders):
     with pytest.raises(ConfigError) as error:
         get_config("digits/pretrian")

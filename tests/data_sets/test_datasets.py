@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dmaelab.data import DATASETS, build_dataset
+from dmaelab.data.base import declared_classes
 from dmaelab.data.digits import split_indices
 from dmaelab.testing import check_dataset
 from dmaelab.utils.errors import UserError
@@ -24,6 +25,38 @@ OPTIONS = {
 }
 
 
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_the_classes_are_known_without_building_the_data_set(name, request, monkeypatch):
+    """And without reading an image, and the same as those of the data set itself."""
+    options = {key: str(value) for key, value in OPTIONS[name](request.getfixturevalue).items()}
+    dataset = build_dataset(name, **options)
+    monkeypatch.setattr("dmaelab.data.image_folder._image_files", None)
+    check_dataset(dataset, options)
+    assert list(declared_classes(type(dataset), options)) == dataset.classes
+    assert dataset.num_classes >= 2
+
+
+@pytest.mark.parametrize("name", ["image_folder", "imagenet"])
+@pytest.mark.parametrize("root", [None, "nowhere", "s3://bucket/data", "empty"])
+def test_the_classes_of_missing_data_are_not_known(name, root, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DMAELAB_DATA", raising=False)
+    assert declared_classes(DATASETS.get(name), {"root": root}) is None
+
+
+def test_the_classes_of_an_imagenet_without_meta_file_are_not_known(imagenet_root):
+    arguments = {"root": str(imagenet_root), "split": "val"}
+    (imagenet_root / "val" / "n99999999").mkdir()
+    assert declared_classes(DATASETS.get("imagenet"), arguments) is None
+    (imagenet_root / "val" / "n99999999").rmdir()
+    assert declared_classes(DATASETS.get("imagenet"), arguments)[0] == "tench, Tinca tinca"
+    (imagenet_root / "meta.bin").write_bytes(b"torn")
+    assert declared_classes(DATASETS.get("imagenet"), arguments) is None
+    (imagenet_root / "meta.bin").unlink()
+    assert declared_classes(DATASETS.get("imagenet"), arguments) is None
+
+
 @pytest.fixture(params=DATASETS.names())
 def dataset(request):
     if request.param not in OPTIONS:
@@ -34,6 +67,7 @@ def dataset(request):
 
 def test_contract(dataset):
     check_dataset(dataset)
+    assert dataset.targets.dtype == torch.int64
     _, label = dataset[1]
     assert (type(label), label) == (int, dataset.load(1)[1])
 

@@ -48,6 +48,26 @@ def test_classes_given_keep_a_models_labels(image_root):
     assert pets.num_classes == 3
     with pytest.raises(UserError, match="'dog' is not in classes"):
         folder(image_root, classes=["cat"])
+    with pytest.raises(UserError, match="names the folder 'cat' twice"):
+        folder(image_root, classes=["cat", "dog", "cat"])
+
+
+def test_folders_with_numbers_as_names_are_put_into_label_order(tmp_path, save_image):
+    for number in range(12):
+        save_image(tmp_path / "val" / str(number) / "1.png", seed=number)
+    as_text = folder(tmp_path, split="val")
+    assert as_text.classes[:3] == ["0", "1", "10"]
+    in_order = folder(tmp_path, split="val", classes=[str(number) for number in range(12)])
+    assert [int(file.split("/")[-2]) for file in in_order.files] == in_order.targets.tolist() == list(range(12))
+
+
+def test_an_image_that_replaces_another_keeps_its_own_label(image_root):
+    """Also where labels are checked."""
+    cut(image_root / "train" / "cat" / "4.png")
+    pets = folder(image_root, skip_corrupt=True)
+    assert (pets.targets[3], pets[3][1]) == (0, 1)
+    (samples,) = build_test_loader(pets, [2, 3, 4], 3)
+    assert samples.targets.tolist() == [0, 1, 1]
 
 
 def test_grey_palette_and_other_files(image_root, save_image):

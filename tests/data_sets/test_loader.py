@@ -14,7 +14,7 @@ import torch
 
 from dmaelab.data import Dataset, Samples, build_test_loader, build_train_loader, make_batch, resident_device
 from dmaelab.data.transforms import HorizontalFlip, RandomCrop
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import MachineError, UserError
 from dmaelab.utils.random import Draw
 
 
@@ -228,3 +228,58 @@ next(batches)
 """
     done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True, check=False)
     assert done.returncode == {"pass": 0, "raise KeyError": 1, "sys.exit(3)": 3}[end], done.stderr
+
+
+class Hanging(Small):
+    """Images of which one is never read: a pipe into which nobody writes."""
+
+    def __init__(self, pipe, index):
+        super().__init__(in_memory=False)
+        self.pipe, self.index = pipe, index
+
+    def load(self, index):
+        if index == self.index:
+            open(self.pipe).close()
+        return super().load(index)
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+def test_a_batch_that_does_not_come_is_named(pipe):
+    """Whatever was read before is delivered, and the message names the batch that is waited for."""
+    loader = build_test_loader(Hanging(pipe, 9), range(23), 4, num_workers=2, timeout=4.5)
+    batches = iter(loader)
+    assert [int(next(batches).index[0]) for _ in range(2)] == [0, 4]
+    message = (
+        r"sent no batch within 4\.5 s \(train\.data_timeout\), while batch 0 of step 2 .*images 8, 9, 10, 11 of the"
+    )
+    with pytest.raises(MachineError, match=message):
+        next(batches)
+    train = iter(build_train_loader(Hanging(pipe, 9), 23, seed=0, num_workers=1, start_step=7, timeout=1))
+    with pytest.raises(MachineError, match=r"within 1 s .*batch 0 of step 7 was waited for \(images .*, \.\.\. of the"):
+        next(train)
+
+
+def test_workers_that_hang_are_ended_with_their_iterator(pipe):
+    before = set(active_children())
+    batches = iter(build_test_loader(Hanging(pipe, 0), range(4), 1, num_workers=2))
+    workers = set(active_children()) - before
+    assert len(workers) == 2
+    begin = time.monotonic()
+    time.sleep(0.5)
+    del batches
+    gc.collect()
+    assert not any(worker.is_alive() for worker in workers)
+    assert time.monotonic() - begin < 60  # not for ever
+
+
+def test_a_time_out_needs_workers_and_changes_nothing_else():
+    for workers in (0, 2):
+        assert same(
+            take(build_train_loader(Small(), 3, seed=0, num_workers=workers, timeout=60), 9),
+            take(build_train_loader(Small(), 3, seed=0), 9),
+        )

@@ -1,7 +1,8 @@
-"""A hook for tests, named by configs: sends the process that trains a signal after a step."""
+"""Hooks for tests, named by configs: they send the process that trains a signal after a step, or let it hang."""
 
 import os
 import signal
+import time
 
 from dmaelab.engine import Hook
 from dmaelab.utils.distributed import rank
@@ -23,3 +24,20 @@ class Signal(Hook):
         """Send it if this is the step."""
         if self.trainer.step == self.step and self.rank in (None, rank()):
             os.kill(os.getpid(), self.number)
+
+
+class Hang(Hook):
+    """Wait for ever after a step, in one process of a group.
+
+    Args:
+        step: number of finished steps.
+        rank: the process.
+    """
+
+    def __init__(self, step: int, rank: int) -> None:
+        self.step, self.rank = step, rank
+
+    def after_step(self) -> None:
+        """Wait if this is the step."""
+        while self.trainer.step == self.step and self.rank == rank():
+            time.sleep(1)

@@ -10,7 +10,7 @@ from dmaelab.config import LazyConfig, open_config
 from dmaelab.engine import open_certification, run_training
 from dmaelab.records.folders import read_header
 from dmaelab.records.readers import read_log
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import ConfigError, UserError
 
 QUICK = [
     "certify.device=cpu",
@@ -128,7 +128,7 @@ def test_what_cannot_be_certified_is_said_in_one_line(pretrain_config, tmp_path,
         ("corruption.sigma=-1.0", "sigma"),
         ("corruption.sigma=0", "without noise there is nothing to certify"),
         ("corruption.sigma=[0.1, 0.2]", "sigma is the range"),
-        ("certify.name=../elsewhere", "without a path"),
+        ("certify.name=../elsewhere", "a plain name"),
         ("certify.device=gpu", "device is 'gpu': choose"),
         ("certifier.n0=0", "n0"),
         ("certifier.n=0", "n is 0"),
@@ -151,6 +151,35 @@ def test_a_certification_config_can_name_the_run(run, tmp_path):
     cfg = open_config("certify/default", [f"certify.run={run}", "certify.name=mine"])
     LazyConfig.save(cfg, path)
     assert open_certification(path).settings.name == "mine"
+
+
+@pytest.mark.parametrize("override", ["certify.run=%s", "certify={'run': '%s', 'device': 'cpu'}"])
+def test_two_runs_are_not_mixed(run, tmp_path, override):
+    """The weights of one run at the noise of another, written into the log of the one."""
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    cfg = tmp_path / "mine.yaml"
+    LazyConfig.save(open_config("certify/default", [f"certify.run={run}"]), cfg)
+    for source in (run, cfg) if override.startswith("certify={") else (run,):
+        with pytest.raises(ConfigError, match="name only one of them") as error:
+            open_certification(source, [override % other])
+        assert "\n" not in str(error.value)
+    same = override % (run.parent / "." / run.name / "")
+    assert open_certification(run, [same]).folder == run / "certify/default"
+    with pytest.raises(ConfigError, match="name the run directory to certify"):
+        open_certification(run, ["certify.run=None"])
+
+
+@pytest.mark.parametrize("file", ["model_final.pth", "checkpoints/step_0000002.pth"])
+def test_the_weights_of_another_run_are_not_taken(run, tmp_path, file):
+    other = tmp_path / "other"
+    (other / "checkpoints").mkdir(parents=True)
+    shutil.copy(run / "config.yaml", other)
+    shutil.copy(run / "model_final.pth", other / file)
+    with pytest.raises(UserError, match=f"belongs to the run {other}, and not to {run}"):
+        certify(run, "mixed", f"certify.weights={other / file}")
+    shutil.copy(run / "model_final.pth", tmp_path / "copy.pth")  # a file in no run is the user's own choice
+    certify(run, "copy", f"certify.weights={tmp_path / 'copy.pth'}")
 
 
 @pytest.mark.parametrize(
@@ -177,6 +206,7 @@ def test_the_data_set_of_the_run_can_be_overridden(run):
 
 
 MODULE = """
+import torch
 from torch import nn
 
 class Corners(nn.Module):
@@ -187,6 +217,10 @@ class Corners(nn.Module):
 
     def forward(self, images):
         return self.scale * self.head(images.flatten(1))
+
+class Noisy(Corners):
+    def forward(self, images):
+        return super().forward(images + torch.randn_like(images))
 
 def no_module():
     return 3
@@ -204,6 +238,19 @@ certifier = L(build_certifier)(name="cohen", n0=20, n=100, alpha=0.001)
 corruption = L(build_corruption)(name="gaussian", sigma=0.25)
 dataset = L(build_dataset)(name="digits", split="test")
 """
+
+
+def test_a_module_with_random_numbers_needs_the_option(tmp_path, monkeypatch):
+    (tmp_path / "my_models.py").write_text(MODULE)
+    (tmp_path / "mine.py").write_text(CONFIG)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    noisy = ["classifier._target_=my_models.Noisy"]
+    with pytest.raises(UserError, match=r"Noisy: it draws random numbers, .*certify.own_randomness=True in a config"):
+        open_certification("mine.py", noisy).run(progress=False)
+    folder = open_certification("mine.py", [*noisy, "certify.own_randomness=True"]).run(progress=False)
+    assert len(rows(folder)) == 4
+    assert read_header(folder)["identity"]["own_randomness"] is True
 
 
 def test_any_module_can_be_certified_by_a_config(tmp_path, monkeypatch):
@@ -227,7 +274,11 @@ def test_any_module_can_be_certified_by_a_config(tmp_path, monkeypatch):
         (["certify.out_dir=None"], "needs certify.out_dir"),
         (["certify.run=somewhere"], "and no certify.run"),
         (["classifier.sclae=1"], "did you mean 'scale'"),
-        (["classifier._target_=my_models.no_module", "~classifier.scale"], "builds a int, not a torch.nn.Module"),
+        (["classifier._target_=my_models.no_module", "~classifier.scale"], "add plugins=.'my_models'."),
+        (
+            ["classifier._target_=my_models.no_module", "~classifier.scale", "plugins=['my_models']"],
+            "builds a int, not a torch.nn.Module",
+        ),
     ):
         with pytest.raises(UserError, match=words):
             open_certification("mine.py", overrides).run(progress=False)

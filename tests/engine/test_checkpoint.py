@@ -3,7 +3,7 @@ import torch
 
 from dmaelab.engine import checkpoint
 from dmaelab.engine.checkpoint import CheckpointFolder, save_file
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import MachineError, UserError
 from dmaelab.weights import WeightsError
 
 
@@ -72,8 +72,17 @@ def test_a_truncated_checkpoint_is_named_with_the_one_before(folder):
     assert "the one before" not in str(caught.value)
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("write failed\nat line 3")])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(folder, monkeypatch, error):
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (OSError(28, "No space left on device"), MachineError, r"best\.pth: the disk is full"),
+        (OSError(13, "Permission denied"), UserError, r"best\.pth could not be written"),
+        (RuntimeError("write failed\nat line 3"), UserError, r"best\.pth could not be written"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+         MachineError, "the machine is out of memory"),
+    ],
+)  # fmt: skip
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(folder, monkeypatch, error, kind, text):
     folder.save("best", {"step": 1})
 
     def half(state, file):
@@ -81,7 +90,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(folder, monkeyp
         raise error
 
     monkeypatch.setattr(checkpoint.torch, "save", half)
-    with pytest.raises(UserError, match=r"best\.pth could not be written") as caught:
+    with pytest.raises(kind, match=text) as caught:
         save_file(folder.file("best"), {"step": 2})
     assert "\n" not in str(caught.value)
     assert names(folder) == ["best.pth"]

@@ -88,7 +88,8 @@ def test_a_hook_of_the_config_runs_before_records_and_checkpoints(finetune_confi
 @pytest.mark.parametrize(
     ("hooks", "message"),
     [
-        ([hook("NoTrainer")], r"hooks\.0: builds a NoTrainer, not a dmaelab\.engine\.Hook"),
+        ([{"_target_": "torch.nn.Identity"}], r"hooks\.0: builds a Identity, not a dmaelab\.engine\.Hook"),
+        ([hook("NoTrainer")], r"hooks\.0\._target_: the class '.*NoTrainer' may be called by a Python config only"),
         ([hook("Count", by="many")], r"hooks\.0\.by: .*expects int"),
         ([hook("Counts")], r"hooks\.0.*has no 'Counts'"),
         ("Count", r"hooks: give a list of nodes"),

@@ -14,7 +14,7 @@ def test_evaluation_does_not_depend_on_the_number_of_processes(classifier_run, m
         RunDirectory(classifier_run).model("final", torch.device("cpu")),
         build_dataset("digits", split="val"),
     )
-    settings = TrainSettings(out_dir="", max_iter=1, batch_size=1, eval_images=90, eval_batch_size=20)
+    settings = TrainSettings(out_dir="run", max_iter=1, batch_size=1, eval_images=90, eval_batch_size=20)
     whole = evaluate(model, dataset, settings, torch.device("cpu"))
     for world in (2, 3, 8):
         parts = []
@@ -47,5 +47,5 @@ class Brightness(torch.nn.Module):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_images_that_are_not_in_memory_are_loaded_by_the_workers_of_the_training(workers):
-    settings = TrainSettings(out_dir="", max_iter=1, batch_size=1, eval_batch_size=2, num_workers=workers)
+    settings = TrainSettings(out_dir="run", max_iter=1, batch_size=1, eval_batch_size=2, num_workers=workers)
     assert evaluate(Brightness(), WhereItIsLoaded(), settings, torch.device("cpu")) == {"brightness": min(workers, 1)}

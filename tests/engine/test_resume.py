@@ -36,7 +36,7 @@ def command(out, *overrides, after=None, name="SIGKILL"):
 
 
 def run(out, *overrides, after=None, name="SIGKILL", **options):
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "DMAELAB_PLUGINS": "signalling"}
     arguments = command(out, *overrides, after=after, name=name)
     return subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, check=False, **options)
 
@@ -146,7 +146,11 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
 
     result = run(out, preexec_fn=limit)
-    assert "could not be written" in result.stderr
-    assert "earlier checkpoints are intact" in result.stderr
+    assert result.returncode == 71
+    end = "raise the limit (ulimit -f); steps after the last checkpoint are not saved: continue with --resume"
+    (line,) = (line for line in result.stderr.splitlines() if line.startswith("error: "))
+    assert ".pth: the file would exceed the limit" in line
+    assert end in line
+    assert "Traceback" not in result.stderr
     assert [path.name for path in (out / "checkpoints").iterdir()] == ["step_0000003.pth"]
     assert (out / "checkpoints/step_0000003.pth").read_bytes() == before

@@ -177,3 +177,24 @@ def test_a_file_that_is_of_no_run_is_one_line(run, cfg, tmp_path):
     torch.save({"weight": torch.ones(2)}, tmp_path / "bare.pth")
     with pytest.raises(UserError, match=r"bare\.pth: not a file of a run, it has no entry 'model'"):
         run.model(str(tmp_path / "bare.pth"), CPU)
+
+
+def test_the_next_start_removes_what_a_killed_save_has_left(cfg, run):
+    """Only under the lock, and only files of the run itself."""
+    run.checkpoints.save("best", {})
+    mine = [".config.yaml.abcdefgh.tmp", ".run.json.ab_defg1.tmp", ".model_final.pth.abcdefgh.tmp"]
+    mine += ["checkpoints/.step_0000004.pth.abcdefgh.tmp", "checkpoints/.early.pth.abcdefgh.tmp"]
+    others = [".table.md.abcdefgh.tmp", "checkpoints/.notes.txt.abcdefgh.tmp", "checkpoints/best.pth"]
+    for name in (*mine, *others[:2]):
+        (run.path / name).write_text("half")
+    holder = subprocess.Popen(
+        [sys.executable, "-S", "-c", HOLDER, run.path / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        holder.stdout.readline()
+        with pytest.raises(UserError, match="another process is training in it"), run.occupied(cfg, resume=True):
+            pass
+        assert all((run.path / name).exists() for name in (*mine, *others))
+    with run.occupied(cfg, resume=True):
+        assert not any((run.path / name).exists() for name in mine)
+    assert all((run.path / name).exists() for name in others)

@@ -107,8 +107,8 @@ def test_a_module_of_ones_own(tmp_path):
 
 
 def test_what_is_no_module_is_refused(tmp_path):
-    own = OwnModule(OmegaConf.create({"_target_": "fractions.Fraction", "numerator": 1}), str(tmp_path))
-    with pytest.raises(UserError, match=r"builds a Fraction, not a torch\.nn\.Module"):
+    own = OwnModule(OmegaConf.create({"_target_": "dmaelab.data.transforms.HorizontalFlip"}), str(tmp_path))
+    with pytest.raises(UserError, match=r"builds a HorizontalFlip, not a torch\.nn\.Module"):
         own.load(CPU)
 
 

@@ -44,8 +44,8 @@ def test_an_overflow_leaves_the_weights_alone(finetune_config):
         hook.before_train()
         hook.before_step()
     trainer.run_step()
-    for hook in trainer.hooks[-1:]:
-        hook.after_train()
+    for hook in trainer.hooks:
+        hook.close()
     assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
     assert trainer.scaler.get_scale() == 2.0**119
 

@@ -31,7 +31,8 @@ def test_a_run_leaves_what_the_next_stage_needs(pretrain_config, tmp_path):
     assert "encoder.blocks.0.attn.qkv.weight" in state["model"]
 
 
-def test_a_signal_in_the_last_step_lets_the_run_finish_and_starts_nothing_else(pretrain_config, tmp_path):
+def test_a_signal_in_the_last_step_lets_the_run_finish_and_starts_nothing_else(pretrain_config, tmp_path, monkeypatch):
+    monkeypatch.setenv("DMAELAB_PLUGINS", "signalling")
     node = "{'_target_': 'signalling.Signal', 'step': 8, 'name': 'SIGTERM'}"
     with pytest.raises(Preempted, match="pretrain is finished; a signal asked to stop, so nothing else is started"):
         run_training(pretrain_config(f"+hooks=[{node}]"))

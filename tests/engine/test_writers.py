@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 import time
 
@@ -60,25 +61,51 @@ def test_records_are_lines_of_json(file):
 )
 def test_records_after_the_step_are_of_a_killed_attempt(file, step, kept):
     writer = JSONWriter(file)
+    writer.open(0)
     for number in (4, 8, 8, 12):
         writer.write(number, {"loss": 0.5})
-    JSONWriter(file).open(step)
+    writer.close()
+    writer.open(step)
+    writer.close()
     assert [record["step"] for record in records(file)] == kept
 
 
 def test_half_a_record_is_removed_so_that_the_next_one_has_a_line_of_its_own(file):
     writer = JSONWriter(file)
+    writer.open(0)
     writer.write(4, {"loss": 0.5})
+    writer.close()
     with open(file, "a") as stream:
         stream.write('{"step": 8, "lo')
     writer.open(8)
     writer.write(8, {"loss": 0.25})
+    writer.close()
     assert records(file) == [{"step": 4, "loss": 0.5}, {"step": 8, "loss": 0.25}]
 
 
 def test_opening_makes_no_file(file):
-    JSONWriter(file).open(0)
+    writer = JSONWriter(file)
+    writer.open(0)
+    writer.close()
+    writer.close()
     assert not file.exists()
+
+
+def test_a_record_never_goes_to_a_folder_that_has_taken_the_place_of_the_first(file, tmp_path):
+    writer = JSONWriter(file)
+    writer.open(0)
+    writer.write(4, {"loss": 0.5})
+    file.parent.rename(tmp_path / "gone")
+    writer.write(8, {"loss": 0.25})
+    file.parent.mkdir()
+    writer.write(12, {"loss": 0.125})
+    assert [record["step"] for record in records(tmp_path / "gone" / file.name)] == [4, 8, 12]
+    assert list(file.parent.iterdir()) == []
+    shutil.rmtree(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError):
+        writer.write(16, {"loss": 0.0625})
+    assert list(tmp_path.iterdir()) == [file.parent]
+    writer.close()
 
 
 def test_scalars_of_a_killed_attempt_are_replaced(tmp_path):

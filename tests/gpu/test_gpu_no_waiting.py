@@ -14,7 +14,7 @@ from dmaelab.certifiers import Cohen
 from dmaelab.corruptions import Gaussian
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.hooks import EMAHook, LogHook, NaNGuard
-from dmaelab.engine.trainer import Hook
+from dmaelab.engine.hooks.base import Hook
 from dmaelab.smoothing import Smoothing
 from dmaelab.smoothing.arithmetic import Arithmetic
 from dmaelab.smoothing.noise import Address

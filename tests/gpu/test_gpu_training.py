@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dmaelab.engine import run_training
 from dmaelab.engine.defaults import DefaultTrainer
-from dmaelab.engine.trainer import Hook
+from dmaelab.engine.hooks.base import Hook
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 on_both = pytest.mark.parametrize("device", DEVICES, indirect=True)

@@ -5,6 +5,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from dmaelab.config import open_config
 from dmaelab.engine.training import SECTIONS
 from dmaelab.launch import job as jobs
 from dmaelab.launch.job import CertifyJob, EvaluateJob, Job, TrainJob
-from dmaelab.utils.errors import ConfigError, Preempted
+from dmaelab.utils.errors import ConfigError, MachineError, Preempted
 
 ROOT = Path(__file__).parents[2]
 RUN_PICKLE = "import pickle, sys; pickle.load(sys.stdin.buffer)()"
@@ -40,6 +41,7 @@ class Raises(Job):
 def _own_process(monkeypatch):
     """Undo what is set for a process that was started for a job."""
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(sys, "path", [*sys.path])
 
 
@@ -75,6 +77,7 @@ def test_the_parts_of_a_certification_are_its_images():
     ("error", "status", "line"),
     [
         (ConfigError("sigma is -1: give a number"), 2, "error: sigma is -1: give a number\n"),
+        (MachineError("the disk is full"), 71, "error: the disk is full\n"),
         (Preempted("come back"), 75, "come back\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
@@ -96,6 +99,12 @@ def test_in_a_process_with_other_things_to_do_errors_are_raised():
     for error in (ConfigError("sigma is -1"), Preempted("come back")):
         with pytest.raises(type(error)):
             Raises("", error).run()
+
+
+def test_ctrl_c_ends_a_certification_with_what_to_do(monkeypatch):
+    monkeypatch.setattr(jobs, "Certification", lambda cfg: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt, match="interrupted; finished images are in the log: continue with the same"):
+        CertifyJob("{}").run()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP])

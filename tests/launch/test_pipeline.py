@@ -66,6 +66,7 @@ def test_a_redo_removes_what_depends_on_it_and_nothing_given(digits, tmp_path):
     given = tmp_path / "out/pretrain"
     for folder in (given, tmp_path / "out/rs/certify/certify_rs", tmp_path / "out/cr", tmp_path / "out/scratch"):
         folder.mkdir(parents=True)
+    (tmp_path / "out/rs/config.yaml").write_text("")
     pipeline = digits(tmp_path / "out", f"pipeline.weights={{'pretrain': '{given}'}}")
     pipeline.discard("rs")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cr", "pretrain", "scratch"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dmaelab.records.folders import read_folders, read_header
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import MachineError, UserError
 
 ROOT = Path(__file__).parents[2]
 IDENTITY = {
@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_the_log_whole(open_log, row, error):
         log.append(row(0))
         before, file = log.path.read_bytes(), log._file
         log._file = _FullDisk(file, 9, error)
-        with pytest.raises(UserError, match=r"(?i)cannot write to .*: no space left"):
+        with pytest.raises(MachineError, match=rf"{log.path}: the disk is full .* free\): make room on it"):
             log.append(row(1))
         assert log.path.read_bytes() == before
         log._file = file
@@ -222,3 +222,27 @@ def test_damaged_rows_are_named(open_log, row):
     log.path.write_text("idx\tlabel\n")
     with pytest.raises(UserError, match="other columns"):
         read_folders([log.folder])
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_log_that_is_removed_gets_no_further_row_and_is_not_made_again(open_log, row, again):
+    log = open_log()
+    log.append(row(1))
+    os.rename(log.folder, log.folder.with_name("gone"))
+    if again:
+        log.folder.mkdir()
+        log.path.touch()
+    with log, pytest.raises(UserError, match=r"was removed or replaced while .*: repeat the command to certify the"):
+        log.append(row(2))
+    assert log.folder.exists() == again
+    assert not again or log.path.read_bytes() == b""
+
+
+def test_half_a_header_of_a_killed_process_is_removed(open_log):
+    with open_log() as log:
+        folder = log.folder
+    (folder / ".header.json.abcdefgh.tmp").write_text("half")
+    (folder / ".attack.json.abcdefgh.tmp").write_text("of another tool, which may be writing it now")
+    with open_log():
+        pass
+    assert [path.name for path in folder.glob(".*.tmp")] == [".attack.json.abcdefgh.tmp"]

@@ -16,4 +16,5 @@ def test_groups_consist_of_keys_of_a_log_and_do_not_overlap():
         "model",
         "dataset",
         "plugins",
-    }  # only logs that come from a config have these
+        "own_randomness",
+    }  # only logs that come from a config, or of a classifier that draws random numbers, have these

@@ -203,3 +203,60 @@ def test_a_certifier_that_takes_no_n0_is_called_without(brightness, images):
         assert len(smoothed.certify_dataset(images, 10, 50, 0.001, 16)) == len(images)
     finally:
         del CERTIFIERS._obj_map["no_selection"]
+
+
+class Labelled(list):
+    """A data set that says how many classes it has."""
+
+    def __init__(self, pairs, **facts):
+        super().__init__(pairs)
+        vars(self).update(facts)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        (3, "image 1 has the label 3, but there are 3 classes: labels go from 0 to 2"),
+        (-1, "image 1 has the label -1, which means that its class is not known"),
+        (0.7, "image 1 has the label 0.7: labels are whole numbers from 0 to 2"),
+        ("b", "image 1 has the label 'b'"),
+        (torch.tensor(7), "image 1 has the label 7"),
+        (torch.tensor([0.0, 1.0, 0.0]), "image 1 has the label tensor"),
+    ],
+)
+@pytest.mark.parametrize("certifier", ["cohen", "predict"])
+def test_a_label_that_names_no_class_names_its_image(brightness, images, tmp_path, certifier, label, words):
+    smoothed = SmoothedClassifier(brightness, 3, 0.25, certifier=certifier)
+    pairs = [images[0], (images[1][0], label), images[2]]
+    with pytest.raises(UserError, match=words) as caught:
+        smoothed.certify_dataset(pairs, 20, 100, 0.001, 64, out=tmp_path / "log")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [int, float, torch.tensor])
+def test_labels_may_be_whole_numbers_of_any_type(smoothed, images, kind):
+    rows = smoothed.certify_dataset([(images[0][0], kind(images[0][1]))], 20, 100, 0.001, 64)
+    assert (rows[0]["label"], rows[0]["correct"]) == (images[0][1], 1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "count"),
+    [
+        ({"num_classes": 4}, 4),
+        ({"classes": ["a", "b", "c", "d"]}, 4),
+        ({"classes": ["a", "b"]}, None),  # only the classes that are present
+        ({"num_classes": 2}, None),
+        ({"num_classes": 3, "classes": ["a", "b"]}, None),
+        ({"classes": ["a", "b", "c"]}, None),
+        ({"classes": ["a", "b"], "target_transform": abs}, None),  # its labels are those of other classes
+        ({"classes": 7}, None),
+        ({}, None),
+    ],
+)
+def test_a_data_set_that_says_how_many_classes_it_has(smoothed, images, facts, count):
+    dataset = Labelled([images[0]], **facts)
+    if count is None:
+        assert len(smoothed.certify_dataset(dataset, 20, 100, 0.001, 64)) == 1
+        return
+    with pytest.raises(UserError, match=f"the data set has {count} classes, but num_classes is 3"):
+        smoothed.certify_dataset(dataset, 20, 100, 0.001, 64)

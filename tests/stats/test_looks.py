@@ -5,7 +5,7 @@ import pytest
 
 from dmaelab.stats.bounds import clopper_pearson_lower, clopper_pearson_upper
 from dmaelab.stats.evalues import sequence_lower
-from dmaelab.stats.looks import Looks, least_count, look_totals
+from dmaelab.stats.looks import Looks, is_look, least_count, look_totals
 
 TWO_SIDED = json.loads((Path(__file__).parents[1] / "data" / "golden_sequential_extra.json").read_text())[
     "seq_two_sided"
@@ -61,3 +61,17 @@ def test_totals_of_looks():
     assert len(totals) == 32
     assert totals == sorted(set(totals))
     assert len(look_totals(100_000, 1.5)) < 20
+
+
+@pytest.mark.parametrize("growth", [1.01, 1.1, 1.25, 1.5, 2.0, 3.7, 1e9])
+@pytest.mark.parametrize("n", [1, 99, 100, 101, 124, 125, 2000, 99_999])
+def test_a_look_is_one_of_the_totals(n, growth):
+    totals = set(look_totals(n, growth))
+    assert {total for total in range(min(n, 5000) + 2) if is_look(total, n, growth)} == {
+        total for total in totals if total < min(n, 5000) + 2
+    }
+    assert all(is_look(total, n, growth) for total in totals)
+
+
+def test_a_growth_near_one_takes_no_time():
+    assert is_look(50_000, 100_000, 1 + 1e-12)

@@ -82,6 +82,26 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
     )
 
 
+def test_a_log_is_compared_with_data_and_sampled_again(run):
+    data = ["certify.device=cpu", "dataset.split=test"]
+    folder = open_certification(run, [*QUICK, *data]).run(progress=False)
+    printed = tool("--verify", folder, "--data", "digits/finetune_rs", "dataset.split=test")
+    assert "all 12 rows follow from their counts" in printed
+    assert "the labels of all 12 rows are those of the data set" in printed
+    assert "image 0 is another one in the data set" in tool("--verify", folder, "--data", run, status=2)
+    resample = ["--verify", folder, "--resample", "4", "--run", run, *data]
+    assert "(seed 11" in tool(*resample, "--seed", "11")
+    shard = folder / "shard-000-of-001.tsv"
+    first, *lines = [line.split("\t") for line in shard.read_text().splitlines()]
+    row = lines[0]
+    row[1] = next(label for label in "012" if label not in (row[1], row[2]))
+    row[4] = "0"
+    shard.write_text("".join("\t".join(line) + "\n" for line in [first, *lines]))
+    done = call(*resample)
+    assert done.returncode == 1, done.stderr
+    assert f"image {row[0]}: label is {row[1]}, in the data set it is" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -92,6 +112,12 @@ def test_shards_of_two_machines_are_merged_and_verified(run, tmp_path):
         (["--verify", "a", "--merge", "b"], "not allowed with argument"),
         (["run", "--verify", "a"], "take no SOURCE: leave out 'run'"),
         (["--verify", "a", "--dry-run"], "take no --launcher, --dry-run or --radii"),
+        (["run", "--data", "digits/finetune_rs"], "--data, --resample, --run and --seed are for --verify"),
+        (["--verify", "a", "--resample", "3"], "--resample K and --run RUN belong together"),
+        (["--verify", "a", "--data", "b", "--seed", "3"], "and --seed to them"),
+        (["--verify", "a", "--data", "b", "--resample", "3", "--run", "c"], "leave out --data"),
+        (["--verify", "a", "dataset.split=test"], "take no SOURCE: leave out 'dataset.split=test'"),
+        (["--verify", "a", "--data", "no_such_config"], "there is no config 'no_such_config'"),
     ],
 )
 def test_mistyped_commands(arguments, words):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dmaelab.modeling import Classifier, ViT
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import MachineError, UserError
 from dmaelab.weights import load_classifier, load_pretrain, save_weights
 
 ROOT = Path(__file__).parents[2]
@@ -141,7 +141,7 @@ def test_a_full_disk_leaves_no_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", full)
     model = Classifier(ViT(24, 1, 2, image_size=8, patch_size=4), 4, [0.5] * 3, [0.5] * 3)
-    with pytest.raises(ValueError, match=r"x\.pth could not be written"):
+    with pytest.raises(MachineError, match=r"x\.pth: the disk or its server failed, or is full"):
         save_weights(model, tmp_path / "x.pth")
     assert list(tmp_path.iterdir()) == []
 

@@ -29,6 +29,24 @@ def test_each_signal_calls_the_handler(signals, heard):
     assert heard == list(STOP)
 
 
+def test_a_signal_does_not_interrupt_the_handler_of_another():
+    heard = []
+
+    def handler(number, frame):
+        heard.append(number)
+        if number == signal.SIGTERM:
+            signal.raise_signal(signal.SIGUSR2)
+        heard.append(-number)
+
+    signals = StopSignals(handler)
+    signals.catch()
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signals.give_back()
+    assert heard == [signal.SIGTERM, -signal.SIGTERM, signal.SIGUSR2, -signal.SIGUSR2]
+
+
 def test_the_handlers_from_before_come_back(signals, heard):
     mine = []
     first = signal.signal(signal.SIGUSR2, lambda number, frame: mine.append(number))

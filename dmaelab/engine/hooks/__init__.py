@@ -3,6 +3,7 @@
 from dmaelab.engine.hooks.checkpointing import BestHook, CheckpointHook
 from dmaelab.engine.hooks.ema import EMAHook
 from dmaelab.engine.hooks.evaluation import EvalHook
+from dmaelab.engine.hooks.folder import FolderGuard
 from dmaelab.engine.hooks.guard import NaNGuard
 from dmaelab.engine.hooks.logging import LogHook
 from dmaelab.engine.hooks.preemption import PreemptionHook
@@ -14,6 +15,7 @@ __all__ = [
     "CheckpointHook",
     "EMAHook",
     "EvalHook",
+    "FolderGuard",
     "LogHook",
     "NaNGuard",
     "PreemptionHook",

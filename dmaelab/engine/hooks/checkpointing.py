@@ -1,11 +1,11 @@
 """Hooks that save checkpoints: periodic ones, milestones, and the best one by a metric."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dmaelab.engine.checkpoint import CheckpointFolder
+from dmaelab.engine.hooks.base import Hook
 from dmaelab.engine.hooks.evaluation import EvalHook
-from dmaelab.engine.trainer import Hook
 from dmaelab.utils.distributed import world_size
 
 
@@ -14,16 +14,13 @@ class CheckpointHook(Hook):
 
     Args:
         folder: where the files go.
-        check: called before each save; raises if the weights are not finite.
         period: steps between saves; 0 saves at the end only.
         keep: number of periodic files to keep.
         milestones: name -> step. The state of that step is also saved as ``<name>.pth``, which is never deleted.
     """
 
-    def __init__(
-        self, folder: CheckpointFolder, check: Callable[[], None], period: int, keep: int, milestones: Mapping[str, int]
-    ) -> None:
-        self.folder, self.check, self.period, self.keep = folder, check, period, keep
+    def __init__(self, folder: CheckpointFolder, period: int, keep: int, milestones: Mapping[str, int]) -> None:
+        self.folder, self.period, self.keep = folder, period, keep
         self.milestones = dict(milestones)
 
     def after_step(self) -> None:
@@ -33,23 +30,23 @@ class CheckpointHook(Hook):
         # this step and writes the milestone again.
         for name, when in self.milestones.items():
             if step == when:
-                self.check()
                 self.folder.save(name, self.trainer.state_dict())
         if last or (self.period and step % self.period == 0):
             self.save()
 
     def save(self) -> None:
         """Save this step now. Every process must call it; the first one writes."""
-        self.check()
         self.folder.save_step(self.trainer.step, self.trainer.state_dict(), self.keep)
 
-    def on_data_error(self) -> None:
-        """Save the finished steps before the error ends the run.
+    def on_fault(self) -> bool:
+        """Save the finished steps before the error ends the run, and return whether this was done.
 
         With several processes nothing is saved: saving needs all of them, and perhaps only this one has failed.
         """
-        if self.trainer.step > 0 and world_size() == 1:
-            self.save()
+        if self.trainer.step == 0 or world_size() > 1:
+            return False
+        self.save()
+        return True
 
 
 class BestHook(Hook):
@@ -58,16 +55,12 @@ class BestHook(Hook):
     Args:
         folder: where the file goes.
         evaluation: the hook whose metrics are compared; it must run before this one.
-        check: called before each save; raises if the weights are not finite.
         metric: name of the metric.
         mode: ``"max"`` or ``"min"``.
     """
 
-    def __init__(
-        self, folder: CheckpointFolder, evaluation: EvalHook, check: Callable[[], None], metric: str, mode: str
-    ) -> None:
-        self.folder, self.evaluation, self.check = folder, evaluation, check
-        self.metric, self.mode = metric, mode
+    def __init__(self, folder: CheckpointFolder, evaluation: EvalHook, metric: str, mode: str) -> None:
+        self.folder, self.evaluation, self.metric, self.mode = folder, evaluation, metric, mode
         self.best: float | None = None
 
     def after_step(self) -> None:
@@ -77,7 +70,6 @@ class BestHook(Hook):
         value = self.evaluation.latest[self.metric]
         if self.best is None or (value > self.best if self.mode == "max" else value < self.best):
             self.best = value
-            self.check()
             self.folder.save("best", self.trainer.state_dict())
 
     def state_dict(self) -> dict[str, Any]:

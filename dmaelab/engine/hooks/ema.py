@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dmaelab.engine.trainer import Hook
+from dmaelab.engine.hooks.base import Hook
 
 
 class EMAHook(Hook):

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
-from dmaelab.engine.trainer import Hook
+from dmaelab.engine.hooks.base import Hook
+from dmaelab.utils.distributed import world_size
+from dmaelab.utils.errors import MachineError
 
 
 class EvalHook(Hook):
@@ -18,9 +20,17 @@ class EvalHook(Hook):
         self.latest: dict[str, float] = {}
 
     def after_step(self) -> None:
-        """Evaluate if it is time; ``latest`` is empty on other steps."""
+        """Evaluate if it is time; ``latest`` is empty on other steps.
+
+        If the machine fails meanwhile, the other hooks still do their part of the step, so that it can be saved.
+        """
         trainer = self.trainer
         self.latest = {}
         if trainer.step == trainer.max_iter or (self.period and trainer.step % self.period == 0):
-            self.latest = self.evaluate()
+            try:
+                self.latest = self.evaluate()
+            except MachineError as fault:
+                if world_size() > 1:  # other processes wait in the evaluation
+                    raise
+                trainer.fault = fault
             trainer.pending.update({f"eval_{name}": value for name, value in self.latest.items()})

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from dmaelab.engine.trainer import Hook
+from dmaelab.engine.hooks.base import Hook
 from dmaelab.utils.distributed import all_reduce
 from dmaelab.utils.errors import UserError
 

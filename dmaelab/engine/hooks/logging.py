@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dmaelab.engine.trainer import Hook
+from dmaelab.engine.hooks.base import Hook
 from dmaelab.engine.writers import Writer
 from dmaelab.utils.distributed import all_reduce, is_main, world_size
 

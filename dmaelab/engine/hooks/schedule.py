@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from dmaelab.engine.trainer import Hook
+from dmaelab.engine.hooks.base import Hook
 
 
 class ScheduleHook(Hook):

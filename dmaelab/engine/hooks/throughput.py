@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from dmaelab.engine.trainer import Hook
+from dmaelab.engine.hooks.base import Hook
 
 
 class ThroughputHook(Hook):

@@ -13,7 +13,7 @@ from dmaelab.launch.job import CertifyJob
 from dmaelab.launch.launcher import choose_launcher
 from dmaelab.records.folders import read_folders
 from dmaelab.utils.cli import PREEMPTED
-from dmaelab.utils.errors import Preempted, UserError
+from dmaelab.utils.errors import MachineError, Preempted, UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 ONE_BY_ONE = "projects.speckle_demo.launcher.OneByOne"
@@ -48,9 +48,21 @@ def launch(statuses):
     choose_launcher(len(statuses), ONE_BY_ONE).launch(Ends(json.dumps(statuses)))
 
 
-def test_parts_that_fail_or_are_killed_do_not_stop_the_others():
-    with pytest.raises(UserError, match=r"parts \[0, 1\] of 3 failed, see above; repeat the command"):
-        launch([2, -signal.SIGKILL, 0])
+@pytest.mark.parametrize(
+    ("statuses", "kind", "text"),
+    [
+        (
+            [2, -signal.SIGKILL, 0],
+            UserError,
+            r"parts 0, 1 of 3 failed, see above \(1: killed by SIGKILL, perhaps because",
+        ),
+        ([-signal.SIGKILL], MachineError, r"part 0 of 1 failed, see above \(0: killed by SIGKILL, perhaps because"),
+    ],
+)
+def test_parts_that_fail_or_are_killed_do_not_stop_the_others(statuses, kind, text):
+    with pytest.raises(kind, match=text) as caught:
+        launch(statuses)
+    assert str(caught.value).endswith("; repeat the command to do what is missing")
 
 
 def test_a_part_that_a_signal_stopped_stops_all():

@@ -50,7 +50,7 @@ def test_an_image_size_that_no_patches_fill():
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_contract_of_the_data_set(split):
     dataset = DATASETS.build("shapes", split=split)
-    check_dataset(dataset)
+    check_dataset(dataset, {"split": split})
     assert len(set(torch.bincount(dataset.targets).tolist())) == 1
 
 

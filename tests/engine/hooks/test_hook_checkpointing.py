@@ -11,10 +11,6 @@ def folder(tmp_path):
     return CheckpointFolder(tmp_path / "checkpoints")
 
 
-def fine():
-    pass
-
-
 def spoiled():
     raise UserError("spoiled")
 
@@ -27,7 +23,7 @@ def saved(folder):
     ("period", "keep", "steps"), [(0, 2, [10]), (4, 9, [4, 8, 10]), (4, 2, [8, 10]), (5, 9, [5, 10])]
 )
 def test_every_period_and_the_last_step_are_saved_and_the_newest_kept(folder, step, period, keep, steps):
-    hook = CheckpointHook(folder, fine, period, keep, {})
+    hook = CheckpointHook(folder, period, keep, {})
     for number in range(1, 11):
         step(hook, number)
     assert saved(folder) == [f"step_{number:07d}" for number in steps]
@@ -35,7 +31,7 @@ def test_every_period_and_the_last_step_are_saved_and_the_newest_kept(folder, st
 
 
 def test_milestones_are_kept_under_their_names(folder, step):
-    hook = CheckpointHook(folder, fine, 2, 1, {"early": 2, "odd": 5})
+    hook = CheckpointHook(folder, 2, 1, {"early": 2, "odd": 5})
     for number in range(1, 8):
         step(hook, number)
     assert saved(folder) == ["early", "odd", "step_0000006"]
@@ -45,24 +41,25 @@ def test_milestones_are_kept_under_their_names(folder, step):
 def test_a_milestone_is_written_before_the_file_of_its_step(folder, step, monkeypatch):
     order = []
     monkeypatch.setattr(folder, "save", lambda name, state: order.append(name))
-    step(CheckpointHook(folder, fine, 2, 1, {"early": 2}), 2)
+    step(CheckpointHook(folder, 2, 1, {"early": 2}), 2)
     assert order == ["early", "step_0000002"]
 
 
 @pytest.mark.parametrize("milestones", [{}, {"early": 2}])
 def test_spoiled_weights_are_not_saved(folder, step, milestones):
+    folder.check = spoiled
     with pytest.raises(UserError, match="spoiled"):
-        step(CheckpointHook(folder, spoiled, 2, 2, milestones), 2)
+        step(CheckpointHook(folder, 2, 2, milestones), 2)
     assert saved(folder) == []
 
 
 @pytest.mark.parametrize(("number", "processes", "files"), [(3, 1, ["step_0000003"]), (0, 1, []), (3, 2, [])])
 def test_an_image_that_cannot_be_read_loses_no_steps(folder, trainer, monkeypatch, number, processes, files):
     monkeypatch.setattr(checkpointing, "world_size", lambda: processes)
-    hook = CheckpointHook(folder, fine, 0, 2, {})
+    hook = CheckpointHook(folder, 0, 2, {})
     trainer.register_hooks([hook])
     trainer.step = number
-    hook.on_data_error()
+    assert hook.on_fault() == bool(files)
     assert saved(folder) == files
 
 
@@ -85,14 +82,14 @@ def measure(folder, trainer, step):
 
 @pytest.mark.parametrize(("mode", "kept"), [("max", [2, 5]), ("min", [2, 4])])
 def test_the_best_is_saved_when_the_metric_improves(folder, measure, mode, kept):
-    hook = BestHook(folder, EvalHook(dict, 0), fine, "metric", mode)
+    hook = BestHook(folder, EvalHook(dict, 0), "metric", mode)
     assert measure(hook, None, 0.5, 0.5, 0.25, 0.75, None) == kept
 
 
 def test_the_best_so_far_outlives_a_stop(folder, measure):
-    first = BestHook(folder, EvalHook(dict, 0), fine, "metric", "max")
+    first = BestHook(folder, EvalHook(dict, 0), "metric", "max")
     measure(first, 0.5)
-    second = BestHook(folder, EvalHook(dict, 0), fine, "metric", "max")
+    second = BestHook(folder, EvalHook(dict, 0), "metric", "max")
     second.trainer = first.trainer
     second.load_state_dict(first.state_dict())
     second.evaluation.latest = {"metric": 0.4}
@@ -105,6 +102,7 @@ def test_the_best_so_far_outlives_a_stop(folder, measure):
 
 
 def test_spoiled_weights_are_never_the_best(folder, measure):
+    folder.check = spoiled
     with pytest.raises(UserError, match="spoiled"):
-        measure(BestHook(folder, EvalHook(dict, 0), spoiled, "metric", "max"), 0.5)
+        measure(BestHook(folder, EvalHook(dict, 0), "metric", "max"), 0.5)
     assert not folder.file("best").exists()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmaelab.data.seeding import global_generators
+from dmaelab.utils.seeding import global_generators
 
 
 def numbers():
