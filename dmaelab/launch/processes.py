@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 
 import torch
@@ -118,6 +118,8 @@ def _run(children: Sequence[BaseProcess], relay: Relay, wait: Callable[[], None]
     """
     with relay:
         try:
+            with held_back():  # if the first process started it, this process's mask would be lost on the way
+                resource_tracker.ensure_running()
             for child in children:
                 with held_back():  # a signal now would lose the child; its own signals wait until it can handle them
                     if not relay.signalled:

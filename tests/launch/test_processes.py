@@ -20,6 +20,7 @@ from dmaelab.launch.processes import Processes
 from dmaelab.records.folders import read_folders
 from dmaelab.records.log import is_locked
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.signals import ALL
 
 ROOT = Path(__file__).parents[2]
 TOOL = str(ROOT / "tools/certify.py")
@@ -256,6 +257,35 @@ def test_signals_while_processes_start(tmp_path, run, kind):
         status, error = end_of(process)
         lines = [line for line in error.splitlines() if not line.startswith("stopping after this step")]
         assert (status, len(lines)) == (130 if name == "SIGINT" else 75, 1), (name, group, error)
+
+
+MASKS = """
+import os, signal
+from dmaelab.launch.processes import Processes
+
+class Masks:
+    def __setstate__(self, state):  # in the new process, before it can handle a signal
+        print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])), flush=True)
+    def __reduce__(self):
+        return Masks, (), {"some": "state"}
+    def part(self, number, count):
+        return self
+    def run(self):
+        pass
+
+if __name__ == "__main__":
+    Processes(2).launch(Masks())
+    print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+"""
+
+
+@pytest.mark.slow
+def test_signals_wait_until_a_process_can_handle_them(tmp_path):
+    """Also those to the first process, with which Python starts its resource tracker."""
+    (tmp_path / "masks.py").write_text(MASKS)
+    result = subprocess.run([sys.executable, tmp_path / "masks.py"], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [str(sorted(ALL)), str(sorted(ALL)), "[]"]
 
 
 @pytest.mark.slow
