@@ -118,7 +118,8 @@ def _run(children: Sequence[BaseProcess], relay: Relay, wait: Callable[[], None]
     """
     with relay:
         try:
-            with held_back():  # if the first process started it, this process's mask would be lost on the way
+            with held_back():
+                # The first process would start Python's resource tracker, and that unblocks SIGINT and SIGTERM.
                 resource_tracker.ensure_running()
             for child in children:
                 with held_back():  # a signal now would lose the child; its own signals wait until it can handle them
