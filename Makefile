@@ -1,15 +1,18 @@
-# On a fresh machine run `make demo` or `make test`: both first install everything into $(VENV).
+# On a fresh machine run `make demo` or `make test`: both first install everything into $(VENV), and nothing elsewhere.
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
 # Tests run with one thread each, in up to 4 processes. worksteal mostly keeps the tests of a file in one process, so
 # that fixtures of the file are built once.
 PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
-# make test COVERAGE=80 also prints the coverage, and fails if it is below 80 percent.
+# Tests of a real SLURM run one after the other, for they share it. See dev/slurm/README.md.
+SLURM  := dev/slurm/with-slurm.sh $(RUN) -m pytest -m slurm tests/slurm
+# make test COVERAGE=80 also prints the coverage of all tests, and fails if it is below 80 percent.
 COVERAGE :=
-COVERED  := $(if $(COVERAGE),--cov=dmaelab --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE))
+COVERED  := $(if $(COVERAGE),--cov=dmaelab --cov-report=)
+JUDGED   := $(if $(COVERAGE),--cov=dmaelab --cov-append --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE))
 
-.PHONY: setup demo test test-fast lint format types bench clean
+.PHONY: setup demo test test-fast test-slurm lint format types bench clean
 
 setup: $(VENV)/.installed
 
@@ -27,10 +30,14 @@ demo: setup
 	$(RUN) tools/pipeline.py --config-file pipelines/digits
 
 test: setup
-	$(PYTEST) $(COVERED)
+	$(PYTEST) -m 'not slurm' $(COVERED)
+	$(SLURM) $(JUDGED)
 
 test-fast: setup
 	$(PYTEST) -m 'not slow and not gpu and not slurm'
+
+test-slurm: setup
+	$(SLURM)
 
 lint: setup
 	$(RUN) -m ruff check .
@@ -52,6 +59,7 @@ bench: setup
 	$(RUN) -m benchmarks.training
 	$(RUN) -m benchmarks.image_loader
 	$(RUN) -m benchmarks.memory_loader
+	$(RUN) -m benchmarks.launch
 	$(RUN) -m benchmarks.adaptive tests/data/certify_logs
 
 clean:

@@ -1,9 +1,11 @@
-"""Shared code of the benchmarks: timing in turn, ratios, the rate of a large matmul, and the JSON file of results."""
+"""Shared code of the benchmarks: timing in turn, ratios, the rate of a large matmul, environments, and JSON files."""
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from dmaelab.utils.env import environment
 from dmaelab.utils.files import write_json
 from dmaelab.utils.precision import PRECISIONS
 
+ROOT = Path(__file__).parents[1]
 Run = Callable[[], None]
 Seconds = Callable[[], float]
 
@@ -23,6 +26,12 @@ def arguments(description: str | None, rounds: int) -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--output", help="also write the figures as JSON")
     return parser
+
+
+def worker_environment(**own: str) -> dict[str, str]:
+    """Return the environment of a process that runs a module of this package, with variables of its own."""
+    here = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
+    return {**os.environ, "PYTHONPATH": here, **own}
 
 
 def wait(device: torch.device) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dmaelab.utils.cli import plugin_option, process_count, run_main
+from dmaelab.utils.cli import launcher_options, plugin_option, process_count, run_main
 from dmaelab.utils.errors import UserError
 
 
@@ -70,13 +70,12 @@ def main() -> None:
         " log, except for overrides such as dataset.split=test or certify.weights=best",
     )
     parser.add_argument("--seed", type=int, metavar="S", help="with --resample: seed of the draw, to repeat it")
+    launcher_options(parser)
     parser.add_argument(
-        "--launcher",
-        default="none",
-        metavar="NAME",
-        help="who starts the work: 'none' (this machine), or the dotted name of a class of your own",
+        "--dry-run",
+        action="store_true",
+        help="only check the whole config; with --launcher slurm print the script, too",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only check the whole config")
     parser.add_argument(
         "--radii", nargs="+", type=float, metavar="R", help="columns of the table (default: 0 0.25 ... 3)"
     )
@@ -84,8 +83,8 @@ def main() -> None:
     args = parser.parse_intermixed_args()
     if (args.data or args.run) and "=" in (args.source or ""):  # these options stand in place of SOURCE
         args.source, args.overrides = None, [args.source, *args.overrides]
-    if (args.verify or args.merge) and (args.launcher != "none" or args.dry_run or args.radii):
-        parser.error("--verify and --merge take no --launcher, --dry-run or --radii")
+    if (args.verify or args.merge) and (args.launcher != "none" or args.wait or args.dry_run or args.radii):
+        parser.error("--verify and --merge take no --launcher, --wait, --dry-run or --radii")
     if (args.verify or args.merge) and args.source is not None:
         parser.error(f"--verify and --merge take no SOURCE: leave out '{args.source}'")
     further = [args.data, args.resample, args.run, args.seed]
@@ -109,31 +108,27 @@ def main() -> None:
 
 def _certify(args: argparse.Namespace) -> None:
     from dmaelab.engine.certification import open_certification
-    from dmaelab.launch.launcher import choose_launcher
+    from dmaelab.launch.job import CertifyJob, TableJob
+    from dmaelab.launch.launcher import choose_launcher, start
+    from dmaelab.launch.work import Task, Work
+    from dmaelab.utils.logs import setup_logging
 
     certification = open_certification(args.source, args.overrides)
-    launcher = choose_launcher(process_count(args.processes or "1"), args.launcher)
+    launcher = choose_launcher(process_count(args.processes), args.launcher, args.wait)
     if args.dry_run:
         certification.check_classes()
         print(f"{args.source}: the config is fine")
-        return
-
-    from dmaelab.analysis.tables import default_label, make_table
-    from dmaelab.launch.job import CertifyJob
-    from dmaelab.records.folders import read_folders
-    from dmaelab.records.readers import read_log
-    from dmaelab.utils.logs import setup_logging
-
-    setup_logging()
-    job = CertifyJob.of(certification.cfg, shard=args.shard)
-    launcher.launch(job)
+    else:
+        setup_logging()
     folder = certification.folder
-    if not read_folders([folder]).rows:
-        print(f"no images in this shard; log: {folder}")
-        return
-    log = read_log(folder)
-    print(make_table([(default_label(log), log)], "text", args.radii, intervals=True))
-    print(f"log: {folder}")
+    job = CertifyJob.of(certification.cfg, shard=args.shard)
+    table = TableJob.of(certification.cfg, radii=None if args.radii is None else tuple(args.radii))
+    slurm = job.section("slurm")
+    tasks = (
+        Task("certify", job, folder, slurm=slurm),
+        Task("table", table, folder, after=("certify",), slurm=slurm),
+    )
+    start(launcher, Work(folder, tasks), args.dry_run)
 
 
 def _verify(args: argparse.Namespace) -> None:

@@ -3,6 +3,8 @@
 
     python tools/pipeline.py --config-file pipelines/digits
     python tools/pipeline.py --config-file pipelines/digits --from rs pipeline.out_dir=runs/second
+    python tools/pipeline.py --config-file pipelines/digits --launcher slurm
+    python tools/pipeline.py --status runs/demo
     python tools/pipeline.py --config-file pipelines/table6 pipeline.weights.dmae_large=dmae_large.pth pipeline.seeds=10
 
 Overrides set keys of `pipeline` and `stages`; keys such as data.train.root are not passed on to the configs of stages.
@@ -16,13 +18,20 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dmaelab.config import open_config
-from dmaelab.utils.cli import run_main
+from dmaelab.utils.cli import launcher_options, run_main
 
 
 def main() -> None:
     """Read the config, run the stages, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="CONFIG", help="a file, or a name below configs/")
+    jobs = parser.add_mutually_exclusive_group(required=True)
+    jobs.add_argument("--config-file", metavar="CONFIG", help="a file, or a name below configs/")
+    jobs.add_argument(
+        "--status",
+        metavar="DIR",
+        help="show the jobs of a pipeline, a run or a log that --launcher local or slurm has started",
+    )
+    jobs.add_argument("--cancel", metavar="DIR", help="cancel these jobs; those that run save their state")
     parser.add_argument(
         "--from",
         dest="restart_at",
@@ -35,33 +44,43 @@ def main() -> None:
         help="make a trial of half a minute: tiny models, generated images, two steps for each training; only for"
         " configs whose stages have a section `debug` (pipelines/table*)",
     )
+    launcher_options(parser)
     parser.add_argument(
-        "--launcher",
-        default="none",
-        metavar="NAME",
-        help="who starts the work: 'none' (this machine), or the dotted name of a class of your own",
+        "--dry-run", action="store_true", help="only check all stages; with --launcher slurm print the scripts, too"
     )
-    parser.add_argument("--dry-run", action="store_true", help="only check all stages")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
     if args.debug and args.launcher != "none":
         parser.error("--debug runs on this machine: leave out --launcher")
+    further = [args.restart_at, args.debug, args.launcher != "none", args.wait, args.dry_run, args.overrides]
+    if args.config_file is None and any(further):
+        parser.error("--status and --cancel take a folder only")
+    if args.status is not None:
+        from dmaelab.launch.cluster.status import status_text
 
-    from dmaelab.launch.pipeline import Pipeline
-    from dmaelab.launch.stages import PipelineSettings
+        print(status_text(Path(args.status)))
+    elif args.cancel is not None:
+        from dmaelab.launch.cluster.cancel import cancel
+
+        print(cancel(Path(args.cancel)))
+    else:
+        _run(args)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from dmaelab.launch.launcher import start
+    from dmaelab.launch.pipeline import SECTIONS, Pipeline
     from dmaelab.utils.logs import setup_logging
 
-    cfg = open_config(args.config_file, args.overrides, {"pipeline": PipelineSettings})
-    pipeline = Pipeline(cfg, args.debug, args.launcher)
+    cfg = open_config(args.config_file, args.overrides, SECTIONS)
+    pipeline = Pipeline(cfg, args.debug, args.launcher, args.wait, args.config_file)
     if args.dry_run:
         print(f"{args.config_file}: the {len(pipeline.plan.stages)} stages are fine")
+        start(pipeline.launcher, pipeline.work(), dry_run=True)
         return
-
-    from dmaelab.launch.report import write_report
-
     setup_logging()
-    pipeline.run(args.restart_at)
-    print(write_report(pipeline.plan))
+    if (said := pipeline.run(args.restart_at)) is not None:
+        print(said)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,13 @@ from dmaelab.config.instantiate import instantiate
 from dmaelab.config.lazy import LazyConfig
 from dmaelab.config.plain import diff
 from dmaelab.config.targets import load_plugins, trust_plugins
-from dmaelab.config.zoo import get_config, list_configs, open_config
+from dmaelab.config.zoo import config_path, get_config, list_configs, open_config
 
 __all__ = [
     "LazyCall",
     "LazyConfig",
     "check",
+    "config_path",
     "diff",
     "get_config",
     "instantiate",

@@ -34,6 +34,7 @@ def apply_overrides(cfg: Any, overrides: Sequence[str], *, sections: dict[str, A
         overrides: each one of
 
             * ``key.path=value`` to change a value. The key must exist, or be an argument of its target or section.
+              A missing section is like an empty one.
               List items are addressed by index. A dict as value replaces the whole section.
             * ``+key.path=value`` to add a key. The key must not exist, but its parent must.
             * ``~key.path`` to delete a key.
@@ -81,6 +82,9 @@ def _apply(tree: dict[str, Any], override: str, sections: dict[str, Any]) -> Non
     sign, key, equals, raw = _split(override)
     if bool(equals) == (sign == "~"):
         raise ConfigError(f"{override or repr(override)}: write key=value to change, +key=value to add, ~key to delete")
+    first, dot, _ = key.partition(".")
+    if dot and first in sections and first not in tree:
+        tree[first] = {}  # a missing section is like an empty one
     parent, last = _parent(tree, key)
     at = _position(parent, last)
     _check_targets(key, parse(raw))

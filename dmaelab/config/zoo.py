@@ -23,13 +23,27 @@ def get_config(name: str) -> DictConfig:
     Raises:
         ConfigError: the name is unknown. The message suggests the nearest one.
     """
+    return LazyConfig.load(_path_of(name))
+
+
+def config_path(source: str | os.PathLike[str]) -> Path:
+    """Return the file of a config: a ``.py`` or ``.yaml`` file itself, or that of a name for :func:`get_config`.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    is_file = Path(source).is_file() or Path(source).suffix in (".py", ".yaml", ".yml")
+    return Path(source) if is_file else _path_of(str(source))
+
+
+def _path_of(name: str) -> Path:
     name = name.removesuffix(".py")
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise ConfigError(f"'{name}' is no name of a config below a folder of configs; a file is named with its .py")
     for folder in _folders():
         path = folder / f"{name}.py"
         if path.is_file():
-            return LazyConfig.load(path)
+            return path
     known = list_configs()
     raise ConfigError(f"there is no config '{name}'{did_you_mean(name, known) or '; there are: ' + ', '.join(known)}")
 
@@ -60,8 +74,7 @@ def open_config(
         ConfigError: the config is missing or cannot be read, or an override cannot be applied.
     """
     trust_named(overrides)
-    is_file = Path(source).is_file() or Path(source).suffix in (".py", ".yaml", ".yml")
-    cfg = LazyConfig.load(source) if is_file else get_config(str(source))
+    cfg = LazyConfig.load(config_path(source))
     if Path(source).suffix not in (".yaml", ".yml"):  # a Python config is the user's word
         trust_plugins(cfg.get("plugins") or [])
     load_plugins(cfg)

@@ -19,6 +19,7 @@ from dmaelab.engine.classes import ClassList, compare_classes
 from dmaelab.engine.resolve import with_attention
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.settings import CertifySettings
+from dmaelab.engine.slurm_section import SlurmSettings
 from dmaelab.engine.subject import Subject, subject_of, trained_run
 from dmaelab.smoothing import Smoothing, certify_images
 from dmaelab.smoothing.noise import smoothing_noise
@@ -27,7 +28,7 @@ from dmaelab.utils.errors import ConfigError, UserError, did_you_mean
 
 logger = logging.getLogger("dmaelab")
 
-SECTIONS = {"certify": CertifySettings}
+SECTIONS = {"certify": CertifySettings, "slurm": SlurmSettings}
 _NODES = ("certifier", "corruption", "dataset")
 # Keys of a data set that do not change its images: the identity of a log leaves them out.
 _PLACES = ("root", "in_memory", "download")
@@ -57,10 +58,11 @@ class Certification:
     """
 
     def __init__(self, cfg: DictConfig, subject: Subject | None = None) -> None:
-        for name in (*SECTIONS, *_NODES):
+        for name in ("certify", *_NODES):
             if name not in cfg:
                 raise ConfigError(f"{name}: a certification config needs this section")
         check(cfg, sections=SECTIONS, allowed=(*_NODES, "classifier"), plain_sections=("debug",))
+        SlurmSettings.of_config(cfg)
         self.cfg, self.settings = cfg, CertifySettings.of(cfg)
         self.subject = subject_of(cfg) if subject is None else subject
         self.corruption, self.certifier = instantiate(cfg.corruption), instantiate(cfg.certifier)

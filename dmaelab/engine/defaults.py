@@ -24,7 +24,7 @@ from dmaelab.engine.trainer import Trainer
 from dmaelab.engine.writers import ConsoleWriter, JSONWriter, TensorBoardWriter, Writer
 from dmaelab.interfaces import Trainable
 from dmaelab.rules.compilation import compile_blocks
-from dmaelab.utils.distributed import barrier, is_main, pick_device, rank, world_size
+from dmaelab.utils.distributed import barrier, is_main, pick_device, rank, with_synchronised_batch_norms, world_size
 from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.paths import local_path
 from dmaelab.utils.random import Draw
@@ -139,7 +139,16 @@ class DefaultTrainer(Trainer):
         )
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Compile the blocks if ``train.compile`` is set, and wrap the model in DDP if there are several processes."""
+        """Return the model as it is trained. It has the same parameters, under the same names.
+
+        With several processes, batch norms are synchronised if ``train.sync_batchnorm`` is set, and the model is
+        wrapped in DDP. Blocks are compiled if ``train.compile`` is set.
+
+        Raises:
+            ConfigError: there is nothing to compile, or a batch norm cannot be synchronised.
+        """
+        if self.settings.sync_batchnorm and world_size() > 1:
+            model = with_synchronised_batch_norms(model)
         if self.settings.compile and not compile_blocks(model):
             raise ConfigError(
                 f"train.compile: {type(model).__name__} has no repeated blocks to compile: set it to False"

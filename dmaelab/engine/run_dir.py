@@ -18,13 +18,15 @@ from dmaelab.data import Dataset
 from dmaelab.engine.checkpoint import CheckpointFolder, save_file
 from dmaelab.engine.hooks.ema import EMAHook
 from dmaelab.engine.resolve import with_attention
-from dmaelab.engine.weight_changes import weight_changes
+from dmaelab.engine.weight_changes import NOT_OF_A_RUN, weight_changes
 from dmaelab.interfaces import Trainable
 from dmaelab.records.folders import LOGS_FOLDER
-from dmaelab.utils.differences import Difference
+from dmaelab.utils.differences import Difference, listed
+from dmaelab.utils.distributed import world_size
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import file_hash, remove_folder, remove_leftovers, write_json
+from dmaelab.utils.locks import lock
 from dmaelab.utils.machine import machine_error
 from dmaelab.weights import fill_exact, read_file
 from dmaelab.weights.facts import name_classes
@@ -33,6 +35,10 @@ from dmaelab.weights.heads import check_heads
 from dmaelab.weights.layouts import unwrap
 
 logger = logging.getLogger("dmaelab")
+
+WEIGHTS_HASH = "the hash of train.init_from"
+"""The key of the difference between the initial weights of a run and those that a config names."""
+_GO_ON = "to go on with the new ones, add --allow-changes; or choose another train.out_dir"
 
 
 class RunDirectory:
@@ -160,18 +166,21 @@ class RunDirectory:
         return self.path / LOGS_FOLDER / name
 
     @contextmanager
-    def occupied(self, cfg: DictConfig, resume: bool) -> Iterator[None]:
+    def occupied(self, cfg: DictConfig, resume: bool, allow_changes: bool = False) -> Iterator[None]:
         """Create the folder, and lock it against other trainings until the block ends.
 
         No file of the run is written here; :meth:`freeze` does this later. Temporary files that a killed training has
-        left are deleted.
+        left are deleted, unless the training is refused.
 
         Args:
-            cfg: config of the training; if it differs from that of the run in the folder, each change is logged.
+            cfg: config of the training, not resolved.
             resume: whether to continue a run.
+            allow_changes: whether to continue it with another config, or if its initial weights have changed since.
+                Each of :meth:`changes` is then logged.
 
         Raises:
-            UserError: another process trains in the folder, or the folder holds a run and ``resume`` is False.
+            UserError: another process trains in the folder; or the folder holds a run, and ``resume`` is False, or
+                there are :meth:`changes` and ``allow_changes`` is False.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -179,17 +188,30 @@ class RunDirectory:
             reason = UserError(f"train.out_dir {self} cannot be created: {error.strerror}")
             raise machine_error(error) or reason from None
         with self.hold() as locked:
+            self.check_start(cfg, resume, allow_changes)
             if locked:
                 remove_leftovers(self.path, r"config\.yaml|run\.json|model_final\.pth|metrics\.jsonl")
                 remove_leftovers(self.checkpoints.path, r".+\.pth")
-            if self.begun:
-                if not resume:
-                    raise UserError(
-                        f"{self} already holds a run: continue it with --resume, or choose another train.out_dir"
-                    )
-                for change in self.changes(cfg):
-                    logger.warning("resuming with another config: %s", change.between("in the run", "now"))
             yield
+
+    def check_start(self, cfg: DictConfig, resume: bool, allow_changes: bool = False, advice: str = _GO_ON) -> None:
+        """Check that a training may start here; arguments and errors are those of :meth:`occupied`.
+
+        Args:
+            advice: what to do about changes, the end of the message.
+        """
+        if not self.begun:
+            return
+        if not resume:
+            raise UserError(f"{self} already holds a run: continue it with --resume, or choose another train.out_dir")
+        changed, shown = self.changes(cfg), 3
+        if changed and not allow_changes:
+            more = f"; and {len(changed) - shown} more" if len(changed) > shown else ""
+            raise UserError(
+                f"{self} was begun with other settings ({listed(changed[:shown], 'there', 'now')}{more}): {advice}"
+            )
+        for change in changed:
+            logger.warning("resuming with another config: %s", change.between("in the run", "now"))
 
     @contextmanager
     def hold(self) -> Iterator[bool]:
@@ -203,18 +225,12 @@ class RunDirectory:
         with open(self.path / ".lock", "w") as file:
             # lockf, not flock: the lock belongs to this process alone. With flock, loader workers that outlive a
             # killed training would still hold it.
-            locked = False
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                locked = True
-            except (BlockingIOError, PermissionError):
+                locked = lock(file, fcntl.lockf)
+            except BlockingIOError:
                 raise UserError(
                     f"{self}: another process is training in it: wait for it, or choose another train.out_dir"
                 ) from None
-            except OSError as error:  # some file systems of clusters have no locks
-                logger.warning(
-                    "%s cannot be locked (%s): make sure that no other process trains in it", self, error.strerror
-                )
             yield locked
 
     def remove(self) -> None:
@@ -232,7 +248,9 @@ class RunDirectory:
         with self.hold():
             remove_folder(self.path)
 
-    def freeze(self, cfg: DictConfig, resume: bool, started_from: Path | None = None) -> None:
+    def freeze(
+        self, cfg: DictConfig, resume: bool, steps: int, from_step: int, started_from: Path | None = None
+    ) -> None:
         """Write the frozen config ``config.yaml``, and add this start to ``run.json``.
 
         Call this after everything is built. Then a start that fails leaves no half-made run, and does not replace the
@@ -241,35 +259,72 @@ class RunDirectory:
         Args:
             cfg: a resolved training config.
             resume: whether this start was to continue a run (``--resume``).
+            steps: length of the training in optimizer steps.
+            from_step: number of steps that are finished at this start.
             started_from: file of the initial weights; its path and hash are recorded.
         """
         kept = cfg.copy()
-        kept.pop("debug", None)  # the overrides of --debug belong to the original config, not to a run
+        for name in NOT_OF_A_RUN:
+            kept.pop(name, None)
         LazyConfig.save(kept, self._config)
         self.__dict__.pop("config", None)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         weights = {}
         if started_from is not None:
             weights = {"weights": str(started_from), "weights_hash": file_hash(started_from)}
-        start = {"time": now, "resume": resume, **weights, **environment()}
+        length = {"steps": steps, "from_step": from_step, "processes": world_size()}
+        start = {"time": now, "resume": resume, **length, **weights, **environment()}
         write_json(self._starts, {"starts": [*self.starts(), start]})
 
     def starts(self) -> list[dict[str, Any]]:
-        """Return the records of all starts so far, oldest first; empty if there is none."""
+        """Return the records of all starts so far, oldest first; empty if there is none.
+
+        Each has the ``time``, whether it was a ``resume``, the length in ``steps``, the finished steps ``from_step``,
+        the number of ``processes``, and command, versions, machine and state of the code. A start from initial weights
+        has their path ``weights`` and their hash ``weights_hash``. Older records may lack some of these.
+        """
         return json.loads(self._starts.read_text())["starts"] if self._starts.exists() else []
 
     def initial_weights(self) -> str | None:
-        """Return the hash of the file of initial weights; None if there was none, or if it was not recorded."""
-        return next((start["weights_hash"] for start in self.starts() if "weights_hash" in start), None)
+        """Return the hash of the file of initial weights; None if there was none, or if it was not recorded.
+
+        Only a start at step 0 reads and records initial weights, so the last record is that of the weights in use.
+        """
+        return next((start["weights_hash"] for start in reversed(self.starts()) if "weights_hash" in start), None)
 
     def changes(self, cfg: DictConfig) -> list[Difference]:
-        """Return the differences between the frozen config and ``cfg`` that could change the trained weights."""
-        return weight_changes(LazyConfig.load(self._config), cfg)
+        """Return the differences between this run, which has begun, and a config that could change the trained weights.
+
+        The initial weights are compared by the hash of their file, with the key :data:`WEIGHTS_HASH`. Then the path
+        ``train.init_from`` does not count. The path is compared instead if the run has recorded no hash, or if the file
+        does not exist, because it may have been deleted since.
+
+        Args:
+            cfg: a training config, not resolved.
+        """
+        changed = weight_changes(LazyConfig.load(self._config), cfg)
+        began, file = self.initial_weights(), _initial_file(cfg)
+        if began is None or file is None:
+            return changed
+        changed = [change for change in changed if change.key != "train.init_from"]
+        now = file_hash(file)
+        return changed if now == began else [*changed, Difference(WEIGHTS_HASH, began, now)]
 
 
 def weights_of(source: str | Path) -> Path:
     """Return the file of weights of a source: the final weights of a run directory, or the file itself."""
     return RunDirectory(source).weights() if Path(source).is_dir() else Path(source)
+
+
+def _initial_file(cfg: DictConfig) -> Path | None:
+    """Return the file of weights that ``train.init_from`` names, or None if it does not exist on this machine."""
+    source = cfg.train.get("init_from")
+    if source is None:
+        return None
+    path = Path(source).expanduser()
+    if path.is_dir() and not RunDirectory(path).finished:
+        return None
+    return weights_of(path) if path.exists() else None
 
 
 def run_of(file: Path) -> Path | None:

@@ -33,6 +33,9 @@ class TrainSettings:
         micro_batch: images of one forward and backward of one process, instead of ``accum_steps``. The number of
             micro-batches then follows from it and the number of processes, so that batch statistics and memory are
             the same on any number of GPUs.
+        sync_batchnorm: take the statistics of batch norm layers over the micro-batches of all processes. They
+            then depend on the number of processes. This needs GPUs. With one process it changes nothing. The paper's
+            linear probe has no synchronised statistics.
         clip_grad: largest norm of the gradient; ``None`` does not clip.
         num_workers: number of loader processes, in training and in evaluation; 0 loads in the process itself.
         data_timeout: seconds to wait for a batch of the loader processes, then the run ends with an error; ``None``
@@ -67,6 +70,7 @@ class TrainSettings:
     compile: bool = False
     accum_steps: int = 1
     micro_batch: int | None = None
+    sync_batchnorm: bool = False
     clip_grad: float | None = None
     num_workers: int = 0
     data_timeout: float | None = None

@@ -16,6 +16,7 @@ from dmaelab.engine.inherited_labels import inherit_labels
 from dmaelab.engine.resolve import resolve
 from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.settings import DataSettings, TrainSettings
+from dmaelab.engine.slurm_section import SlurmSettings
 from dmaelab.records.labels import CONFIG_SECTION
 from dmaelab.utils.distributed import barrier, is_main, pick_device, world_size
 from dmaelab.utils.errors import ConfigError, MachineError
@@ -26,7 +27,7 @@ from dmaelab.utils.watchdog import WATCHDOG, interrupted
 
 logger = logging.getLogger("dmaelab")
 
-SECTIONS = {"train": TrainSettings, "data": DataSettings, "labels": CONFIG_SECTION}
+SECTIONS = {"train": TrainSettings, "data": DataSettings, "labels": CONFIG_SECTION, "slurm": SlurmSettings}
 _NODES = ("model", "optimizer", "schedule")
 
 
@@ -55,6 +56,7 @@ def check_training(cfg: DictConfig) -> TrainSettings:
     if not isinstance(cfg.get("hooks", []), (list, ListConfig)):
         raise ConfigError("hooks: give a list of nodes, such as hooks=[L(MyHook)(...)]")
     trainer_of(cfg)
+    SlurmSettings.of_config(cfg)
     return TrainSettings.of(cfg)
 
 
@@ -78,37 +80,45 @@ def trainer_of(cfg: DictConfig) -> type[DefaultTrainer]:
     return found
 
 
-def run_training(cfg: DictConfig, resume: bool = False) -> dict[str, float]:
+def run_training(cfg: DictConfig, resume: bool = False, allow_changes: bool = False) -> dict[str, float]:
     """Train as the config says, in the run directory ``train.out_dir``, and return the last evaluation.
 
     Args:
         cfg: a training config; it is checked and resolved here.
         resume: continue the run in ``train.out_dir`` from its newest checkpoint, if there is one.
+        allow_changes: continue it also if settings that could change the weights, or the initial weights, are not those
+            that it was begun with; each change is logged. It has no effect without ``resume``.
 
     Returns:
         Metric name -> value, of the evaluation after the last step.
 
     Raises:
-        UserError: bad input; the text is one line.
+        UserError: bad input, or the run was begun with other settings; the text is one line.
         MachineError: the machine failed, for example because memory is full.
         Preempted: a signal asked the run to stop. Its state is saved; after a signal in the last step it is finished.
         KeyboardInterrupt: the same after Ctrl-C. After a second one, the steps since the last checkpoint are lost.
     """
     settings = check_training(cfg)
-    cfg = inherit_labels(resolve(cfg, pick_device(settings.device)))
+    device = pick_device(settings.device)
+    if settings.sync_batchnorm and world_size() > 1 and device.type == "cpu":
+        raise ConfigError(
+            f"train.sync_batchnorm: {world_size()} processes on the CPU cannot share batch statistics: set it to False,"
+            " or train on GPUs"
+        )
+    resolved = inherit_labels(resolve(cfg, device))
     run = RunDirectory(settings.out_dir)
     if is_main():
         setup_logging()
     if resume:
         run.checkpoints.steps()  # now it knows what is saved
-    with _stopped_in_order(run), run.occupied(cfg, resume) if is_main() else nullcontext():
+    with _stopped_in_order(run), run.occupied(cfg, resume, allow_changes) if is_main() else nullcontext():
         if is_main():
             setup_logging(run.path)
         barrier()
-        trainer = trainer_of(cfg)(cfg, resume)
+        trainer = trainer_of(resolved)(resolved, resume)
         run.checkpoints = trainer.run.checkpoints  # they know what is saved
         if is_main():
-            run.freeze(cfg, resume, trainer.started_from)
+            run.freeze(resolved, resume, trainer.max_iter, trainer.step, trainer.started_from)
         trainer.train()
         result = trainer.last_metrics()
     logger.info("finished %s: %s", run, "  ".join(f"{name} {value:.4g}" for name, value in result.items()))

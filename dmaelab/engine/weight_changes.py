@@ -6,7 +6,10 @@ from dmaelab.config import diff
 from dmaelab.config.imports import current_name
 from dmaelab.engine.resolve import resolve, with_defaults
 from dmaelab.utils.differences import Difference
-from dmaelab.utils.distributed import pick_device
+from dmaelab.utils.distributed import named_device
+
+NOT_OF_A_RUN = ("debug", "slurm")
+"""Sections of a config that say how it is tried or started; a run directory does not keep them."""
 
 # Keys of the section `train` that have no effect on the weights.
 _NEUTRAL = (
@@ -31,7 +34,8 @@ def weight_changes(frozen: DictConfig, cfg: DictConfig) -> list[Difference]:
     place of the folder, and evaluation (unless ``train.best_metric`` selects a checkpoint by it). The device and the
     choices that depend on it (attention kernel, precision ``auto``) are left out as well.
     """
-    asked = resolve(cfg, pick_device(cfg.train.get("device", "auto")))
+    # A command may submit the training from a machine that does not have its device.
+    asked = resolve(cfg, named_device(cfg.train.get("device", "auto")))
     neutral = [f"train.{name}" for name in _NEUTRAL]
     if cfg.train.get("precision", "fp32") == "auto":
         neutral.append("train.precision")
@@ -41,7 +45,7 @@ def weight_changes(frozen: DictConfig, cfg: DictConfig) -> list[Difference]:
         change
         for change in diff(with_defaults(frozen), asked)  # an older frozen config may lack newer options
         if change.key not in neutral
-        and change.key.split(".")[0] not in ("labels", "debug")
+        and change.key.split(".")[0] not in ("labels", *NOT_OF_A_RUN)
         and change.key.split(".")[-1] != "attention"
         and not _is_move(change)
     ]

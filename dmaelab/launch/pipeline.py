@@ -1,26 +1,30 @@
 """Pipelines: a chain of stages (pre-train, fine-tune, certify) that can be restarted at any stage."""
 
 import logging
+import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 
-from dmaelab.config import check
+from dmaelab.config import check, config_path, open_config
 from dmaelab.config.plain import interpolated
-from dmaelab.engine.certification import open_certification
+from dmaelab.engine import certification
 from dmaelab.engine.inherited_labels import other_labels
-from dmaelab.engine.run_dir import RunDirectory, weights_of
+from dmaelab.engine.run_dir import WEIGHTS_HASH, RunDirectory, weights_of
+from dmaelab.engine.slurm_section import SlurmSettings
 from dmaelab.launch.checks import check_plan
-from dmaelab.launch.job import CertifyJob, TrainJob
-from dmaelab.launch.launcher import Launcher, choose_launcher
+from dmaelab.launch.job import CertifyJob, Job, TrainJob
+from dmaelab.launch.launcher import Launcher, choose_launcher, ready
 from dmaelab.launch.plan import Plan
-from dmaelab.launch.stages import PipelineSettings, Stage, dependents, read_stages, repeated
+from dmaelab.launch.report import ReportJob
+from dmaelab.launch.stages import REPORT, PipelineSettings, Stage, dependents, read_stages, repeated
+from dmaelab.launch.work import Task, Work
 from dmaelab.records.folders import remove_log
 from dmaelab.utils.errors import ConfigError, did_you_mean
-from dmaelab.utils.files import file_hash
 
 logger = logging.getLogger("dmaelab")
+
+SECTIONS = {"pipeline": PipelineSettings, "slurm": SlurmSettings}
 
 
 class Pipeline:
@@ -33,6 +37,8 @@ class Pipeline:
             earlier trial are deleted first.
         launcher: starts the stages: an object, or a name for :func:`~dmaelab.launch.launcher.choose_launcher`, which
             gets the number of processes in ``pipeline.processes``.
+        wait: wait for a launcher that would let the stages go on in the background.
+        source: file or name of the config, for the records of such a launcher.
 
     Attributes:
         plan: the stages with their folders and configs, including the copies for further seeds.
@@ -41,42 +47,103 @@ class Pipeline:
         ConfigError: something is wrong; the text names the stage and the problem.
     """
 
-    def __init__(self, cfg: DictConfig, debug: bool = False, launcher: Launcher | str = "none") -> None:
-        check(cfg, sections={"pipeline": PipelineSettings}, plain_sections=["stages"])
+    def __init__(
+        self,
+        cfg: DictConfig,
+        debug: bool = False,
+        launcher: Launcher | str = "none",
+        wait: bool = False,
+        source: str | None = None,
+    ) -> None:
+        check(cfg, sections=SECTIONS, plain_sections=["stages"])
+        self.cfg, self.source = cfg, source
         settings = PipelineSettings(**interpolated(cfg.pipeline))
         stages = read_stages(interpolated(cfg.get("stages")) or [])
         check_plan(Plan(settings, stages, debug))
         self.plan = Plan(settings, repeated(stages, settings.seeds), debug)
         if isinstance(launcher, str):
-            launcher = choose_launcher(1 if debug else settings.processes, launcher)
+            launcher = choose_launcher(1 if debug else settings.processes, launcher, wait)
         self.launcher = launcher
 
-    def run(self, restart_at: str | None = None) -> None:
-        """Run the stages in order. Finished stages are skipped, and an interrupted stage continues.
+    def run(self, restart_at: str | None = None) -> str | None:
+        """Run the stages in order, then print the report. Finished stages are skipped; an interrupted one continues.
 
         Args:
             restart_at: name of a stage. Its results, and those of all stages that depend on it, are deleted first.
 
+        Returns:
+            None when all is finished; a text to print if the stages go on in the background.
+
         Raises:
-            UserError: a stage failed, or existing results of it come from another config or from other weights.
+            UserError: a stage failed, or existing results of it come from another config or from other weights; or jobs
+                of an earlier call still run.
             MachineError: the machine failed in a stage; the same call continues.
             Preempted: a signal stopped the pipeline; the same call continues.
         """
+        ready(self.launcher, self.plan.out)
         if self.plan.debug:
             self._remove(self.plan.stages)
         if restart_at is not None:
             self.discard(restart_at)
-        for number, stage in enumerate(self.plan.stages, 1):
-            logger.info("stage %d of %d: %s", number, len(self.plan.stages), stage.name)
-            self.run_stage(stage)
+        return self.launcher.launch(self.work())
 
-    def run_stage(self, stage: Stage) -> None:
-        """Run one stage, unless it is finished. It raises the same errors as :meth:`run`."""
-        if stage.certify is None:
-            self._train(stage)
-        else:
-            found = open_certification(stage.config, self.plan.certification_overrides(stage))
-            self.launcher.launch(CertifyJob.of(found.cfg))
+    def work(self) -> Work:
+        """Return what is still to be done: a task for each stage that is not finished, and one for the report.
+
+        Raises:
+            UserError: existing results of a stage come from another config or from other weights.
+        """
+        tasks: list[Task] = []
+        for number, stage in enumerate(self.plan.stages, 1):
+            announcement = f"stage {number} of {len(self.plan.stages)}: {stage.name}"
+            earlier = [task.name for task in tasks]
+            if stage.certify is not None:
+                job: Job | None = self._certification(stage)
+            else:
+                job = self._training(stage, announcement, stage.source in earlier)
+            if job is not None:
+                tasks.append(self._task(stage, job, earlier, announcement))
+        report = ReportJob.of(self.cfg, debug=self.plan.debug)
+        names = tuple(task.name for task in tasks)
+        tasks.append(
+            Task(REPORT, report, self.plan.out / self.plan.settings.report, names, slurm=report.section("slurm"))
+        )
+        configs = [self.source, *(stage.config for stage in self.plan.stages)]
+        sources = dict.fromkeys(config_path(config) for config in configs if config is not None)
+        return Work(self.plan.out, tuple(tasks), tuple(sources))
+
+    def _task(self, stage: Stage, job: Job, earlier: Sequence[str], announcement: str) -> Task:
+        return Task(
+            stage.name,
+            job,
+            self.plan.folder_of(stage),
+            after=tuple(name for name in earlier if name == stage.source),
+            series=re.sub(r"_seed\d+$", "", stage.name),
+            slurm={**(interpolated(self.cfg.get("slurm")) or {}), **job.section("slurm")},
+            announcement=announcement,
+        )
+
+    def _certification(self, stage: Stage) -> Job:
+        cfg = open_config(stage.config, sections=certification.SECTIONS)
+        trained = self.plan.trained_config(str(stage.certify))
+        return CertifyJob.of(certification.complete(cfg, trained, self.plan.certification_overrides(stage)).cfg)
+
+    def _training(self, stage: Stage, announcement: str, source_runs: bool) -> Job | None:
+        """Return the job of a training; None if it is finished, or replaced by other weights.
+
+        If the stage that it starts from runs now, a finished one gets a job, too: it checks that the weights are the
+        same as those that it began with.
+        """
+        if stage.name in self.plan.weights:
+            logger.info("%s: not run, because it is replaced by %s", announcement, self.plan.weights[stage.name])
+            return None
+        cfg, run = self.plan.training_config(stage), RunDirectory(self.plan.folder_of(stage))
+        if run.begun:
+            _check_begun(stage, cfg, run)
+        if run.finished and not source_runs:
+            logger.info("%s: finished before", announcement)
+            return None
+        return TrainJob.of(cfg, resume=True, stage=stage.name)
 
     def discard(self, name: str) -> None:
         """Delete the results of a stage and of all stages that depend on it.
@@ -102,28 +169,15 @@ class Pipeline:
                 else:
                     remove_log(folder)
 
-    def _train(self, stage: Stage) -> None:
-        if stage.name in self.plan.weights:
-            logger.info("not run: replaced by %s", self.plan.weights[stage.name])
-            return
-        cfg, run = self.plan.training_config(stage), RunDirectory(self.plan.folder_of(stage))
-        if run.begun:
-            _check_begun(stage, cfg, run)
-        if not run.finished:
-            self.launcher.launch(TrainJob.of(cfg, resume=True))
-
 
 def _check_begun(stage: Stage, cfg: DictConfig, run: RunDirectory) -> None:
     """Refuse an existing run of this stage if it has another config, or began from other weights."""
     redo = f"redo it, and the stages that need it, with --from {stage.name}"
-    began, source = run.initial_weights(), cfg.train.get("init_from")
     changed = run.changes(cfg)
-    known = began is not None and source is not None and Path(source).exists()
-    if known:  # compare the content of the initial weights below, not their path
-        changed = [change for change in changed if change.key != "train.init_from"]
-    if changed:
+    settings = [change for change in changed if change.key != WEIGHTS_HASH]
+    if settings:
         raise ConfigError(
-            f"stage '{stage.name}' was run with another config ({changed[0].between('there', 'now')}): {redo}"
+            f"stage '{stage.name}' was run with another config ({settings[0].between('there', 'now')}): {redo}"
         )
     for label in other_labels(run, cfg):
         logger.warning(
@@ -131,7 +185,6 @@ def _check_begun(stage: Stage, cfg: DictConfig, run: RunDirectory) -> None:
             stage.name,
             label.between("there", "now"),
         )
-    if known:
-        file = weights_of(source)
-        if file_hash(file) != began:
-            raise ConfigError(f"stage '{stage.name}' began with other weights than {file} has now: {redo}")
+    if changed:
+        file = weights_of(cfg.train.init_from)
+        raise ConfigError(f"stage '{stage.name}' began with other weights than {file} has now: {redo}")

@@ -16,6 +16,7 @@ from dmaelab.launch.failures import failure
 from dmaelab.launch.job import CertifyJob, Job
 from dmaelab.launch.relay import Relay
 from dmaelab.launch.watch import watch_shards
+from dmaelab.launch.work import Work
 from dmaelab.utils.cli import INTERRUPTED, PREEMPTED, exit_status
 from dmaelab.utils.signals import STOP, held_back, let_through
 from dmaelab.utils.watchdog import WATCHDOG
@@ -45,8 +46,8 @@ class Processes:
     def __init__(self, count: int) -> None:
         self.count = count
 
-    def launch(self, job: Job) -> None:
-        """Start the processes and wait for them.
+    def launch(self, work: Work) -> None:
+        """Do one job after the other: start the processes and wait for them.
 
         Raises:
             UserError: a process failed; it has printed the reason.
@@ -54,10 +55,13 @@ class Processes:
             Preempted: a signal stopped the job. All processes have ended, and their finished work is saved.
             KeyboardInterrupt: the same after Ctrl-C.
         """
-        if isinstance(job, CertifyJob):
-            run_parts(job, self.count)
-        else:
-            run_group(job, self.count)
+        for job in work.in_order():
+            if isinstance(job, CertifyJob):
+                run_parts(job, self.count)
+            elif job.spread == "one":
+                job.run()
+            else:
+                run_group(job, self.count)
 
 
 def run_group(job: Job, count: int) -> None:

@@ -1,16 +1,42 @@
 """The report of a finished pipeline: tables, certified-accuracy curves, comparisons and reconstructions."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from dmaelab.analysis.compare import align, compare, comparison_text
 from dmaelab.analysis.figures import plot_certified_accuracy
 from dmaelab.analysis.paper.tables import paper_table
 from dmaelab.analysis.tables import make_table
+from dmaelab.config.plain import interpolated
+from dmaelab.launch.job import Job, Spread
 from dmaelab.launch.plan import Plan
+from dmaelab.launch.stages import PipelineSettings, read_stages, repeated
 from dmaelab.pictures.reconstructions import draw_reconstructions
 from dmaelab.records.readers import Log, read_log
 from dmaelab.utils.files import write_text
+
+
+@dataclass(frozen=True)
+class ReportJob(Job):
+    """Write the report of a finished pipeline, and print it.
+
+    Attributes:
+        debug: whether the pipeline was a trial.
+    """
+
+    kind: ClassVar[str] = "report"
+    spread: ClassVar[Spread] = "one"
+
+    debug: bool = False
+
+    def work(self) -> None:
+        """Write the report and print it. The configs of the stages are not opened again."""
+        cfg = self.load_config()
+        settings = PipelineSettings(**interpolated(cfg.pipeline))
+        stages = read_stages(interpolated(cfg.get("stages")) or [])
+        print(write_report(Plan(settings, repeated(stages, settings.seeds), self.debug)), flush=True)
 
 
 def write_report(plan: Plan) -> str:

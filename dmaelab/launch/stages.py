@@ -5,11 +5,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dmaelab.engine import certification
+from dmaelab.launch.cluster.records import JOBS
 from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.paths import check_name
 
 DEBUG = "debug"
 """The folder below ``pipeline.out_dir`` into which a trial (``--debug``) writes."""
+
+REPORT = "report"
+"""The name of the task that writes the report; no stage may have it."""
+
+RESERVED = (DEBUG, JOBS)
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,10 @@ class Stage:
 
     def __post_init__(self) -> None:
         check_name("the name of a stage", self.name)
-        if ":" in self.name or self.name == DEBUG:
+        if ":" in self.name or self.name in (*RESERVED, REPORT):
             raise ConfigError(
-                f"the name of a stage is '{self.name}': '{DEBUG}' is the folder of trials, and ':' stands before the"
-                " name of a milestone"
+                f"the name of a stage is '{self.name}': '{DEBUG}' is the folder of trials, '{JOBS}' that of the records"
+                f" of jobs, '{REPORT}' is the last task, and ':' stands before the name of a milestone"
             )
 
     @property
@@ -69,7 +75,8 @@ class PipelineSettings:
         seeds: number of repetitions of every stage that is not ``once``; tables of the paper then give mean and
             standard deviation.
         processes: number of processes of each training and certification, one per GPU. ``"auto"`` takes all GPUs of
-            the machine, or a single process without a GPU.
+            the machine, or a single process without a GPU. With ``--launcher slurm`` it is the number of jobs that
+            share a certification. None is 1, or what the section ``slurm`` says.
     """
 
     out_dir: str
@@ -83,18 +90,18 @@ class PipelineSettings:
     note: str = ""
     weights: dict[str, str | None] = field(default_factory=dict)
     seeds: int = 1
-    processes: int | Literal["auto"] = 1
+    processes: int | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         if not self.out_dir.strip():
             raise ConfigError(f"pipeline.out_dir is '{self.out_dir}': give a folder, '.' for the working directory")
         if self.report:
             check_name("pipeline.report", self.report)
-        if self.report == DEBUG:
-            raise ConfigError(f"pipeline.report is '{self.report}', which is the folder of trials: choose another name")
+        if self.report in RESERVED:
+            raise ConfigError(f"pipeline.report is '{self.report}', a folder for other things: choose another name")
         if self.seeds < 1:
             raise ConfigError(f"pipeline.seeds is {self.seeds}: it must be at least 1")
-        if self.processes != "auto" and (isinstance(self.processes, str) or self.processes < 1):
+        if self.processes not in ("auto", None) and (isinstance(self.processes, str) or self.processes < 1):
             raise ConfigError(f"pipeline.processes is {self.processes!r}: give a number of processes, or 'auto'")
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dmaelab.records.row import BASE_COLUMNS, format_row, parse_row
 from dmaelab.utils.differences import differences, listed
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import is_still_there, remove_leftovers, write_json
+from dmaelab.utils.locks import lock
 from dmaelab.utils.machine import machine_error
 
 
@@ -61,8 +63,9 @@ class CertificationLog:
         self.columns = (*BASE_COLUMNS, *columns)
         self.path = shard_path(self.folder, shard)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "w") as lock:  # one process at a time may open the folder
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with open(self.folder / ".lock", "w") as door:  # one process at a time may open the folder
+            with suppress(OSError):  # a file system without locks; for the file of rows it is said below
+                fcntl.flock(door, fcntl.LOCK_EX)
             remove_leftovers(self.folder, re.escape(HEADER))
             self._agree_on_header(identity, context, format_indices(indices))
             self._file = _open_locked(self.path)
@@ -179,7 +182,7 @@ def _open_locked(path: Path) -> Any:
     """Open the file unbuffered for reading and writing, create it if needed, and lock it until it is closed."""
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file, fcntl.flock)
     except BlockingIOError:
         file.close()
         raise UserError(f"{path} is being written by another process: wait for it, or choose another shard") from None

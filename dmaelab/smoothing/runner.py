@@ -108,11 +108,17 @@ def _row(flight: Flight, certificate: Certificate, columns: Sequence[str]) -> Ro
     )
 
 
-def _positions(indices: list[int], shard: tuple[int, int]) -> list[int]:
-    """Return the indices of one shard; ``UserError`` if the shard or the indices are invalid."""
+def check_shard(shard: tuple[int, int]) -> None:
+    """Raise ``UserError`` if there is no shard ``(i, N)``."""
     part, parts = shard
     if not 0 <= part < parts:
         raise UserError(f"shard {part}/{parts} does not exist: give i/N with 0 <= i < N")
+
+
+def _positions(indices: list[int], shard: tuple[int, int]) -> list[int]:
+    """Return the indices of one shard; ``UserError`` if the shard or the indices are invalid."""
+    check_shard(shard)
+    part, parts = shard
     if not indices:
         raise UserError("no images to certify: the list of indices is empty")
     if min(indices) < 0:

@@ -122,10 +122,28 @@ def plugin_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def process_count(text: str) -> int | Literal["auto"]:
-    """Return the value of the option ``--processes``: a number, or ``"auto"``; raises ``UserError`` for other texts."""
-    if text == "auto":
-        return "auto"
+def launcher_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options ``--launcher NAME`` and ``--wait`` to the parser of a tool."""
+    parser.add_argument(
+        "--launcher",
+        default="none",
+        metavar="NAME",
+        help="who does the work: 'none' (this command), 'local' (a process in the background of this machine), 'slurm'"
+        " (jobs of SLURM), or the dotted name of a class of your own",
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="with --launcher local or slurm: wait for the work, and show its progress"
+    )
+
+
+def process_count(text: str | None) -> int | Literal["auto"] | None:
+    """Return the value of the option ``--processes``: a number, ``"auto"``, or None if it was not given.
+
+    Raises:
+        UserError: it is another text.
+    """
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]
     if not text.isdecimal():
         raise UserError(f"--processes is '{text}': give a number, or 'auto' for one per GPU")
     return int(text)

@@ -7,8 +7,9 @@ from typing import TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import ConfigError, UserError
 
 T = TypeVar("T")
 
@@ -42,6 +43,27 @@ def share_buffers(module: nn.Module) -> None:
             dist.broadcast(buffer, 0)
 
 
+def with_synchronised_batch_norms(module: nn.Module) -> nn.Module:
+    """Replace the batch norms in ``module`` by ones whose statistics in training are those of all processes.
+
+    Parameters and buffers are the same objects under the same names. In evaluation nothing changes.
+
+    Returns:
+        ``module``, changed in place; or another module if it is a batch norm itself.
+
+    Raises:
+        ConfigError: a batch norm is of a class that is not torch's own. What that class adds would be lost.
+    """
+    own = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    for name, part in module.named_modules():
+        if isinstance(part, _BatchNorm) and type(part) not in own:
+            raise ConfigError(
+                f"train.sync_batchnorm: '{name}' is a {type(part).__name__}, which cannot be synchronised: set it to"
+                " False"
+            )
+    return cast(nn.Module, nn.SyncBatchNorm.convert_sync_batchnorm(module))  # type: ignore[no-untyped-call]
+
+
 def gather(value: T) -> list[T]:
     """Return the values of all processes, by rank; every process must call it. Values are small picklable objects."""
     if world_size() == 1:
@@ -57,6 +79,15 @@ def barrier() -> None:
         dist.barrier()
 
 
+def named_device(name: str) -> torch.device:
+    """Return the device of a name for :func:`pick_device`, which this machine need not have; raises ``UserError``."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"device is '{name}': choose 'auto', 'cpu', 'cuda' or 'cuda:N'")
+    return torch.device(name)
+
+
 def pick_device(name: str) -> torch.device:
     """Return the device of this process and make it torch's current CUDA device if it is one.
 
@@ -67,11 +98,7 @@ def pick_device(name: str) -> torch.device:
     Raises:
         UserError: another name, or a CUDA device that does not exist.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise UserError(f"device is '{name}': choose 'auto', 'cpu', 'cuda' or 'cuda:N'")
-    device = torch.device(name)
+    device = named_device(name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise UserError(f"device is '{name}' and this machine has no usable CUDA device: choose 'cpu', or 'auto'")

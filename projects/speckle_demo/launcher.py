@@ -4,7 +4,8 @@ import multiprocessing
 from typing import Literal
 
 from dmaelab.launch.failures import failure
-from dmaelab.launch.job import CertifyJob, Job
+from dmaelab.launch.job import Job
+from dmaelab.launch.work import Work
 from dmaelab.utils.cli import PREEMPTED, preempted_by_signals
 from dmaelab.utils.errors import Preempted
 
@@ -12,7 +13,8 @@ from dmaelab.utils.errors import Preempted
 class OneByOne:
     """Runs the parts of a job one after the other, for a machine whose memory holds one process only.
 
-    A part that fails, or that the kernel kills, does not stop the next one. A training is not split.
+    A part that fails, or that the kernel kills, does not stop the next one. A training is not split. Tables and reports
+    are made in this process.
 
     Args:
         processes: number of parts of a certification; ``"auto"`` means 1.
@@ -23,15 +25,23 @@ class OneByOne:
     def __init__(self, processes: int | Literal["auto"]) -> None:
         self.processes = 1 if processes == "auto" else processes
 
-    def launch(self, job: Job) -> None:
-        """Run all parts.
+    def launch(self, work: Work) -> None:
+        """Do one job after the other, with all its parts.
 
         Raises:
-            UserError: some parts failed.
+            UserError: some parts of a job failed; later jobs are not done.
             MachineError: some parts failed, and the machine is to blame for all of them.
             Preempted: a signal stopped a part.
         """
-        count = self.processes if isinstance(job, CertifyJob) else 1
+        for job in work.in_order():
+            if job.spread == "one":
+                job.run()
+            else:
+                self._run_parts(job)
+
+    def _run_parts(self, job: Job) -> None:
+        """Run all parts of a job; raises the errors of :meth:`launch`."""
+        count = self.processes if job.spread == "parts" else 1
         codes = [self._run(job.part(number, count)) for number in range(count)]
         if failed := {number: code for number, code in enumerate(codes) if code != 0}:
             raise failure(failed, count, "part", "parts", "repeat the command to do what is missing")

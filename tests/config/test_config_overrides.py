@@ -148,6 +148,22 @@ def test_sections_give_annotations(cfg):
         LazyConfig.apply_overrides(changed, ["train.clip=abc"], sections={"train": toolbox.Settings})
 
 
+def test_a_missing_section_is_like_an_empty_one():
+    def change(*overrides):
+        return LazyConfig.apply_overrides({"other": 1}, overrides, sections={"train": toolbox.Settings})
+
+    assert change("train.max_iter=3", "train.clip=none") == {"other": 1, "train": {"max_iter": 3, "clip": None}}
+    assert change("+train.max_iter=3", "~train.max_iter") == {"other": 1, "train": {}}
+    for override, message in {
+        "train.max_itr=3": r"train\.max_itr: no such key \(did you mean 'max_iter'\?\)",
+        "train.max_iter=many": r"train\.max_iter: expects int; 'many' is text",
+        "~train.max_iter": r"train\.max_iter: no such key",
+        "trian.max_iter=3": r"trian: no such key",
+    }.items():
+        with pytest.raises(ConfigError, match=f"^{message}"):
+            change(override)
+
+
 def test_overrides_apply_in_order_and_a_broken_target_can_be_mended(cfg):
     changed = LazyConfig.apply_overrides(
         cfg, ["model.noise.name=slat", "model.noise.name=salt", "~model.noise.sigma", "+model.noise.share=1"]

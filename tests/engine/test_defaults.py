@@ -6,13 +6,16 @@ import signal
 
 import pytest
 import torch
+from torch import nn
 
-from dmaelab.engine import DefaultTrainer, Hook, run_training
+from dmaelab.engine import DefaultTrainer, Hook, run_evaluation, run_training
 from dmaelab.engine.hooks import CheckpointHook, EvalHook, LogHook
 from dmaelab.engine.training import check_training, trainer_of
 from dmaelab.engine.writers import TensorBoardWriter
+from dmaelab.utils.distributed import with_synchronised_batch_norms
 from dmaelab.utils.errors import ConfigError, Preempted, UserError
 from dmaelab.utils.signals import STOP
+from dmaelab.weights.files import FACTS
 
 
 class Count(Hook):
@@ -102,6 +105,48 @@ def test_what_is_no_hook_is_refused_by_its_place(finetune_config, hooks, message
     cfg.hooks = hooks
     with pytest.raises(ConfigError, match=message):
         run_training(cfg)
+
+
+SYNCHRONISED = ["train.sync_batchnorm=True", "model.classifier.head=bn_linear", "train.max_iter=2"]
+
+
+def test_only_several_processes_share_their_batch_statistics(finetune_config, monkeypatch):
+    monkeypatch.setattr("dmaelab.engine.defaults.DistributedDataParallel", lambda model, device_ids: model)
+    for processes, value, expected in (
+        (1, True, nn.BatchNorm1d), (2, True, nn.SyncBatchNorm), (2, False, nn.BatchNorm1d)
+    ):  # fmt: skip
+        trainer = DefaultTrainer(finetune_config(*SYNCHRONISED, f"train.sync_batchnorm={value}"))
+        with monkeypatch.context() as patch:
+            patch.setattr("dmaelab.engine.defaults.world_size", lambda processes=processes: processes)
+            model = trainer.wrap(trainer.build_model(), trainer.device)
+        assert type(model.export().head[0]) is expected
+
+
+@pytest.mark.parametrize("average", [None, 0.5])
+def test_what_was_trained_with_shared_statistics_is_an_ordinary_model(finetune_config, tmp_path, monkeypatch, average):
+    """Saved, averaged, resumed, evaluated and read again. A process alone computes the same as without."""
+    settings = [*SYNCHRONISED, f"train.ema_decay={average}", "train.checkpoint_period=1"]
+    expected = run_training(finetune_config(*settings, out="ordinary"))
+    with monkeypatch.context() as patch:
+        patch.setattr(DefaultTrainer, "wrap", lambda _, model, device: with_synchronised_batch_norms(model))
+        trainer = DefaultTrainer(finetune_config(*settings))
+        assert type(trainer.final_model.export().head[0]) is nn.SyncBatchNorm
+        assert run_training(finetune_config(*settings)) == expected
+        (tmp_path / "rs/checkpoints/step_0000002.pth").unlink()
+        (tmp_path / "rs/model_final.pth").unlink()
+        assert run_training(finetune_config(*settings), resume=True) == expected
+    assert run_evaluation(finetune_config(*settings)) == pytest.approx(expected, abs=1e-6)
+    one, other = (torch.load(tmp_path / out / "model_final.pth", weights_only=True) for out in ("ordinary", "rs"))
+    assert one[FACTS] == other[FACTS]
+    assert list(one["model"]) == list(other["model"])
+    assert all(torch.equal(other["model"][name], value) for name, value in one["model"].items())
+
+
+def test_processes_on_the_cpu_cannot_share_their_batch_statistics(finetune_config, tmp_path, monkeypatch):
+    monkeypatch.setattr("dmaelab.engine.training.world_size", lambda: 2)
+    with pytest.raises(ConfigError, match=r"^train\.sync_batchnorm: 2 processes on the CPU cannot share batch stat"):
+        run_training(finetune_config(*SYNCHRONISED))
+    assert not (tmp_path / "rs").exists()
 
 
 def test_a_trainer_of_the_config(finetune_config):

@@ -11,6 +11,7 @@ import torch
 
 from dmaelab.config import open_config
 from dmaelab.engine import run_evaluation
+from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.training import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,6 +140,8 @@ def test_two_processes_resume_exactly(tmp_path):
         json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1]) for name in ("whole", "parts")
     )
     assert parts["step"] == 6
+    starts = RunDirectory(tmp_path / "parts").starts()
+    assert [(start["from_step"], start["steps"], start["processes"]) for start in starts] == [(0, 6, 2), (4, 6, 2)]
     assert [parts[name] for name in whole if "loss" in name] == pytest.approx(
         [whole[name] for name in whole if "loss" in name], rel=1e-6
     )

@@ -29,10 +29,10 @@ SETTINGS = [
 
 
 def command(out, *overrides, after=None, name="SIGKILL"):
-    """Return the command of a training, which sends itself a signal after a step."""
+    """Return the command of a training, which sends itself a signal after a step; each start has a hook of its own."""
     hooks = [f"+hooks=[{{'_target_': 'signalling.Signal', 'step': {after}, 'name': '{name}'}}]"] if after else []
     tool = [sys.executable, str(ROOT / "tools/train_net.py"), "--config-file", "digits/finetune_rs", "--resume"]
-    return [*tool, *SETTINGS, f"train.out_dir={out}", *hooks, *overrides]
+    return [*tool, "--allow-changes", *SETTINGS, f"train.out_dir={out}", *hooks, *overrides]
 
 
 def run(out, *overrides, after=None, name="SIGKILL", **options):

@@ -8,7 +8,8 @@ import torch
 from omegaconf import OmegaConf
 
 from dmaelab.engine.resolve import resolve
-from dmaelab.engine.run_dir import RunDirectory, is_selected, weights_of
+from dmaelab.engine.run_dir import WEIGHTS_HASH, RunDirectory, is_selected, weights_of
+from dmaelab.utils.differences import Difference
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import file_hash
 
@@ -45,7 +46,7 @@ def cfg(tmp_path):
 def run(cfg, tmp_path):
     """A directory in which a training has begun."""
     run = RunDirectory(tmp_path / "run")
-    run.freeze(resolve(cfg, CPU), resume=False)
+    run.freeze(resolve(cfg, CPU), resume=False, steps=2, from_step=0)
     return run
 
 
@@ -103,22 +104,23 @@ def test_the_frozen_config_is_what_was_run_without_its_trial(run, cfg):
 def test_labels(run, cfg):
     assert run.labels == {"method": "RS"}
     cfg.pop("labels")
-    run.freeze(cfg, resume=True)
+    run.freeze(cfg, resume=True, steps=2, from_step=0)
     assert run.labels == {}  # the config that was read before is not kept
 
 
-def test_each_start_is_recorded_and_the_first_weights_count(run, cfg, tmp_path):
+def test_each_start_is_recorded_and_the_last_weights_count(run, cfg, tmp_path):
     assert [start["resume"] for start in run.starts()] == [False]
     assert run.initial_weights() is None
     (tmp_path / "one.pth").write_bytes(b"one")
     (tmp_path / "two.pth").write_bytes(b"two")
-    run.freeze(cfg, resume=True, started_from=tmp_path / "one.pth")
-    run.freeze(cfg, resume=True, started_from=tmp_path / "two.pth")
+    run.freeze(cfg, resume=True, steps=2, from_step=0, started_from=tmp_path / "one.pth")
+    run.freeze(cfg, resume=True, steps=2, from_step=0, started_from=tmp_path / "two.pth")
     starts = run.starts()
     assert [start["resume"] for start in starts] == [False, True, True]
     assert starts[1]["weights"] == str(tmp_path / "one.pth")
     assert [start["host"] for start in starts] == ["here"] * 3
-    assert run.initial_weights() == file_hash(tmp_path / "one.pth")
+    assert {(start["steps"], start["from_step"], start["processes"]) for start in starts} == {(2, 0, 1)}
+    assert run.initial_weights() == file_hash(tmp_path / "two.pth")  # such a start was at step 0
 
 
 def test_one_process_holds_a_directory(run):
@@ -148,12 +150,81 @@ def test_a_file_system_without_locks_is_warned_of(run, monkeypatch, log_messages
 def test_a_directory_with_a_run_is_for_a_resume(run, cfg, log_messages):
     with pytest.raises(UserError, match="already holds a run"), run.occupied(cfg, resume=False):
         pass
+    cfg.train.update(log_period=3, num_workers=2, checkpoint_period=1, tensorboard=True)  # change no weight
+    cfg.labels.method = "CR"
     with run.occupied(cfg, resume=True):
-        assert log_messages == []
-    cfg.train.seed = 5
-    with run.occupied(cfg, resume=True):
-        assert len(log_messages) == 1
-    assert "train.seed" in log_messages[0]
+        pass
+    with run.occupied(cfg, resume=True, allow_changes=True):
+        pass
+    assert log_messages == []
+
+
+CHANGES = [
+    ({"seed": 5}, "(train.seed is 0 there, 5 now): "),
+    ({"seed": 5, "init_from": "x"}, "(train.init_from is None there, 'x' now; train.seed is 0 there, 5 now): "),
+    (
+        {"seed": 5, "batch_size": 8, "max_iter": 3, "accum_steps": 2, "clip_grad": 1.0},
+        "(train.accum_steps is 1 there, 2 now; train.batch_size is 4 there, 8 now; train.clip_grad is None there, 1.0"
+        " now; and 2 more): ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "words"), CHANGES)
+def test_a_resume_with_other_settings_is_refused_and_changes_nothing(run, cfg, log_messages, settings, words):
+    with run.hold():
+        (run.path / ".config.yaml.abcdefgh.tmp").write_text("half")
+    before = {path: path.read_bytes() for path in run.path.rglob("*")}
+    cfg.train.update(settings)
+    with pytest.raises(UserError) as caught, run.occupied(cfg, resume=True):
+        pass
+    end = "to go on with the new ones, add --allow-changes; or choose another train.out_dir"
+    assert str(caught.value) == f"{run} was begun with other settings {words}{end}"
+    assert {path: path.read_bytes() for path in run.path.rglob("*")} == before
+    assert log_messages == []
+    with run.occupied(cfg, resume=True, allow_changes=True):
+        assert len(log_messages) == len(settings)
+    assert all(f"train.{name} is" in " ".join(log_messages) for name in settings)
+
+
+def test_a_resume_is_of_the_weights_that_the_run_began_with(run, cfg, tmp_path, log_messages):
+    """Their content counts, not their path. Files that are gone are not compared."""
+    one, two, other = (tmp_path / name for name in ("one.pth", "two.pth", "other.pth"))
+    for file, content in ((one, b"one"), (two, b"one"), (other, b"other")):
+        file.write_bytes(content)
+    cfg.train.init_from = str(one)
+    run.freeze(resolve(cfg, CPU), resume=True, steps=2, from_step=0, started_from=one)
+    for source in (one, two):
+        cfg.train.init_from = str(source)
+        assert run.changes(cfg) == []
+    cfg.train.init_from = str(other)
+    (change,) = run.changes(cfg)
+    assert change == Difference(WEIGHTS_HASH, file_hash(one), file_hash(other))
+    message = f"{WEIGHTS_HASH} is '{file_hash(one)}' there, '{file_hash(other)}' now"
+    with pytest.raises(UserError, match=message), run.occupied(cfg, resume=True):
+        pass
+    with run.occupied(cfg, resume=True, allow_changes=True):
+        assert [WEIGHTS_HASH in line for line in log_messages] == [True]
+    cfg.train.init_from = str(tmp_path / "nowhere.pth")
+    assert [change.key for change in run.changes(cfg)] == ["train.init_from"]
+    cfg.train.init_from = None
+    assert [change.key for change in run.changes(cfg)] == ["train.init_from"]
+    cfg.train.init_from = str(one)
+    one.unlink()
+    assert run.changes(cfg) == []
+
+
+def test_the_run_of_the_initial_weights_may_be_training_anew(run, cfg, tmp_path):
+    earlier = RunDirectory(tmp_path / "earlier")
+    earlier.freeze(resolve(cfg, CPU), resume=False, steps=2, from_step=0)
+    earlier.save_final({"model": {}})
+    cfg.train.init_from = str(earlier)
+    run.freeze(resolve(cfg, CPU), resume=True, steps=2, from_step=0, started_from=earlier.weights())
+    assert run.changes(cfg) == []
+    earlier.save_final({"model": {"weight": torch.ones(2)}})
+    assert [change.key for change in run.changes(cfg)] == [WEIGHTS_HASH]
+    earlier.weights().unlink()
+    assert run.changes(cfg) == []
 
 
 def test_an_occupied_directory_is_made_and_still_without_a_run(cfg, tmp_path):
@@ -173,7 +244,7 @@ def test_an_occupied_directory_is_made_and_still_without_a_run(cfg, tmp_path):
 
 def test_a_file_that_is_of_no_run_is_one_line(run, cfg, tmp_path):
     cfg.model.pop("attention")
-    run.freeze(cfg, resume=True)
+    run.freeze(cfg, resume=True, steps=2, from_step=0)
     torch.save({"weight": torch.ones(2)}, tmp_path / "bare.pth")
     with pytest.raises(UserError, match=r"bare\.pth: not a file of a run, it has no entry 'model'"):
         run.model(str(tmp_path / "bare.pth"), CPU)

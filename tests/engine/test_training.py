@@ -125,10 +125,31 @@ def test_a_resume_with_another_model_is_one_line_and_spoils_nothing(finetune_con
         ("optimizer.layer_decay=0.5", "another optimizer"),
     ]:
         with pytest.raises(UserError, match=message) as caught:
-            run_training(finetune_config("train.max_iter=4", override), resume=True)
+            run_training(finetune_config("train.max_iter=4", override), resume=True, allow_changes=True)
         assert "\n" not in str(caught.value)
     assert LazyConfig.load(tmp_path / "rs/config.yaml") == resolve(cfg, torch.device("cpu"))
     RunDirectory(tmp_path / "rs").model("final", torch.device("cpu"))
+
+
+def test_a_resume_with_other_settings_is_for_those_who_ask_for_it(finetune_config, tmp_path, capsys):
+    run_training(finetune_config("train.max_iter=2", "train.precision=auto"))
+    (tmp_path / "rs/model_final.pth").unlink()
+    frozen = LazyConfig.load(tmp_path / "rs/config.yaml")
+    frozen.train.precision = "bf16"  # as if the rule of another device had chosen it
+    LazyConfig.save(frozen, tmp_path / "rs/config.yaml")
+    run_training(finetune_config("train.max_iter=2", "train.precision=auto", "train.log_period=1"), resume=True)
+
+    before = {path: path.read_bytes() for path in (tmp_path / "rs").rglob("*") if path.is_file()}
+    longer = finetune_config("train.max_iter=3", "train.precision=auto")
+    with pytest.raises(UserError, match=r"rs was begun with other settings \(train\.max_iter is 2 there, 3 now\): "):
+        run_training(longer, resume=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "rs").rglob("*") if path.is_file()} == before
+    run_training(longer, resume=True, allow_changes=True)
+    assert "resuming with another config: train.max_iter is 2 in the run, 3 now" in capsys.readouterr().out
+    assert torch.load(tmp_path / "rs/model_final.pth", weights_only=True)["step"] == 3
+    starts = RunDirectory(tmp_path / "rs").starts()
+    assert [(start["from_step"], start["steps"]) for start in starts] == [(0, 2), (2, 2), (2, 3)]
+    run_training(longer, resume=True)  # it is the config of the run now
 
 
 def test_a_resume_takes_the_optimizer_options_of_the_config(finetune_config):

@@ -73,6 +73,7 @@ def test_what_changes_no_weight_is_no_change(frozen, cfg, key, value):
     [
         ("train.compile", True),
         ("train.seed", 3),
+        ("train.sync_batchnorm", True),
         ("train.max_iter", 3),
         ("train.batch_size", 8),
         ("train.precision", "bf16"),

@@ -1,6 +1,9 @@
 """Training on a device: exact resume, loss scaling, resident images, a process group of one."""
 
 import gc
+import json
+import subprocess
+import sys
 from datetime import timedelta
 from importlib import import_module
 
@@ -9,7 +12,8 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from dmaelab.engine import run_training
+from dmaelab.config import LazyConfig
+from dmaelab.engine import run_evaluation, run_training
 from dmaelab.engine.defaults import DefaultTrainer
 from dmaelab.engine.hooks.base import Hook
 
@@ -116,3 +120,48 @@ def test_a_group_of_one_trains_to_the_same_bits(device, config, tmp_path, monkey
     wrapped.clear()
     alone, group = (read(tmp_path / out / "checkpoints/step_0000006.pth") for out in ("alone", "group"))
     assert same(alone, group)
+
+
+# Two processes that share a GPU, which NCCL does not allow.
+TWO = """
+import sys
+import torch
+import torch.distributed as dist
+from torch import nn
+from dmaelab.config import open_config
+from dmaelab.engine import run_training
+from dmaelab.engine.training import SECTIONS
+from dmaelab.utils.distributed import rank, with_synchronised_batch_norms
+
+def grown(norm, images):
+    images = images.clone().requires_grad_()
+    norm(images).pow(3).sum().backward()
+    return images.grad
+
+dist.init_process_group("gloo")
+images = torch.rand(8, 5, 3, generator=torch.Generator().manual_seed(0)).cuda()
+mine = slice(4 * rank(), 4 * rank() + 4)
+for affine in (False, True):
+    whole, part = (nn.BatchNorm1d(5, affine=affine).cuda() for _ in range(2))
+    part = with_synchronised_batch_norms(part)
+    torch.testing.assert_close(grown(part, images[mine]), grown(whole, images)[mine], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(part.running_mean, whole.running_mean)
+    torch.testing.assert_close(part.running_var, whole.running_var)
+run_training(open_config(sys.argv[1], [], SECTIONS))
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.gpu
+def test_two_processes_share_their_batch_statistics(device, config, tmp_path):
+    """Those of a layer are those of the whole batch; a trained classifier is an ordinary one."""
+    cfg = config("cr", "run", "train.precision=fp32", "train.sync_batchnorm=True", "model.classifier.head=bn_linear")
+    LazyConfig.save(cfg, tmp_path / "two.yaml")
+    (tmp_path / "two.py").write_text(TWO)
+    group = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*group, str(tmp_path / "two.py"), str(tmp_path / "two.yaml")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    loss = run_evaluation(cfg)["noisy_loss"]
+    record = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])
+    assert record["eval_noisy_loss"] == pytest.approx(loss, rel=1e-4)

@@ -1,10 +1,10 @@
 """Pipelines of the digits demo, as it is written and with a budget of seconds."""
 
 import pytest
+from fake_cluster import FakeSlurm
 
 from dmaelab.config import open_config
-from dmaelab.launch.pipeline import Pipeline
-from dmaelab.launch.stages import PipelineSettings
+from dmaelab.launch.pipeline import SECTIONS, Pipeline
 
 SMALL = ["train.max_iter=2", "train.batch_size=32", "train.device=cpu", "train.eval_images=20", "train.precision=fp32"]
 QUICK = [
@@ -17,12 +17,18 @@ QUICK = [
 
 
 @pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Replace all commands of SLURM by scripts."""
+    return FakeSlurm(tmp_path / "commands of SLURM", monkeypatch)
+
+
+@pytest.fixture
 def digits():
     """Return a function (out_dir, overrides) -> the pipeline of the demo."""
 
     def make(out, *overrides, **options):
         overrides = [f"pipeline.out_dir={out}", *overrides]
-        return Pipeline(open_config("pipelines/digits", overrides, {"pipeline": PipelineSettings}), **options)
+        return Pipeline(open_config("pipelines/digits", overrides, SECTIONS), **options)
 
     return make
 
@@ -33,7 +39,7 @@ def chain():
 
     def make(out, *overrides, **options):
         overrides = [f"pipeline.out_dir={out}", *overrides]
-        cfg = open_config("pipelines/digits", overrides, {"pipeline": PipelineSettings})
+        cfg = open_config("pipelines/digits", overrides, SECTIONS)
         cfg.stages = [cfg.stages[0], cfg.stages[1], cfg.stages[4]]
         for stage, small in zip(cfg.stages, (SMALL, SMALL, QUICK), strict=True):
             stage.overrides = small

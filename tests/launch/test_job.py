@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from dmaelab.config import open_config
+from dmaelab.engine.resolve import resolve
+from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.engine.training import SECTIONS
 from dmaelab.launch import job as jobs
-from dmaelab.launch.job import CertifyJob, EvaluateJob, Job, TrainJob
-from dmaelab.utils.errors import ConfigError, MachineError, Preempted
+from dmaelab.launch.job import CertifyJob, EvaluateJob, Job, TableJob, TrainJob
+from dmaelab.launch.report import ReportJob
+from dmaelab.utils.errors import ConfigError, MachineError, Preempted, UserError
 
 ROOT = Path(__file__).parents[2]
 RUN_PICKLE = "import pickle, sys; pickle.load(sys.stdin.buffer)()"
@@ -56,11 +60,36 @@ def in_fresh_process(job, folder):
 
 def test_a_job_is_plain_data_that_survives_pickling():
     cfg = open_config("digits/pretrain", ["train.max_iter=3"], SECTIONS)
-    for job in (TrainJob.of(cfg, resume=True), EvaluateJob.of(cfg, weights="best"), CertifyJob.of(cfg, shard=(1, 3))):
+    for job in (
+        TrainJob.of(cfg, resume=True),
+        EvaluateJob.of(cfg, weights="best"),
+        CertifyJob.of(cfg, shard=(1, 3)),
+        TableJob.of(cfg, radii=(0.0, 0.5)),
+        ReportJob.of(cfg, debug=True),
+    ):
         again = pickle.loads(pickle.dumps(job))
         assert again == job
         assert again.load_config() == cfg
-        assert {type(value) for value in vars(job).values()} <= {str, bool, tuple}
+        assert {type(value) for value in vars(job).values()} <= {str, bool, float, tuple}
+
+
+def test_an_evaluation_needs_a_run_and_its_weights(tmp_path):
+    cfg = open_config("digits/pretrain", [f"train.out_dir={tmp_path / 'run'}", "train.device=cpu"], SECTIONS)
+    best, final, own = (EvaluateJob.of(cfg, weights=name) for name in ("best", "final", str(tmp_path / "own.pth")))
+    (tmp_path / "own.pth").touch()
+    with pytest.raises(UserError, match=f"^{tmp_path / 'run'} has no weights 'best' to evaluate$"):
+        best.restartable()
+    with pytest.raises(UserError, match=f"^{tmp_path / 'run'} has no weights '{tmp_path / 'own.pth'}' to evaluate$"):
+        own.restartable()
+    run = RunDirectory(tmp_path / "run")
+    run.freeze(resolve(cfg, torch.device("cpu")), resume=False, steps=1, from_step=0)
+    assert own.restartable() == own
+    with pytest.raises(UserError, match="has no weights 'best' to evaluate"):
+        best.restartable()
+    with pytest.raises(UserError, match="the training has not finished"):
+        final.restartable()
+    (tmp_path / "run/model_final.pth").touch()
+    assert final.restartable() == final
 
 
 def test_the_parts_of_a_certification_are_its_images():

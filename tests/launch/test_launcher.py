@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_cluster import submission, task
 
+from dmaelab.engine.resolve import resolve
+from dmaelab.engine.run_dir import RunDirectory
 from dmaelab.launch.job import CertifyJob, Job, TrainJob
-from dmaelab.launch.launcher import ThisProcess, choose_launcher
+from dmaelab.launch.launcher import ThisProcess, choose_launcher, ready, start
 from dmaelab.launch.processes import Processes
+from dmaelab.launch.report import ReportJob
+from dmaelab.launch.work import Work
 from dmaelab.records.folders import read_folders
 from dmaelab.utils.cli import PREEMPTED
 from dmaelab.utils.errors import ConfigError, Preempted, UserError
@@ -37,25 +42,89 @@ def test_fewer_than_one_process_is_refused():
         choose_launcher(0)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("none", "without them a command always"), (__name__ + ".Mine", "not for")]
+)
+def test_only_launchers_that_would_return_at_once_can_wait(name, words):
+    choose_launcher(1, name)
+    with pytest.raises(UserError, match="--wait is for --launcher local and slurm") as error:
+        choose_launcher(1, name, wait=True)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_in_a_dry_run_a_launcher_says_what_it_would_start(tmp_path, capsys):
+    work = Work.of(Fails(""), tmp_path)
+    start(ThisProcess(), work, dry_run=True)  # it has nothing to say
+    assert capsys.readouterr().out == ""
+    start(Mine(1), work, dry_run=True)
+    assert capsys.readouterr().out == f"work in {tmp_path}\n"
+    start(Mine(1), work)
+    assert capsys.readouterr().out == "started\n"
+
+
+class Mine:
+    """A launcher that returns at once."""
+
+    def __init__(self, processes):
+        self.processes = processes
+
+    def launch(self, work):
+        return "started"
+
+    def preview(self, work):
+        return f"{work.tasks[0].name} in {work.folder}"
+
+
+class NotReady(Mine):
+    """A launcher that cannot start anything."""
+
+    def ready(self, folder):
+        raise UserError(f"not ready for {folder}")
+
+
+def test_before_something_is_deleted_a_launcher_must_be_ready(tmp_path, monkeypatch):
+    ready(Mine(1), tmp_path)  # it need not say so
+    with pytest.raises(UserError, match=f"^not ready for {tmp_path}$"):
+        ready(NotReady(1), tmp_path)
+    monkeypatch.setattr("dmaelab.launch.cluster.scheduler._is_of", lambda folder, pid: True)
+    submission(tmp_path, task(tmp_path, "train", "4194399"), launcher="local")
+    with pytest.raises(UserError, match="job 4194399 of an earlier submission is PENDING"):
+        ready(Mine(1), tmp_path)
+
+
+def test_a_launcher_that_is_not_ready_leaves_the_results_in_place(chain, tmp_path):
+    pipeline = chain(tmp_path, launcher=NotReady(1))
+    for stage in pipeline.plan.stages[:2]:
+        cfg = pipeline.plan.training_config(stage)
+        RunDirectory(cfg.train.out_dir).freeze(resolve(cfg, torch.device("cpu")), resume=False, steps=1, from_step=0)
+    before = sorted(tmp_path.rglob("*"))
+    assert len(before) > 4
+    with pytest.raises(UserError, match=r"^not ready for "):
+        pipeline.run(restart_at="pretrain")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 class Fails(Job):
     def work(self):
         raise ConfigError("sigma is -1")
 
 
-def test_errors_of_a_job_in_this_process_pass_through():
+def test_errors_of_a_job_in_this_process_pass_through(tmp_path):
     with pytest.raises(ConfigError, match="sigma is -1"):
-        ThisProcess().launch(Fails(""))
+        ThisProcess().launch(Work.of(Fails(""), tmp_path))
 
 
 class Recorder:
-    """A launcher that keeps copies of what it is given, and runs them as ``run`` says."""
+    """A launcher that keeps copies of the jobs that it is given, and runs them as ``run`` says."""
 
     def __init__(self, run=Job.run):
         self.jobs, self.run = [], run
 
-    def launch(self, job):
-        self.jobs.append(pickle.loads(pickle.dumps(job)))
-        self.run(self.jobs[-1])
+    def launch(self, work):
+        for job in work.in_order():
+            self.jobs.append(pickle.loads(pickle.dumps(job)))
+            self.run(self.jobs[-1])
 
 
 def fresh_process(job):
@@ -77,12 +146,12 @@ def test_a_pipeline_gives_every_stage_to_any_launcher(chain, tmp_path):
     launcher = Recorder()
     pipeline = chain(tmp_path, launcher=launcher)
     pipeline.run()
-    assert kinds(launcher) == [TrainJob, TrainJob, CertifyJob]
+    assert kinds(launcher) == [TrainJob, TrainJob, CertifyJob, ReportJob]
     assert all(job.resume for job in launcher.jobs[:2])
     assert len(read_folders([tmp_path / "rs/certify/certify_rs"]).rows) == 4
     again = Recorder()
     chain(tmp_path, launcher=again).run()
-    assert kinds(again) == [CertifyJob]  # a finished training is not started again, and the log is complete
+    assert kinds(again) == [CertifyJob, ReportJob]  # a finished training is not started again, and the log is complete
 
 
 @pytest.mark.parametrize("error", [UserError("the task failed"), Preempted("the task was stopped")])

@@ -9,7 +9,6 @@ import pytest
 
 from dmaelab.config import open_config
 from dmaelab.launch.pipeline import Pipeline
-from dmaelab.launch.report import write_report
 from dmaelab.launch.stages import PipelineSettings
 from dmaelab.utils.errors import ConfigError, UserError
 
@@ -30,10 +29,18 @@ def pipeline(out, *overrides, small=SMALL):
     return Pipeline(cfg)
 
 
+def launch_stage(pipeline, name):
+    """Launch the task of one stage only; return whether there was one."""
+    work = pipeline.work()
+    tasks = tuple(task for task in work.tasks if task.name == name)
+    pipeline.launcher.launch(replace(work, tasks=tasks))
+    return bool(tasks)
+
+
 @pytest.mark.slow
-def test_the_main_job_end_to_end_and_again(tmp_path, caplog):
+def test_the_main_job_end_to_end_and_again(tmp_path, caplog, capsys):
     pipeline(tmp_path).run()
-    text = write_report(pipeline(tmp_path).plan)
+    text = capsys.readouterr().out
     assert "DMAE + CR" in text
     assert "RS from scratch" in text
     assert "no evidence for the method" in text
@@ -77,7 +84,7 @@ def test_a_redo_removes_what_depends_on_it_and_nothing_given(digits, tmp_path):
 def test_a_stage_in_whose_place_weights_stand_is_not_run(digits, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     pipeline = digits(tmp_path / "out", f"pipeline.weights={{'pretrain': '{tmp_path / 'elsewhere'}'}}")
-    pipeline.run_stage(pipeline.plan.stages[0])
+    assert not launch_stage(pipeline, "pretrain")
     assert not (tmp_path / "out/pretrain").exists()
 
 
@@ -90,7 +97,7 @@ def test_a_stage_is_of_one_config_and_of_the_weights_it_began_with(chain, tmp_pa
     there.run()
     monkeypatch.chdir(tmp_path)
     for stage in chain(".").plan.stages[:2]:  # nor does another way to write the place
-        chain(".").run_stage(stage)
+        assert not launch_stage(chain("."), stage.name)
     other = chain(tmp_path / "other")
     other.plan.stages[0].overrides.append("train.seed=1")
     other.run()
@@ -114,17 +121,32 @@ def test_a_stage_is_of_one_config_and_of_the_weights_it_began_with(chain, tmp_pa
         there.run()
 
 
+def test_a_finished_stage_is_checked_again_if_the_one_that_it_starts_from_is_redone(chain, tmp_path):
+    chain(tmp_path).run()
+    written = (tmp_path / "rs/model_final.pth").stat().st_mtime_ns
+    shutil.rmtree(tmp_path / "pretrain")
+    chain(tmp_path).run()  # the same weights again
+    assert (tmp_path / "rs/model_final.pth").stat().st_mtime_ns == written
+    shutil.rmtree(tmp_path / "pretrain")
+    there = chain(tmp_path)
+    there.plan.stages[0].overrides.append("train.seed=1")
+    words = r"rs was begun with other settings \(.*hash of train.init_from.*\): redo it, and .* with --from rs$"
+    with pytest.raises(UserError, match=words):
+        there.run()
+    assert (tmp_path / "rs/model_final.pth").stat().st_mtime_ns == written
+
+
 def test_a_finished_stage_outlives_the_file_it_began_with(chain, tmp_path):
     chain(tmp_path).run()
     file = tmp_path / "given.pth"
     for again in (False, True):
         there = chain(tmp_path)
-        there.plan.stages[1] = replace(
-            there.plan.stages[1], init_from=None, name="own", overrides=[*SMALL, f"train.init_from={file}"]
-        )
+        there.plan.stages[1:] = [
+            replace(there.plan.stages[1], init_from=None, name="own", overrides=[*SMALL, f"train.init_from={file}"])
+        ]
         if not again:
             shutil.copy(tmp_path / "pretrain/model_final.pth", file)
-        there.run_stage(there.plan.stages[1])
+        assert launch_stage(there, "own") == (not again)
         file.unlink(missing_ok=True)
     assert (tmp_path / "own/model_final.pth").is_file()
 
@@ -135,7 +157,7 @@ def test_a_label_that_has_changed_since_is_mentioned(chain, tmp_path, caplog):
     there.plan.stages[0].overrides.append("+labels={'pretrain': 'XYZ'}")
     logging.getLogger("dmaelab").propagate = True
     with caplog.at_level(logging.WARNING):
-        there.run_stage(there.plan.stages[0])
+        assert not launch_stage(there, "pretrain")
     message = (
         "stage 'pretrain' was run with another label (pretrain is None there, 'XYZ' now), which tables use:"
         " correct it with --label"

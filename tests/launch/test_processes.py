@@ -17,6 +17,7 @@ import pytest
 from dmaelab.engine import open_certification
 from dmaelab.launch.job import CertifyJob
 from dmaelab.launch.processes import Processes
+from dmaelab.launch.work import Work
 from dmaelab.records.folders import read_folders
 from dmaelab.records.log import is_locked
 from dmaelab.utils.errors import UserError
@@ -68,14 +69,15 @@ def test_a_process_that_fails_is_named_and_leaves_the_others(run, capfd):
     held = run / "certify/log/shard-001-of-002.tsv"
     certification = open_certification(run, [*QUICK, "certify.name=log"])
     certification.run((0, 2), progress=False)
-    launcher, job = Processes(2), CertifyJob.of(certification.cfg, progress=False)
+    launcher = Processes(2)
+    work = Work.of(CertifyJob.of(certification.cfg, progress=False), certification.folder)
     with held.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as if another process were writing this shard
         with pytest.raises(UserError, match="shard 1 of 2 failed, see above; repeat the command"):
-            launcher.launch(job)
+            launcher.launch(work)
     assert capfd.readouterr().err.count("error: ") == 1
     assert len(rows(held.parent)) == 6
-    launcher.launch(job)
+    launcher.launch(work)
     assert len(rows(held.parent)) == 12
 
 
@@ -84,9 +86,11 @@ import sys
 from dmaelab.engine import open_certification
 from dmaelab.launch.job import CertifyJob
 from dmaelab.launch.processes import Processes
+from dmaelab.launch.work import Work
 
 if __name__ == "__main__":
-    Processes(2).launch(CertifyJob.of(open_certification(sys.argv[1], sys.argv[2:]).cfg, progress=False))
+    certification = open_certification(sys.argv[1], sys.argv[2:])
+    Processes(2).launch(Work.of(CertifyJob.of(certification.cfg, progress=False), certification.folder))
 """
 
 
@@ -171,7 +175,8 @@ def test_a_signal_stops_a_group_and_saves_its_state(tmp_path, number):
     assert error.count("stopped at step") == error.count("the state is saved: continue with --resume") == 1
     assert error.count("\n") == 1  # one line for all processes
     assert len(list((tmp_path / "run/checkpoints").glob("step_*.pth"))) == 1
-    status, error = end_of(training(tmp_path / "run", "--resume", steps=steps_of(tmp_path / "run") + 1))
+    last = steps_of(tmp_path / "run") + 1
+    status, error = end_of(training(tmp_path / "run", "--resume", "--allow-changes", steps=last))
     assert status == 0, error
     assert (tmp_path / "run/model_final.pth").exists()
 
@@ -261,9 +266,12 @@ def test_signals_while_processes_start(tmp_path, run, kind):
 
 MASKS = """
 import os, signal
+from pathlib import Path
 from dmaelab.launch.processes import Processes
+from dmaelab.launch.work import Task, Work
 
 class Masks:
+    spread = "group"
     def __setstate__(self, state):  # in the new process, before it can handle a signal
         print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])), flush=True)
     def __reduce__(self):
@@ -274,7 +282,7 @@ class Masks:
         pass
 
 if __name__ == "__main__":
-    Processes(2).launch(Masks())
+    Processes(2).launch(Work(Path(), (Task("masks", Masks(), Path()),)))
     print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])))
 """
 

@@ -27,9 +27,14 @@ def call(*arguments, temporary):
     [
         (["--config-file", "digits/pretran"], "did you mean 'digits/pretrain'?"),
         ([*PRETRAIN, "--debug"], "--debug: digits/pretrain has no overrides `debug`"),
-        ([*PRETRAIN, "--launcher", "slrm"], "there is no launcher 'slrm': choose one of none, or give the dotted name"),
+        (
+            [*PRETRAIN, "--launcher", "slrm"],
+            "there is no launcher 'slrm' (did you mean 'slurm'?): choose one of none, local, slurm, or give the dotted"
+            " name",
+        ),
         ([*PRETRAIN, "--launcher", "my.Launcher", "--dry-run"], "my.Launcher"),
         ([*PRETRAIN, "--launcher", "dmaelab.launch"], "give a class or function that takes the argument `processes`"),
+        ([*PRETRAIN, "--wait", "--dry-run"], "--wait is for --launcher local and slurm: without them a command always"),
         ([*DEBUG, "--processes", "many"], "--processes is 'many': give a number, or 'auto'"),
         ([*DEBUG, "--processes", "0"], "the number of processes is 0: give at least 1"),
     ],
@@ -41,6 +46,28 @@ def test_a_mistake_is_one_line(tmp_path, arguments, words):
     assert words in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_changes_are_allowed_to_a_resume_only(tmp_path):
+    ended = call(*PRETRAIN, "--allow-changes", temporary=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("error: --allow-changes goes with --resume only\n")
+
+
+@pytest.mark.slow
+def test_a_resume_with_other_settings_is_one_line(tmp_path):
+    small = ["model.encoder.width=16", "model.encoder.depth=1", "model.decoder.width=16", "train.device=cpu"]
+    command = [*PRETRAIN, *small, "train.batch_size=8", "train.eval_images=8", f"train.out_dir={tmp_path / 'run'}"]
+    assert call(*command, "train.max_iter=1", temporary=tmp_path).returncode == 0
+    ended = call(*command, "train.max_iter=2", "--resume", temporary=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"error: {tmp_path / 'run'} was begun with other settings (train.max_iter is 1 there, 2 now): to go on with the"
+        " new ones, add --allow-changes; or choose another train.out_dir\n"
+    )
+    ended = call(*command, "train.max_iter=2", "--resume", "--allow-changes", temporary=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "resuming with another config: train.max_iter is 1 in the run, 2 now" in ended.stdout + ended.stderr
 
 
 @pytest.mark.slow

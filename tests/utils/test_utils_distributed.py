@@ -12,9 +12,10 @@ from dmaelab.utils.distributed import (
     pick_device,
     rank,
     share_buffers,
+    with_synchronised_batch_norms,
     world_size,
 )
-from dmaelab.utils.errors import UserError
+from dmaelab.utils.errors import ConfigError, UserError
 
 
 def test_a_process_without_a_group_is_the_first_of_one():
@@ -41,6 +42,31 @@ def test_nobody_is_waited_for_alone():
     barrier()
     share_buffers(module)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_a_synchronised_batch_norm_has_the_same_state():
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2, affine=False))
+    before = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    rows = torch.rand(5, 3)
+    expected = module(rows)
+    assert with_synchronised_batch_norms(module) is module
+    assert [type(part).__name__ for part in module] == ["Linear", "SyncBatchNorm", "SyncBatchNorm"]
+    after = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    assert list(after) == list(before)
+    assert all(after[name] is value for name, value in before.items())
+    assert torch.equal(module(rows), expected)  # alone there is nobody to share with
+    assert with_synchronised_batch_norms(module) is module  # twice is as once
+
+
+def test_a_batch_norm_that_does_more_is_not_replaced():
+    class NormAndAct(torch.nn.BatchNorm2d):
+        def forward(self, images):
+            return super().forward(images).relu()
+
+    module = torch.nn.Sequential(torch.nn.BatchNorm2d(2), NormAndAct(2))
+    with pytest.raises(ConfigError, match=r"train\.sync_batchnorm: '1' is a NormAndAct, which cannot be synchronised"):
+        with_synchronised_batch_norms(module)
+    assert type(module[0]) is torch.nn.BatchNorm2d
 
 
 @pytest.fixture

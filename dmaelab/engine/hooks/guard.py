@@ -60,7 +60,7 @@ class NaNGuard(Hook):
                 f"the gradients overflow fp16 at every loss scale (it is {scale:.3g} at step {self.trainer.step});"
                 " nothing after the"
                 " last checkpoint was saved: lower optimizer.lr, set train.clip_grad, or use train.precision=bf16 or"
-                " fp32, then --resume"
+                " fp32, then --resume --allow-changes"
             )
         first_bad = int(all_reduce(torch.where(finite, self.first_bad, torch.minimum(self.first_bad, step)), "min"))
         if first_bad == _NEVER:
@@ -70,5 +70,5 @@ class NaNGuard(Hook):
         raise UserError(
             f"the loss or gradient became nan or inf at step {first_bad}{state} ({losses}); nothing after the last"
             " checkpoint was saved:"
-            " lower optimizer.lr, set train.clip_grad, or use train.precision=fp32, then --resume"
+            " lower optimizer.lr, set train.clip_grad, or use train.precision=fp32, then --resume --allow-changes"
         )

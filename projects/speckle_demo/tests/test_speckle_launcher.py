@@ -11,6 +11,7 @@ import pytest
 
 from dmaelab.launch.job import CertifyJob
 from dmaelab.launch.launcher import choose_launcher
+from dmaelab.launch.work import Work
 from dmaelab.records.folders import read_folders
 from dmaelab.utils.cli import PREEMPTED
 from dmaelab.utils.errors import MachineError, Preempted, UserError
@@ -35,7 +36,7 @@ class Ends(CertifyJob):
     """A job whose parts end with the statuses in its config, or are killed by the kernel (-9)."""
 
     def part(self, number, count):
-        return Ends(json.dumps(json.loads(self.config)[number]))
+        return Ends(json.dumps(json.loads(self.config)["statuses"][number]))
 
     def __call__(self):
         status = int(self.config)
@@ -45,7 +46,8 @@ class Ends(CertifyJob):
 
 
 def launch(statuses):
-    choose_launcher(len(statuses), ONE_BY_ONE).launch(Ends(json.dumps(statuses)))
+    job = Ends(json.dumps({"statuses": statuses}))
+    choose_launcher(len(statuses), ONE_BY_ONE).launch(Work.of(job, Path()))
 
 
 @pytest.mark.parametrize(
