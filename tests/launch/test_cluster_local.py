@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_cluster import Report, Training, certification, code, work
 
+from dmaelab.launch.cluster import follow
 from dmaelab.launch.cluster import local as module
 from dmaelab.launch.cluster.entry import ClusterTask
 from dmaelab.launch.cluster.local import Local, _start
@@ -60,7 +61,7 @@ def test_the_progress_of_a_job_is_that_of_its_one_task_that_computes(entries, tm
 
 def test_waiting_prints_the_job_first(entries, tmp_path, monkeypatch, capsys):
     followed = []
-    monkeypatch.setattr(module, "follow", followed.append)
+    monkeypatch.setattr(follow, "follow", followed.append)
     assert Local(wait=True).launch(work(tmp_path, ("train", Training("")))) is None
     assert len(followed) == 1
     assert capsys.readouterr().out.startswith("job 4194399: train\nfolder: ")

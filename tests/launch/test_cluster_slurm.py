@@ -7,6 +7,7 @@ import pytest
 from fake_cluster import FORGOTTEN, Report, Training, certification, work
 from submitit.core.utils import DelayedSubmission
 
+from dmaelab.launch.cluster import follow
 from dmaelab.launch.cluster import slurm as module
 from dmaelab.launch.cluster.records import JOBS, Submission
 from dmaelab.launch.cluster.site import VARIABLE
@@ -232,7 +233,7 @@ def test_what_slurm_may_not_check_is_told(scripts, folder):
 
 def test_waiting_prints_the_jobs_first(scripts, folder, monkeypatch, capsys):
     followed = []
-    monkeypatch.setattr(module, "follow", followed.append)
+    monkeypatch.setattr(follow, "follow", followed.append)
     one = work(folder, ("train", Training("")))
     assert Slurm(wait=True).launch(one) is None
     assert followed == [one]

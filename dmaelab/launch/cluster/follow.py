@@ -15,6 +15,15 @@ _POLL = 2.0  # seconds between two looks
 _PERIOD = 30.0  # seconds between two lines about progress
 
 
+def tell(work: Work, text: str, wait: bool) -> str | None:
+    """Return what is to be printed about a submission; with ``wait`` print it and :func:`follow` the jobs instead."""
+    if not wait:
+        return text
+    print(text, flush=True)
+    follow(work)
+    return None
+
+
 def follow(work: Work) -> None:
     """Wait until all jobs of a work have ended, then print what those with a result to read have printed.
 

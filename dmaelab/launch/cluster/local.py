@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dmaelab.launch.cluster.entry import ClusterTask
-from dmaelab.launch.cluster.follow import follow
+from dmaelab.launch.cluster.follow import tell
 from dmaelab.launch.cluster.records import LOCAL, Part
 from dmaelab.launch.cluster.scheduler import check_free
 from dmaelab.launch.cluster.submitting import (
@@ -65,12 +65,7 @@ class Local:
             )
             job, log = _start(entry, jobs)
             submission = record("local", work, [task_record(task, [Part(job, log)]) for task in work.tasks])
-        text = words(work, submission)
-        if not self.wait:
-            return text
-        print(text, flush=True)
-        follow(work)
-        return None
+        return tell(work, words(work, submission), self.wait)
 
     def ready(self, folder: Path) -> None:
         """Check that the work in a folder can be started; ``UserError`` if not, as of :meth:`launch`."""

@@ -14,7 +14,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from dmaelab.engine.slurm_section import SlurmSettings
 from dmaelab.launch.cluster.entry import ClusterTask
-from dmaelab.launch.cluster.follow import follow
+from dmaelab.launch.cluster.follow import tell
 from dmaelab.launch.cluster.records import JOBS, Part, TaskRecord, array_of
 from dmaelab.launch.cluster.scheduler import cancel_slurm, check_free, need_slurm
 from dmaelab.launch.cluster.script import check_folder, parameters, script
@@ -89,11 +89,7 @@ class Slurm:
         named = [key for key in _UNCHECKED if any(getattr(one, key) is not None for one in chosen)]
         if named:
             text += f"\nnot checked: {' and '.join(f'slurm.{key}' for key in named)}, which SLURM may accept unseen"
-        if not self.wait:
-            return text
-        print(text, flush=True)
-        follow(work)
-        return None
+        return tell(work, text, self.wait)
 
     def ready(self, folder: Path) -> None:
         """Check that jobs for the work in a folder can be submitted from here.
