@@ -13,7 +13,7 @@ from dmaelab.engine import open_certification
 from dmaelab.engine.training import SECTIONS, run_training
 from dmaelab.launch.cluster.records import Submission, read_state, state_file
 from dmaelab.launch.cluster.status import TaskStatus, statuses
-from dmaelab.launch.job import CertifyJob, TableJob, TrainJob
+from dmaelab.launch.job import CertifyJob, EvaluateJob, TableJob, TrainJob
 from dmaelab.launch.launcher import choose_launcher
 from dmaelab.launch.pipeline import SECTIONS as PIPELINE
 from dmaelab.launch.pipeline import Pipeline
@@ -29,7 +29,7 @@ QUICK = ["dataset.split=test", "certify.device=cpu", "certifier.n0=20", "certify
 SLOW = ["plugins=['slow_hook']", "+hooks=[{'_target_': 'slow_hook.SlowHook', 'seconds': 0.1}]"]
 STEPS = 200
 """Steps of a training that is interrupted: it then takes 20 seconds and more."""
-LONG = 700
+LONG = 600
 """Steps of one that needs longer than its time limit."""
 
 
@@ -43,6 +43,12 @@ def train(folder: Path, *overrides: str, steps: int = STEPS, slow: bool = True, 
     cfg = train_config(folder, f"train.max_iter={steps}", *(SLOW if slow else []), *overrides)
     choose_launcher(name=launcher).launch(Work.of(TrainJob.of(cfg, resume=True), folder, "train"))
     return folder
+
+
+def evaluate(run: Path) -> None:
+    """Submit another evaluation of a finished training."""
+    cfg = open_config(run / "config.yaml", sections=SECTIONS)
+    choose_launcher(name="slurm").launch(Work.of(EvaluateJob.of(cfg), run, "evaluate"))
 
 
 def probe(folder: Path) -> Path:

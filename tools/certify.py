@@ -107,12 +107,15 @@ def main() -> None:
 
 
 def _certify(args: argparse.Namespace) -> None:
+    from dmaelab.config import config_path
     from dmaelab.engine.certification import open_certification
     from dmaelab.launch.job import CertifyJob, TableJob
     from dmaelab.launch.launcher import choose_launcher, start
     from dmaelab.launch.work import Task, Work
     from dmaelab.utils.logs import setup_logging
 
+    if args.shard != (0, 1) and args.launcher in ("local", "slurm"):
+        raise UserError("--shard is for machines that share the work by hand: use --processes N with --launcher")
     certification = open_certification(args.source, args.overrides)
     launcher = choose_launcher(process_count(args.processes), args.launcher, args.wait)
     if args.dry_run:
@@ -128,7 +131,8 @@ def _certify(args: argparse.Namespace) -> None:
         Task("certify", job, folder, slurm=slurm),
         Task("table", table, folder, after=("certify",), slurm=slurm),
     )
-    start(launcher, Work(folder, tasks), args.dry_run)
+    sources = () if Path(args.source).is_dir() else (config_path(args.source),)
+    start(launcher, Work(folder, tasks, sources), args.dry_run)
 
 
 def _verify(args: argparse.Namespace) -> None:

@@ -29,7 +29,8 @@ def main() -> None:
     jobs.add_argument(
         "--status",
         metavar="DIR",
-        help="show the jobs of a pipeline, a run or a log that --launcher local or slurm has started",
+        help="show the jobs of a pipeline, a run or a log that --launcher local or slurm has started; with --wait until"
+        " they have ended",
     )
     jobs.add_argument("--cancel", metavar="DIR", help="cancel these jobs; those that run save their state")
     parser.add_argument(
@@ -52,10 +53,14 @@ def main() -> None:
     args = parser.parse_intermixed_args()
     if args.debug and args.launcher != "none":
         parser.error("--debug runs on this machine: leave out --launcher")
-    further = [args.restart_at, args.debug, args.launcher != "none", args.wait, args.dry_run, args.overrides]
-    if args.config_file is None and any(further):
-        parser.error("--status and --cancel take a folder only")
-    if args.status is not None:
+    further = [args.restart_at, args.debug, args.launcher != "none", args.dry_run, args.overrides]
+    if (args.config_file is None and any(further)) or (args.cancel is not None and args.wait):
+        parser.error("--status and --cancel take a folder only, and --status also --wait")
+    if args.status is not None and args.wait:
+        from dmaelab.launch.cluster.follow import follow
+
+        follow(Path(args.status))
+    elif args.status is not None:
         from dmaelab.launch.cluster.status import status_text
 
         print(status_text(Path(args.status)))
@@ -68,7 +73,6 @@ def main() -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from dmaelab.launch.launcher import start
     from dmaelab.launch.pipeline import SECTIONS, Pipeline
     from dmaelab.utils.logs import setup_logging
 
@@ -76,7 +80,7 @@ def _run(args: argparse.Namespace) -> None:
     pipeline = Pipeline(cfg, args.debug, args.launcher, args.wait, args.config_file)
     if args.dry_run:
         print(f"{args.config_file}: the {len(pipeline.plan.stages)} stages are fine")
-        start(pipeline.launcher, pipeline.work(), dry_run=True)
+        pipeline.rehearse(args.restart_at)
         return
     setup_logging()
     if (said := pipeline.run(args.restart_at)) is not None:

@@ -1,6 +1,7 @@
 """LazyConfig: read, write and override configs."""
 
 import os
+import re
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -105,6 +106,7 @@ def _texts(path: str, tree: Any) -> Iterator[tuple[str, str]]:
 
 def _read_yaml(path: Path) -> Any:
     try:
+        _check_sexagesimal(path)
         cfg = OmegaConf.load(path)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
@@ -114,3 +116,28 @@ def _read_yaml(path: Path) -> Any:
     if not isinstance(cfg, DictConfig):
         raise ConfigError(f"{short_path(path)}: a config is a mapping of sections")
     return cfg
+
+
+_SEXAGESIMAL = re.compile(r"\d:[0-5]?\d")
+
+
+def _check_sexagesimal(path: Path) -> None:
+    """Refuse numbers such as 12:00:00, which YAML reads in base 60: a time limit of 12 hours would be 43200 minutes.
+
+    Raises:
+        ConfigError: there is such a number; the text names the line.
+    """
+    text = path.read_text()
+    if not _SEXAGESIMAL.search(text):
+        return
+    left = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    while left:
+        node = left.pop()
+        if isinstance(node, yaml.ScalarNode) and ":" in node.value and node.tag.endswith((":int", ":float")):
+            line = node.start_mark.line + 1
+            raise ConfigError(
+                f"{short_path(path)}, line {line}: {node.value} is a number in base 60 for YAML: give '{node.value}' in"
+                " quotes"
+            )
+        if isinstance(node, yaml.CollectionNode):
+            left += [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]

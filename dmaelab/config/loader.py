@@ -12,6 +12,13 @@ from dmaelab.config.imports import search_here
 from dmaelab.config.plain import to_config
 from dmaelab.utils.errors import ConfigError, did_you_mean
 
+_files: set[Path] = set()
+
+
+def config_files() -> set[Path]:
+    """Return the Python config files that this process has run, those that others have imported included."""
+    return set(_files)
+
 
 def run_config(path: Path, importers: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Execute a Python config file and return its names.
@@ -28,6 +35,7 @@ def run_config(path: Path, importers: tuple[Path, ...] = ()) -> dict[str, Any]:
     Raises:
         ConfigError: any error in the file; the message gives file and line.
     """
+    _files.add(path)
     if path in importers:
         circle = (*importers[importers.index(path) :], path)
         raise ConfigError(f"circular import: {' -> '.join(map(short_path, circle))}")

@@ -25,7 +25,7 @@ from dmaelab.utils.differences import Difference, listed
 from dmaelab.utils.distributed import world_size
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.files import file_hash, remove_folder, remove_leftovers, write_json
+from dmaelab.utils.files import file_hash, remove_leftovers, write_json
 from dmaelab.utils.locks import lock
 from dmaelab.utils.machine import machine_error
 from dmaelab.weights import fill_exact, read_file
@@ -233,8 +233,8 @@ class RunDirectory:
                 ) from None
             yield locked
 
-    def remove(self) -> None:
-        """Delete the folder, with the logs in it.
+    def check_removable(self) -> None:
+        """Check that this is a run directory, and that no process works in it, before it is deleted.
 
         Raises:
             UserError: the folder is no run directory, or another process trains in it.
@@ -246,7 +246,7 @@ class RunDirectory:
                 " is, and move it away"
             )
         with self.hold():
-            remove_folder(self.path)
+            pass
 
     def freeze(
         self, cfg: DictConfig, resume: bool, steps: int, from_step: int, started_from: Path | None = None

@@ -90,7 +90,7 @@ class TrainSettings:
     stop_grace: float = 20.0
 
     def __post_init__(self) -> None:
-        _check_out_dir("train.out_dir", self.out_dir)
+        check_out_dir("train.out_dir", self.out_dir)
         if (self.max_iter is None) == (self.epochs is None):
             given = f"train.max_iter is {self.max_iter} and train.epochs is {self.epochs}"
             raise ConfigError(f"{given}: give the length in one of them, and set the other to None")
@@ -236,7 +236,7 @@ class CertifySettings:
     def __post_init__(self) -> None:
         check_name("certify.name", self.name)
         if self.out_dir is not None:
-            _check_out_dir("certify.out_dir", self.out_dir)
+            check_out_dir("certify.out_dir", self.out_dir)
         if self.batch_size < 1:
             raise ConfigError(f"certify.batch_size is {self.batch_size}: it must be at least 1")
         _check_choice("certify.precision", self.precision, ("auto", *PRECISIONS))
@@ -258,6 +258,9 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise ConfigError(f"{name} is '{value}': choose one of {', '.join(choices)}")
 
 
-def _check_out_dir(name: str, path: str) -> None:
+def check_out_dir(name: str, path: str) -> None:
+    """Raise ``ConfigError`` if a text is no folder for results."""
     if not path.strip():
         raise ConfigError(f"{name} is '{path}': give a folder, '.' for the working directory")
+    if path.startswith("~"):
+        raise ConfigError(f"{name} is '{path}', and ~ is not replaced there: give $HOME/... or the whole path")

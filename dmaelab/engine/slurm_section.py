@@ -1,5 +1,6 @@
 """The section ``slurm`` of a config: what a job asks of SLURM. Only ``--launcher slurm`` reads it."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,10 @@ from dmaelab.utils.errors import ConfigError
 _TIME = re.compile(
     r"(?:(?P<d>\d+)-(?P<dh>\d+)(?::(?P<dm>\d+)(?::(?P<ds>\d+))?)?)|(?:(?:(?P<h>\d+):)?(?P<m>\d+):(?P<s>\d+))"
 )
+
+# Forms of an amount of memory. sbatch also takes numbers without a unit, as MiB, which few people mean.
+_MEM = re.compile(r"0|(?P<number>\d+)(?P<unit>[kmgt])b?", re.IGNORECASE)
+_MIB = {"k": 2**-10, "m": 1, "g": 2**10, "t": 2**20}
 
 _OPTION = re.compile(r"[a-z]+(?:-[a-z]+)*")
 # Options that the launcher sets, or with which it could not follow its jobs -> what to use instead
@@ -68,8 +73,8 @@ class SlurmSettings:
     """The section ``slurm``: the resources of a job.
 
     A training runs in ``nodes`` x ``tasks_per_node`` processes, which form one process group. A certification runs as
-    an array of so many jobs with one process and at most one GPU each. Tables and reports are jobs with one process
-    and no GPU.
+    an array of so many jobs with one process and at most one GPU each. Tables and reports are jobs of that size, too,
+    because a partition may refuse those without a GPU.
 
     Attributes:
         partition, account, qos, constraint, exclude: as the options of sbatch; None leaves them to the site's defaults.
@@ -77,9 +82,11 @@ class SlurmSettings:
         gpus_per_node: GPUs of each machine; 0 for a cluster without GPUs.
         tasks_per_node: processes of each machine; None means one for each GPU, and a single one without GPUs.
         cpus_per_task: cores of each process. Loader workers (``train.num_workers``) share them.
-        mem: memory of each machine, such as ``"64GB"``; None leaves it to the site's default.
-        time: time limit of each job: minutes, or a text such as ``"12:00:00"`` or ``"2-00:00:00"`` (days-h:m:s). A job
-            that needs longer saves its state, is put into the queue again, and goes on.
+        mem: memory of each machine, such as ``"64GB"``, or ``"0"`` for all that it has; None leaves it to the site's
+            default. A job with one process gets its share: this, divided by the processes of a machine.
+        time: time limit of each job: minutes, or a text such as ``"12:00:00"`` or ``"2-00:00:00"`` (days-h:m:s), where
+            ``"12:00"`` is 12 minutes. A job that needs longer saves its state, is put into the queue again, and goes
+            on.
         signal_delay: seconds before the time limit at which a job is told to save its state. It must be longer than a
             training step and a checkpoint together.
         array_parallelism: number of jobs of one array that may run at the same time.
@@ -111,6 +118,8 @@ class SlurmSettings:
         for key, value in self.extra.items():
             if not _OPTION.fullmatch(str(key)):
                 raise ConfigError(f"slurm.extra: {key!r} is no long option of sbatch, such as 'mail-type'")
+            if key.startswith("container"):  # such as the path of a bundle that says what to run
+                raise ConfigError(f"slurm.extra: '{key}' cannot be set here, because an override must execute nothing")
             ours = key if key in _OURS else next((name for name in _OURS if name.startswith(key)), None)
             if ours is not None:  # sbatch takes the first letters of an option for the option
                 raise ConfigError(f"slurm.extra: '{key}' cannot be set here" + _OURS[ours])
@@ -124,6 +133,8 @@ class SlurmSettings:
                 raise ConfigError(f"slurm.{name} is {value}: it must be at least 1")
         if self.gpus_per_node < 0:
             raise ConfigError(f"slurm.gpus_per_node is {self.gpus_per_node}: it must not be negative")
+        if self.mem is not None and not _MEM.fullmatch(str(self.mem)):
+            raise ConfigError(f"slurm.mem is '{self.mem}': give a number with its unit, such as '64GB' or '500M'")
         if 60 * self.minutes <= self.signal_delay:
             raise ConfigError(
                 f"slurm.time is {self.time} and slurm.signal_delay is {self.signal_delay} s: the time limit must be"
@@ -154,6 +165,15 @@ class SlurmSettings:
         hours = 24 * part["d"] + part["dh"] + part["h"]
         seconds = 3600 * hours + 60 * (part["dm"] + part["m"]) + part["ds"] + part["s"]
         return -(-seconds // 60)
+
+    @property
+    def mem_of_one(self) -> str | None:
+        """Memory of a job with one process, as sbatch takes it; None leaves it to the site's default."""
+        found = _MEM.fullmatch(str(self.mem))
+        if found is None or not int(found["number"] or 0):
+            return None
+        mib = int(found["number"]) * _MIB[found["unit"].lower()]
+        return f"{max(1, math.ceil(mib / self.tasks))}M"
 
     @property
     def tasks(self) -> int:

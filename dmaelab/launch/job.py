@@ -3,6 +3,7 @@
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from omegaconf import DictConfig, OmegaConf
@@ -69,6 +70,14 @@ class Job(ABC):
         """Return a section of plain values of the config; empty if there is none."""
         cfg: Any = OmegaConf.create(self.config)
         return interpolated(cfg.get(name)) or {}
+
+    @property
+    def device(self) -> str:
+        """What the config says about the device, such as ``"auto"``; ``"cpu"`` for a job that needs none."""
+        for name in ("train", "certify"):
+            if section := self.section(name):
+                return str(section.get("device", "auto"))
+        return "cpu"
 
     def part(self, number: int, count: int) -> Self:
         """Return the job of process ``number`` (from 0) of ``count`` processes that share this job.
@@ -152,7 +161,11 @@ class TrainJob(Job):
     def restartable(self, grace: float = 0.0) -> Self:
         """Return the job that continues its run; without ``resume`` an existing run is refused here already."""
         cfg = self.load_config()
-        RunDirectory(check_training(cfg).out_dir).check_start(cfg, self.resume, self.allow_changes)
+        run = RunDirectory(check_training(cfg).out_dir)
+        run.check_start(cfg, self.resume, self.allow_changes)
+        source = cfg.train.get("init_from")
+        if source and not (self.stage or run.begun or "://" in source or Path(source).expanduser().exists()):
+            raise UserError(f"train.init_from is '{source}', and there is no such run directory or file of weights")
         return replace(self, resume=True, grace=grace)
 
     def work(self) -> None:

@@ -2,7 +2,10 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -13,14 +16,16 @@ from dmaelab.engine.inherited_labels import other_labels
 from dmaelab.engine.run_dir import WEIGHTS_HASH, RunDirectory, weights_of
 from dmaelab.engine.slurm_section import SlurmSettings
 from dmaelab.launch.checks import check_plan
+from dmaelab.launch.cluster.scheduler import check_free
 from dmaelab.launch.job import CertifyJob, Job, TrainJob
-from dmaelab.launch.launcher import Launcher, choose_launcher, ready
+from dmaelab.launch.launcher import Launcher, choose_launcher, ready, start
 from dmaelab.launch.plan import Plan
 from dmaelab.launch.report import ReportJob
 from dmaelab.launch.stages import REPORT, PipelineSettings, Stage, dependents, read_stages, repeated
 from dmaelab.launch.work import Task, Work
-from dmaelab.records.folders import remove_log
+from dmaelab.records.folders import check_removable
 from dmaelab.utils.errors import ConfigError, did_you_mean
+from dmaelab.utils.files import refuse_link, remove_folder
 
 logger = logging.getLogger("dmaelab")
 
@@ -69,7 +74,8 @@ class Pipeline:
         """Run the stages in order, then print the report. Finished stages are skipped; an interrupted one continues.
 
         Args:
-            restart_at: name of a stage. Its results, and those of all stages that depend on it, are deleted first.
+            restart_at: name of a stage. Its results, and those of all stages that depend on it, are deleted when the
+                launcher has accepted the work, and before any of it begins.
 
         Returns:
             None when all is finished; a text to print if the stages go on in the background.
@@ -82,10 +88,24 @@ class Pipeline:
         """
         ready(self.launcher, self.plan.out)
         if self.plan.debug:
-            self._remove(self.plan.stages)
-        if restart_at is not None:
-            self.discard(restart_at)
-        return self.launcher.launch(self.work())
+            with self._aside(self.plan.stages):
+                pass
+        with self._aside(self._discarded(restart_at)) as delete:
+            return self.launcher.launch(replace(self.work(), accepted=delete))
+
+    def rehearse(self, restart_at: str | None = None) -> None:
+        """Print what :meth:`run` would delete, and what its launcher would start if it can say so; change nothing.
+
+        Raises:
+            UserError: as of :meth:`run`, as far as it can be known before.
+        """
+        check_free(self.plan.out)
+        stages = self._discarded(restart_at)
+        for stage in stages:
+            if self.plan.folder_of(stage).exists():
+                print(f"would delete {self.plan.folder_of(stage)}")
+        with self._aside(stages, keep=True):
+            start(self.launcher, self.work(), dry_run=True)
 
     def work(self) -> Work:
         """Return what is still to be done: a task for each stage that is not finished, and one for the report.
@@ -145,29 +165,62 @@ class Pipeline:
             return None
         return TrainJob.of(cfg, resume=True, stage=stage.name)
 
-    def discard(self, name: str) -> None:
-        """Delete the results of a stage and of all stages that depend on it.
+    def _discarded(self, name: str | None) -> list[Stage]:
+        """Return a stage and all stages that depend on it.
 
         Raises:
             ConfigError: there is no such stage, or ``pipeline.weights`` replaces it.
         """
+        if name is None:
+            return []
         names = [stage.name for stage in self.plan.stages]
         if name not in names:
             raise ConfigError(f"there is no stage '{name}'{did_you_mean(name, names)}; there are: {', '.join(names)}")
         if name in self.plan.weights:
             raise ConfigError(f"--from {name}: pipeline.weights.{name} replaces this stage, so it cannot be redone")
-        self._remove(dependents(name, self.plan.stages))
+        return [stage for stage in dependents(name, self.plan.stages) if stage.name not in self.plan.weights]
 
-    def _remove(self, stages: Sequence[Stage]) -> None:
-        """Delete what the stages have written; ``UserError`` if a folder holds something else."""
-        for stage in stages:
-            folder = self.plan.folder_of(stage)
-            if folder.exists() and stage.name not in self.plan.weights:
-                logger.info("removing %s", folder)
+    @contextmanager
+    def _aside(self, stages: Sequence[Stage], keep: bool = False) -> Iterator[Callable[[], None]]:
+        """Move the results of stages aside in the block, and yield a function that deletes them.
+
+        If it is not called, they are deleted when the block succeeds. They are brought back if it fails, or if ``keep``
+        is set.
+
+        Raises:
+            UserError: a folder holds something else, or another process works in it.
+        """
+        moved: dict[Path, Path] = {}
+
+        def delete() -> None:
+            while moved:
+                folder, aside = moved.popitem()
+                logger.info("deleting the earlier %s", folder)
+                remove_folder(aside)
+
+        try:
+            for stage in stages:
+                folder = self.plan.folder_of(stage)
+                if not folder.exists():  # such as a log in the folder of an earlier stage, which went with it
+                    continue
+                refuse_link(folder)
                 if stage.certify is None:
-                    RunDirectory(folder).remove()
+                    RunDirectory(folder).check_removable()
                 else:
-                    remove_log(folder)
+                    check_removable(folder)
+                aside = folder.with_name(f".{folder.name}.aside")
+                if aside.exists():  # of a command that was killed
+                    remove_folder(aside)
+                moved[folder] = folder.rename(aside)
+            yield delete
+            if not keep:
+                delete()
+        finally:
+            for folder, aside in moved.items():
+                if folder.exists():  # its launcher has begun, and has called nothing
+                    remove_folder(aside)
+                else:
+                    aside.rename(folder)
 
 
 def _check_begun(stage: Stage, cfg: DictConfig, run: RunDirectory) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dmaelab.engine import certification
+from dmaelab.engine.settings import check_out_dir
 from dmaelab.launch.cluster.records import JOBS
 from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.paths import check_name
@@ -93,8 +94,7 @@ class PipelineSettings:
     processes: int | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
-        if not self.out_dir.strip():
-            raise ConfigError(f"pipeline.out_dir is '{self.out_dir}': give a folder, '.' for the working directory")
+        check_out_dir("pipeline.out_dir", self.out_dir)
         if self.report:
             check_name("pipeline.report", self.report)
         if self.report in RESERVED:

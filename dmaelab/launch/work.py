@@ -1,7 +1,7 @@
 """What a launcher gets: tasks with their jobs, and which tasks need the results of which others."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,10 @@ from typing import Any
 from dmaelab.launch.job import Job
 
 logger = logging.getLogger("dmaelab")
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,14 @@ class Work:
         folder: the run directory, the folder of a log, or that of a pipeline. A launcher that returns before the work
             is finished keeps its records there, in a folder ``jobs``.
         tasks: the tasks, in an order in which they can be done one after the other.
-        sources: the config files that the tasks were made from.
+        sources: the config files that the tasks were made from; those that they import need not be named.
+        accepted: called once by a launcher when nothing can refuse the work any more; :meth:`in_order` calls it, too.
     """
 
     folder: Path
     tasks: tuple[Task, ...]
     sources: tuple[Path, ...] = ()
+    accepted: Callable[[], None] = _nothing
 
     @classmethod
     def of(cls, job: Job, folder: Path, name: str = "work", sources: tuple[Path, ...] = ()) -> "Work":
@@ -56,6 +62,7 @@ class Work:
 
     def in_order(self) -> Iterator[Job]:
         """Yield the jobs one after the other, and log the announcement of each."""
+        self.accepted()
         for task in self.tasks:
             if task.announcement:
                 logger.info("%s", task.announcement)

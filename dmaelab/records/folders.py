@@ -15,7 +15,7 @@ from dmaelab.records.indices import parse_indices, subset
 from dmaelab.records.merge import Table, check_complete, merge_tables
 from dmaelab.utils.differences import Difference, differences, listed
 from dmaelab.utils.errors import UserError
-from dmaelab.utils.files import remove_folder, write_json, write_text
+from dmaelab.utils.files import write_json, write_text
 from dmaelab.utils.machine import machine_error
 
 HEADER = "header.json"
@@ -138,8 +138,8 @@ def read_folders(folders: Sequence[str | os.PathLike[str]]) -> Table:
     return merge_tables(", ".join(map(str, paths)), shards)
 
 
-def remove_log(folder: Path) -> None:
-    """Delete the folder of a log.
+def check_removable(folder: Path) -> None:
+    """Check that a folder holds a log and nothing else, before it is deleted.
 
     Raises:
         UserError: the folder holds something else.
@@ -150,7 +150,6 @@ def remove_log(folder: Path) -> None:
             f"{folder} is not deleted, because it has no {HEADER} and so is no certification log: look what it is, and"
             " move it away"
         )
-    remove_folder(folder)
 
 
 def expected_indices(header: Mapping[str, Any]) -> list[int]:

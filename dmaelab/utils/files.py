@@ -132,10 +132,15 @@ def _own_output(there: os.stat_result) -> int | None:
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a folder and everything in it; ``UserError`` if it is a symbolic link, whose folder may be shared."""
+    """Delete a folder and everything in it; ``UserError`` if it is a symbolic link."""
+    refuse_link(path)
+    shutil.rmtree(path)
+
+
+def refuse_link(path: Path) -> None:
+    """Raise ``UserError`` if a folder that is to be deleted is a symbolic link: others may use what it names."""
     if path.is_symlink():
         raise UserError(f"{path} is a symbolic link and is not deleted: remove the link, or the folder that it names")
-    shutil.rmtree(path)
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:

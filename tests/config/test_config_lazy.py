@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -131,6 +132,27 @@ def test_bad_files(write, name, text, message):
         LazyConfig.load(write(name, text))
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("number", ["12:00:00", "1:30", "-1:30", "1:30.5", "+12:59"])
+def test_numbers_in_base_60_are_refused(write, number):
+    """YAML would read a time limit of 12:00:00 as 43200, and SLURM that as minutes."""
+    for text in (f"a: 1\nslurm:\n  time: {number}\n", f"a: 1\nslurm:\n  - [0, {number}]\n"):
+        with pytest.raises(
+            ConfigError, match=rf"a\.yaml, line 3: {re.escape(number)} is a number in base 60 for YAML: "
+        ):
+            LazyConfig.load(write("a.yaml", text))
+
+
+@pytest.mark.parametrize("text", ["'12:00:00'", '"1:30"', "1-12:00:00", "at 12:30", "2026-01-02 12:30:00", "a:1:2"])
+def test_other_texts_with_colons_are_read(write, text):
+    cfg = LazyConfig.load(write("a.yaml", f"slurm:\n  time: {text}\n"))
+    assert str(cfg.slurm.time).replace("T", " ") == text.strip("'\"")
+
+
+def test_a_text_that_looks_like_a_number_in_base_60_survives(tmp_path):
+    LazyConfig.save({"slurm": {"time": "12:00:00"}}, tmp_path / "a.yaml")
+    assert LazyConfig.load(tmp_path / "a.yaml").slurm.time == "12:00:00"
 
 
 def test_missing_file(write):

@@ -67,6 +67,12 @@ def test_other_times_are_refused(time):
         SlurmSettings(time=time)
 
 
+@pytest.mark.parametrize("mem", ["64 GB", "4.5G", "", "lots", "-1", "64", "64000", "64GiB", "64GG", -1, " 5"])
+def test_an_amount_of_memory_has_the_form_that_sbatch_takes(mem):
+    with pytest.raises(ConfigError, match=r"^slurm\.mem is '.*': give "):
+        SlurmSettings(mem=mem)
+
+
 @pytest.mark.parametrize(("time", "delay"), [(0, 120), (-5, 120), (2, 120), ("2:00", 120), ("1:00:00", 3600), (1, 61)])
 def test_a_job_is_not_told_to_stop_when_it_starts(time, delay):
     with pytest.raises(ConfigError, match=rf"^slurm\.time is {time} and slurm\.signal_delay is {delay} s: the time"):
@@ -98,7 +104,7 @@ def test_further_options_have_their_long_names():
     extra = {
         "mail-type": "FAIL",
         "mail-user": "me@here",
-        "hold": True,
+        "exclusive": True,
         "nice": 100,
         "gres": "gpu:4",
         "mem-bind": "local",
@@ -134,6 +140,13 @@ def test_options_of_the_launcher_are_no_further_ones(key, instead):
     with pytest.raises(ConfigError) as error:
         SlurmSettings(extra={key: "x"})
     assert str(error.value) == f"slurm.extra: '{key}' cannot be set here{instead}"
+
+
+@pytest.mark.parametrize("key", ["container", "container-id", "container-image", "container-mounts"])
+def test_an_override_names_no_container(key):
+    """It would say what is executed."""
+    with pytest.raises(ConfigError, match=rf"^slurm\.extra: '{key}' cannot be set here, because an override must exec"):
+        SlurmSettings(extra={key: "/tmp/x"})
 
 
 @pytest.mark.parametrize("value", [None, False, ["a"], {"a": "b"}])

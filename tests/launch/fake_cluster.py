@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from dmaelab.launch.cluster.records import JOBS, Part, State, Submission, TaskRecord, born, state_file
+from dmaelab.launch.cluster.records import JOBS, LOGS, Part, State, Submission, TaskRecord, state_file
 from dmaelab.launch.job import CertifyJob, Job
 from dmaelab.launch.work import Task, Work
 
@@ -82,7 +82,7 @@ def work(folder, *tasks):
 
 def task(folder, name, *ids, kind="training", after=()):
     """Return the record of a task with so many jobs."""
-    parts = tuple(Part(number, str(folder / JOBS / number / f"{number}_0_log.out")) for number in ids)
+    parts = tuple(Part(number, str(folder / JOBS / LOGS / f"{number}_0_log.out")) for number in ids)
     return TaskRecord(name, kind, str(folder / name), after, parts)
 
 
@@ -90,7 +90,7 @@ def submission(folder, *tasks, launcher="slurm", **changes):
     """Write the record of a submission, and return it."""
     made = Submission(
         launcher=launcher,
-        command=["train_net.py"],
+        command=["train_net.py", "a=[1, 2]"],
         code=None,
         jobs=str((folder / JOBS).absolute()),
         sources={},
@@ -109,17 +109,23 @@ def state(folder, job, how, name="train", part=0, rank=0, **changes):
         job=job,
         state=how,
         node="node7",
-        host=os.uname().nodename,
         pid=os.getpid(),
-        born=born(os.getpid()),
         started="2026-01-02T03:04:05.678+00:00",
         progress=0,
-        log=str(folder / JOBS / job / f"{job}_{rank}_log.out"),
+        log=str(folder / JOBS / LOGS / f"{job}_{rank}_log.out"),
         rank=rank,
     )
     said = replace(said, **changes)
     said.write(state_file(folder / JOBS, name, part, rank))
     return said
+
+
+def alive(pid):
+    """Return whether a process runs; one that has ended, and whose status nobody has asked for, has no command line."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except OSError:
+        return False
 
 
 def python_path():

@@ -8,12 +8,12 @@ import subprocess
 import sys
 
 import pytest
-from fake_cluster import code
+from fake_cluster import code, state
 from submitit.core.utils import DelayedSubmission, JobPaths
 
 from dmaelab.launch.cluster import entry as module
 from dmaelab.launch.cluster.entry import ClusterTask
-from dmaelab.launch.cluster.records import born, read_state, state_file
+from dmaelab.launch.cluster.records import read_state, state_file
 
 AGAIN = "give the same command again (a training: with --resume)"
 WAIT = "signal.sigwait([signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP])"  # they are blocked at first
@@ -43,7 +43,7 @@ def job(tmp_path, monkeypatch, requeue, slurm):
     """Return a function that does a task as job 12 of SLURM, which is ending: its exit status and its state."""
     slurm.says("squeue", "COMPLETING")
     monkeypatch.setattr(module, "PAUSE", 0.0)
-    variables = {"SUBMITIT_EXECUTOR": "slurm", "SUBMITIT_FOLDER": str(tmp_path / "jobs/%j"), "SLURM_JOB_ID": "12"}
+    variables = {"SUBMITIT_EXECUTOR": "slurm", "SUBMITIT_FOLDER": str(tmp_path / "jobs/logs"), "SLURM_JOB_ID": "12"}
     for name, value in {**variables, "SLURMD_NODENAME": "gpu07"}.items():
         monkeypatch.setenv(name, value)
 
@@ -75,8 +75,8 @@ def test_a_job_that_succeeds(job, task, tmp_path):
     status, said = job(task(code(f"assert json.load(open({str(path)!r}))['state'] == 'running'")))
     assert status == 0
     assert (said.job, said.state, said.status, said.line, said.progress) == ("12", "finished", 0, "", 0)
-    assert (said.node, said.host, said.pid, said.born) == ("gpu07", os.uname().nodename, os.getpid(), born(os.getpid()))
-    assert said.log == str(tmp_path / "jobs/12/12_0_log.out")
+    assert (said.node, said.pid) == ("gpu07", os.getpid())
+    assert said.log == str(tmp_path / "jobs/logs/12_0_log.out")
     assert said.started <= said.ended
 
 
@@ -121,7 +121,45 @@ def test_a_job_with_a_grace_time_puts_itself_into_the_queue(job, task, requeue, 
     status, said = job(task(signalled(name)))
     assert (status, said.state, said.line) == (-1, "requeued", "stopped by a signal")
     assert requeue == [signal.SIGUSR2]
-    assert slurm.calls("squeue") == ["-h -j 12 -o %T"]
+    assert slurm.calls("squeue") == ["-h -a -j 12 -o %T"]
+
+
+def test_a_scheduler_that_is_too_busy_to_answer_is_asked_again(job, task, requeue, slurm):
+    slurm.does("squeue", "if [ $n -lt 3 ]; then echo 'Socket timed out' >&2; exit 1; fi; echo RUNNING")
+    _, said = job(task(signalled("SIGTERM")))
+    assert (said.state, len(requeue), len(slurm.calls("squeue"))) == ("requeued", 1, 3)
+
+
+@pytest.mark.parametrize("job_of_it", ["12", "11"])
+def test_a_job_is_not_put_back_because_another_process_of_it_has_failed(
+    job, task, requeue, slurm, tmp_path, monkeypatch, job_of_it
+):
+    """SLURM ends the other processes of the job then, and calls it RUNNING meanwhile."""
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    slurm.says("squeue", "RUNNING")
+    state(tmp_path, job_of_it, "failed", rank=3)
+    state(tmp_path, "12", "stopped", rank=1)
+    status, said = job(task(signalled("SIGTERM")))
+    expected = (75, "stopped", []) if job_of_it == "12" else (-1, "requeued", [signal.SIGUSR2])
+    assert (status, said.state, requeue) == expected
+
+
+@pytest.mark.parametrize(("lines", "expected"), [("sys.exit(0)", 0), ("sys.exit(3)", 3)])
+def test_a_state_that_cannot_be_written_changes_nothing(job, task, requeue, tmp_path, capsys, lines, expected):
+    begun = task(code(lines))
+    (tmp_path / "jobs/state").rmdir()
+    (tmp_path / "jobs/state").touch()
+    status, said = job(begun)
+    assert (status, said) == (expected, None)
+    assert capsys.readouterr().out.count("warning: the status cannot be written: ") == 2
+
+
+def test_a_job_whose_state_cannot_be_written_is_put_back_all_the_same(job, task, requeue, tmp_path):
+    begun = task(signalled("SIGUSR2"))
+    (tmp_path / "jobs/state").rmdir()
+    (tmp_path / "jobs/state").touch()
+    assert job(begun)[0] == -1
+    assert requeue == [signal.SIGUSR2]
 
 
 @pytest.mark.parametrize(
@@ -186,8 +224,8 @@ def test_a_busy_scheduler_is_told_again(job, task):
 
 
 def test_what_a_killed_process_has_left_half_written_is_removed_before(job, task, tmp_path):
-    stale = tmp_path / "jobs/12/12_submitted.pkl.save_tmp"
-    stale.parent.mkdir()
+    stale = tmp_path / "jobs/logs/12_submitted.pkl.save_tmp"
+    stale.parent.mkdir(exist_ok=True)
     stale.touch()
 
     def handler(number, frame):
@@ -291,7 +329,7 @@ def test_a_job_of_submitit_is_put_back_and_continues(task, slurm, tmp_path):
     lines = f"if os.path.exists({str(begun)!r}): sys.exit(0)\nopen({str(begun)!r}, 'w')"
     delayed = DelayedSubmission(task(signalled("SIGUSR2", before=lines), limit=0.0))
     delayed.set_timeout(60, 10**6)
-    folder = tmp_path / "jobs/%j"
+    folder = tmp_path / "jobs/logs"
     paths = JobPaths(folder, "12", 0)
     paths.folder.mkdir()
     delayed.dump(paths.submitted_pickle)

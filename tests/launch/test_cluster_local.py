@@ -2,20 +2,22 @@
 
 import os
 import pickle
+import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from fake_cluster import Report, Training, certification, code, work
+from fake_cluster import Report, Training, alive, certification, code, work
 
 from dmaelab.launch.cluster import follow
 from dmaelab.launch.cluster import local as module
 from dmaelab.launch.cluster.entry import ClusterTask
 from dmaelab.launch.cluster.local import Local, _start
-from dmaelab.launch.cluster.records import JOBS, Submission, born, read_state
+from dmaelab.launch.cluster.records import JOBS, Submission, read_state
 from dmaelab.launch.cluster.scheduler import job_states
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.signals import preempted_by_signals
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def test_a_job_that_has_started_runs_by_itself(tmp_path):
     wait = f"for _ in range(600): time.sleep(0.0 if os.path.exists({str(tmp_path / 'go')!r}) else 0.1)"
     lines = ["print('session', os.getsid(0))", wait, "print('error: sigma is -1', file=sys.stderr); sys.exit(2)"]
     job, log = _start(ClusterTask(code(*lines), "local", 0, "report", str(tmp_path), str(jobs)), jobs)
-    assert born(int(job)) is not None
+    assert alive(job)
     assert os.getsid(int(job)) != os.getsid(0)
     (tmp_path / "go").touch()
     path, end = jobs / "state/local.0.0.json", time.monotonic() + 60
@@ -106,7 +108,26 @@ def test_a_job_that_has_started_runs_by_itself(tmp_path):
     text = Path(log).read_text()
     assert "\nerror: sigma is -1\n" in text
     assert f"session {os.getsid(0)}\n" not in text
-    while born(int(job)) is not None:  # the controller writes until it ends
+    while alive(job):  # the controller writes until it ends
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_ctrl_c_after_the_start_ends_the_job_and_leaves_nothing(tmp_path, monkeypatch):
+    found = []
+
+    def start(entry, jobs):
+        found.append(_start(entry, jobs)[0])
+        signal.raise_signal(signal.SIGINT)
+        return found[0], ""
+
+    monkeypatch.setattr(module, "_start", start)
+    monkeypatch.setattr(module, "pickled", lambda work, processes: code("time.sleep(60)"))
+    with pytest.raises(KeyboardInterrupt), preempted_by_signals("stopped"):  # as in a command
+        Local().launch(work(tmp_path / "runs/a", ("train", Training(""))))
+    assert not (tmp_path / "runs/a/jobs/submission.json").exists()
+    end = time.monotonic() + 30
+    while alive(found[0]):
         assert time.monotonic() < end
         time.sleep(0.05)
 

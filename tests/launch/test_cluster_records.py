@@ -3,12 +3,21 @@
 import json
 import os
 import pickle
-import subprocess
 
 import pytest
 from fake_cluster import state, submission, task
 
-from dmaelab.launch.cluster.records import JOBS, Part, Submission, array_of, born, node_name, now, read_state, submitted
+from dmaelab.launch.cluster.records import (
+    JOBS,
+    Part,
+    Submission,
+    again,
+    array_of,
+    node_name,
+    now,
+    read_state,
+    submitted,
+)
 from dmaelab.utils.errors import UserError
 
 
@@ -34,6 +43,32 @@ def test_a_submission_is_read_as_it_was_written(tmp_path):
     )
     assert Submission.read(tmp_path) == written
     assert hash(Submission.read(tmp_path).tasks) == hash(written.tasks)  # all tuples
+
+
+def test_a_folder_that_does_not_exist(tmp_path):
+    with pytest.raises(UserError, match=rf"^there is no folder {tmp_path}/none$"):
+        Submission.read(tmp_path / "none")
+
+
+def test_the_jobs_of_a_folder_below_are_named(tmp_path):
+    submission(tmp_path / "b/c", task(tmp_path, "train", "12"))
+    submission(tmp_path / "b/d", task(tmp_path, "train", "12"))
+    with pytest.raises(UserError, match=rf": give {tmp_path}/b/c, which has some$"):
+        Submission.read(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["train_net.py", "a=1"], "give the same command again, with --resume"),
+        (["/x/tools/train_net.py"], "give the same command again, with --resume"),
+        (["train_net.py", "--resume"], "give the same command again"),
+        (["train_net.py", "--eval-only"], "give the same command again"),
+        (["certify.py", "runs/a"], "give the same command again"),
+    ],
+)
+def test_how_to_continue(command, words):
+    assert again(command) == words
 
 
 def test_a_folder_without_jobs(tmp_path):
@@ -105,7 +140,7 @@ def test_a_state_that_cannot_be_read_is_none(tmp_path, text):
     assert read_state(path) is None
 
 
-@pytest.mark.parametrize("name", ["pid", "born", "progress", "rank"])
+@pytest.mark.parametrize("name", ["pid", "progress", "rank"])
 @pytest.mark.parametrize("value", [-1, True, 1.0, "1", None])
 def test_numbers_of_a_state_that_are_none_are_refused(tmp_path, name, value):
     state(tmp_path, "12", "running")
@@ -115,7 +150,7 @@ def test_numbers_of_a_state_that_are_none_are_refused(tmp_path, name, value):
     assert read_state(path) is None
 
 
-@pytest.mark.parametrize(("ids", "text"), [(["12"], "12"), (["12_0", "12_1"], "12_0 ... 12_1"), (["12_3"], "12_3")])
+@pytest.mark.parametrize(("ids", "text"), [(["12"], "12"), (["12_0", "12_1"], "12_[0-1]"), (["12_3"], "12_3")])
 def test_the_ids_of_a_task_as_text(tmp_path, ids, text):
     assert task(tmp_path, "train", *ids).ids == text
 
@@ -123,26 +158,6 @@ def test_the_ids_of_a_task_as_text(tmp_path, ids, text):
 @pytest.mark.parametrize("job", ["12", "12_0", "12_34"])
 def test_the_array_of_a_job(job):
     assert array_of(job) == "12"
-
-
-def test_a_process_was_born_as_long_as_it_runs():
-    first, own = born(1), born(os.getpid())
-    assert first is not None
-    assert own > first
-    with subprocess.Popen(["sleep", "60"]) as process:
-        assert born(process.pid) >= own
-        process.kill()
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert born(process.pid) is None  # nobody has asked for its status yet
-    assert born(process.pid) is None
-
-
-def test_the_name_of_a_process_may_contain_brackets(tmp_path):
-    script = tmp_path / "a) S 1 (b"
-    script.write_text("#!/bin/sh\nread x\n")
-    script.chmod(0o755)
-    with subprocess.Popen([script], stdin=subprocess.PIPE) as process:
-        assert born(process.pid) >= born(os.getpid())
 
 
 def test_the_name_of_the_node_is_that_of_the_scheduler(monkeypatch):

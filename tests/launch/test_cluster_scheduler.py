@@ -11,7 +11,7 @@ import pytest
 from fake_cluster import FORGOTTEN, state, submission, task
 
 from dmaelab.launch.cluster.cancel import cancel
-from dmaelab.launch.cluster.records import AGAIN, JOBS, Submission
+from dmaelab.launch.cluster.records import JOBS, LOGS, Submission
 from dmaelab.launch.cluster.scheduler import SlurmSilent, cancel_local, cancel_slurm, check_free, job_states
 from dmaelab.utils.errors import UserError
 
@@ -24,7 +24,7 @@ def asked(folder, *ids):
 def test_squeue_says_why_a_job_waits_and_which_one_runs(slurm, tmp_path):
     slurm.queue(tmp_path, "12|PENDING|Resources", "13|RUNNING|None")
     assert asked(tmp_path, "12", "13") == {"12": ("PENDING", "Resources"), "13": ("RUNNING", "")}
-    assert slurm.calls("squeue") == ["-h -r -t all -j 12,13 -o %i|%T|%r|%o"]
+    assert slurm.calls("squeue") == ["-h -a -r -t all -j 12,13 -o %i|%T|%r|%o"]
     assert slurm.calls("sacct") == []
 
 
@@ -154,15 +154,55 @@ def test_without_slurm_the_states_are_those_of_the_files(tmp_path, monkeypatch, 
     check_free(tmp_path)
 
 
-@pytest.mark.parametrize("copied", [True, False])
-def test_in_another_folder_the_states_are_those_of_the_files(slurm, tmp_path, copied):
+@pytest.mark.parametrize("how", ["failed", "finished", "running"])
+def test_a_job_has_failed_if_one_of_its_processes_has(tmp_path, monkeypatch, how):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    made = submission(tmp_path, task(tmp_path, "train", "12"))
+    state(tmp_path, "12", how)
+    state(tmp_path, "11", "failed", rank=1)
+    assert job_states(tmp_path, made)["12"].state == {"failed": "FAILED", "finished": "COMPLETED"}.get(how, "UNKNOWN")
+    state(tmp_path, "12", "failed", rank=2)
+    assert job_states(tmp_path, made)["12"].state == "FAILED"
+
+
+def test_the_filters_of_a_user_do_not_count(slurm, tmp_path, monkeypatch):
+    """Such as SQUEUE_PARTITION, which would hide jobs, and SCANCEL_INTERACTIVE, which would ask."""
+    for name in ("SQUEUE_PARTITION", "SACCT_FORMAT", "SCANCEL_INTERACTIVE", "SLURM_CLUSTERS"):
+        monkeypatch.setenv(name, "x")
+    for name in ("squeue", "sacct", "scancel"):
+        slurm.does(name, f"env > '{slurm.folder}/{name}.env'")
+    asked(tmp_path, "12")
+    cancel_slurm(["12"])
+    for name in ("squeue", "sacct", "scancel"):
+        text = (slurm.folder / f"{name}.env").read_text()
+        assert "PATH=" in text
+        assert not [line for line in text.splitlines() if line.endswith("=x")]
+
+
+def test_a_folder_that_was_moved_or_that_lies_elsewhere_on_this_machine_still_has_its_jobs(slurm, tmp_path):
+    """Which of the two it is cannot be known. Their scripts lie where the submission wrote them."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    submission(before, task(before, "train", "12"), task(before, "rs", "13"))
+    slurm.queue(before, "12|RUNNING|None")
+    slurm.says("sacct")
+    slurm.says("scancel")
+    os.rename(before, after)
+    assert job_states(after, Submission.read(after)) == {
+        "12": ("RUNNING", ""),
+        "13": ("ENDED", "SLURM does not know it any more"),
+    }
+    cancel(after)
+    assert slurm.calls("scancel") == ["12"]
+
+
+def test_in_a_copy_the_states_are_those_of_the_files(slurm, tmp_path):
     """There SLURM is not asked: its jobs belong to the folder of the submission."""
     before, after = tmp_path / "before", tmp_path / "after"
     submission(before, task(before, "train", "12"), task(before, "certify", "13"), task(before, "rs", "14"))
     state(before, "12", "finished")
     state(before, "13", "running", "certify")
-    (shutil.copytree if copied else os.rename)(before, after)
-    unknown = ("ENDED", "the folder was moved or copied since the submission")
+    shutil.copytree(before, after)
+    unknown = ("ENDED", "the folder is a copy, made after the submission")
     expected = {"12": ("COMPLETED", ""), "13": unknown, "14": unknown}
     assert job_states(after, Submission.read(after)) == expected
     check_free(after)
@@ -212,7 +252,9 @@ def test_cancel_names_the_jobs_that_are_left(slurm, tmp_path):
     slurm.queue(tmp_path, "12|COMPLETED|None", "13_0|RUNNING|None", "13_1|PENDING|None")
     slurm.says("sacct")
     slurm.says("scancel")
-    assert cancel(tmp_path) == (f"{tmp_path}: told jobs 13_0, 13_1 to stop; to continue, {AGAIN}")
+    assert cancel(tmp_path) == (
+        f"{tmp_path}: told jobs 13_0, 13_1 to stop; to continue, give the same command again, with --resume"
+    )
     assert slurm.calls("scancel") == ["13_0 13_1"]
     slurm.queue(tmp_path, *(f"{job}|COMPLETED|None" for job in ("12", "13_0", "13_1")))
     assert cancel(tmp_path) == f"{tmp_path}: no job waits or runs"
@@ -239,7 +281,7 @@ def test_jobs_of_slurm_are_not_cancelled_where_it_is_not(tmp_path, monkeypatch):
 def running(folder):
     """Start a process that ends at SIGTERM, and that looks like one of submitit's for the work in a folder."""
     code = "print(flush=True); import time; time.sleep(60)"
-    command = [sys.executable, "-c", code, str(folder / JOBS / "%j")]
+    command = [sys.executable, "-c", code, str(folder / JOBS / LOGS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as started:
         started.stdout.readline()
         yield started
@@ -249,7 +291,7 @@ def running(folder):
 @pytest.fixture
 def process(tmp_path):
     """A process of the local job of this folder."""
-    (tmp_path / JOBS).mkdir()
+    (tmp_path / JOBS / LOGS).mkdir(parents=True)
     with running(tmp_path) as started:
         yield started
 
@@ -258,7 +300,7 @@ def process(tmp_path):
 def other(tmp_path_factory):
     """A process of the local job of another folder."""
     folder = tmp_path_factory.mktemp("other")
-    (folder / JOBS).mkdir()
+    (folder / JOBS / LOGS).mkdir(parents=True)
     with running(folder) as started:
         yield started
 
@@ -273,10 +315,9 @@ def local(folder, job="4194399"):  # no process has so high a number
         ("running", {}, ("RUNNING", "")),
         ("running", {"pid": 1}, ("ENDED", "its process is gone")),  # another process has its number now
         ("running", {"pid": 4194399}, ("ENDED", "its process is gone")),
-        ("running", {"host": "other"}, ("RUNNING", "on other; its process cannot be seen from here")),
         ("running", {"job": "7"}, ("ENDED", "its process is gone")),  # of an earlier submission
         ("requeued", {}, ("ENDED", "its process is gone")),
-        ("finished", {"host": "other"}, ("COMPLETED", "")),
+        ("finished", {"pid": 1}, ("COMPLETED", "")),
         ("failed", {"status": 2}, ("FAILED", "exit status 2")),
         ("stopped", {}, ("CANCELLED", "stopped by a signal")),
     ],
@@ -285,6 +326,34 @@ def test_the_states_of_a_local_job(tmp_path, process, words, changes, expected):
     submission(tmp_path, task(tmp_path, "train", "1"))
     state(tmp_path, how=words, name="local", **{"job": "4194399", "pid": process.pid, **changes})
     assert local(tmp_path) == expected
+
+
+@pytest.mark.parametrize("how", ["running", "requeued", None])
+def test_a_local_job_of_another_machine_cannot_be_seen(tmp_path, kills, how):
+    """It may run, so the folder is not free, and nothing here is signalled."""
+    submission(tmp_path, task(tmp_path, "train", "4194399"), launcher="local", host="gpu7")
+    if how:
+        state(tmp_path, "4194399", how, "local")
+    (found,) = job_states(tmp_path, Submission.read(tmp_path)).values()
+    assert found == ("UNKNOWN", "it was started on gpu7, whose processes cannot be seen from here")
+    with pytest.raises(UserError, match=f"{found.reason}: .* or delete {tmp_path}/jobs if it has surely ended$"):
+        check_free(tmp_path)
+    with pytest.raises(
+        UserError, match=f"job 4194399 cannot be cancelled here: {found.reason}: give the command there"
+    ):
+        cancel(tmp_path)
+    assert kills == []
+    state(tmp_path, "4194399", "failed", "local")
+    check_free(tmp_path)
+    assert cancel(tmp_path) == f"{tmp_path}: no job waits or runs"
+
+
+def test_a_copy_has_no_local_job(tmp_path):
+    submission(tmp_path / "a", task(tmp_path / "a", "train", "4194399"), launcher="local", host="gpu7")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (found,) = job_states(tmp_path / "b", Submission.read(tmp_path / "b")).values()
+    assert found == ("ENDED", "the folder is a copy, made after the submission")
+    check_free(tmp_path / "b")
 
 
 def test_a_local_job_waits_as_long_as_its_controller_is_there(tmp_path, process):

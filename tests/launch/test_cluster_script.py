@@ -1,11 +1,13 @@
 """The script that sbatch gets: its options, and that no value becomes a line of its own."""
 
+import os
 import re
 import shlex
+import subprocess
 import sys
 
 import pytest
-from fake_cluster import Report, Training, certification, work
+from fake_cluster import Report, Training, certification, python_path, work
 
 from dmaelab.engine.slurm_section import SlurmSettings
 from dmaelab.launch.cluster.script import parameters, script
@@ -21,7 +23,7 @@ def options(text):
 
 
 def made(folder, spread="group", jobs=1, setup=(), after=(), name="train", **settings):
-    return script(parameters(SlurmSettings(**settings), name, spread, setup, after), folder / "%j", jobs)
+    return script(parameters(SlurmSettings(**settings), name, spread, setup, after), folder, jobs)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +52,27 @@ def test_the_options_of_a_training(tmp_path):
         "mem": "64GB",
         "time": "31",
         "signal": "USR2@60",
-        "output": f"{tmp_path}/%j/%j_0_log.out",
+        "output": f"{tmp_path}/%j_0_log.out",
         "open-mode": "append",
         "requeue": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("mem", "tasks", "whole", "one"),
+    [
+        ("64GB", 4, "64GB", "16384M"),
+        ("64G", None, "64G", "65536M"),
+        ("64000m", 3, "64000m", "21334M"),
+        ("1T", 8, "1T", "131072M"),
+        ("2m", 4, "2m", "1M"),
+        ("0", 4, "0", None),
+        (None, 4, None, None),
+    ],
+)
+def test_a_job_with_one_process_gets_its_share_of_the_memory(tmp_path, mem, tasks, whole, one):
+    for spread, expected in (("group", whole), ("parts", one), ("one", one)):
+        assert options(made(tmp_path, spread, mem=mem, tasks_per_node=tasks)).get("mem") == expected
 
 
 def test_the_options_of_the_site(tmp_path):
@@ -72,7 +91,15 @@ def test_a_job_that_can_never_start_is_cancelled(tmp_path):
 def test_several_jobs_are_an_array(tmp_path, jobs, array):
     found = options(made(tmp_path, "parts", jobs, array_parallelism=8))
     assert found.get("array") == array
-    assert found["output"] == f"{tmp_path}/{'%j/%j' if array is None else '%A_%a/%A_%a'}_0_log.out"
+    assert found["output"] == f"{tmp_path}/{'%j' if array is None else '%A_%a'}_0_log.out"
+
+
+def test_the_signal_is_the_one_that_jobs_wait_for(tmp_path):
+    """Submitit reads another one from the environment, when it is imported."""
+    lines = ["from dmaelab.launch.cluster import script", "from submitit import JobEnvironment"]
+    command = [sys.executable, "-c", "\n".join([*lines, "print(JobEnvironment.USR_SIG)"])]
+    environment = {**os.environ, "SUBMITIT_PREEMPT_SIGNAL": "USR1", "PYTHONPATH": python_path()}
+    assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout == "USR2\n"
 
 
 def test_further_options(tmp_path):
@@ -93,18 +120,39 @@ def test_the_commands_of_the_site_stand_before_the_one_that_starts_python(tmp_pa
     assert "# setup" not in made(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("setup", "status", "printed"),
+    [
+        (["export A=1", "[ -f none ] && false", "if false; then", "false", "fi", "echo $A"], 3, "1\nthe work\n"),
+        (["export A=1", "module load cuda", "echo $A"], 127, ""),
+        (["false"], 1, ""),
+        (["cd /no/such/folder || echo other"], 3, "other\nthe work\n"),
+    ],
+)
+def test_a_command_of_the_site_that_fails_ends_the_job(tmp_path, setup, status, printed):
+    """What comes after them is not under their rules."""
+    lines = made(tmp_path, setup=setup).splitlines()
+    first, last = lines.index("set -e"), lines.index("trap - ERR")
+    script = "\n".join([*lines[first - 1 : last + 1], "false", "echo the work", "exit 3"])
+    found = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (status, printed)
+    if status != 3:
+        failed = next(line for line in setup if "false" in line or "module" in line)
+        assert found.stderr.splitlines()[-1] == f"error: a command of setup failed: {failed}"
+
+
 @pytest.mark.parametrize("text", ["a b", "a'b", 'a"b', "a; touch x", "$(touch x)", "`touch x`", "a#b", "a --wrap=x"])
 def test_values_are_quoted(tmp_path, text):
     folder = tmp_path / text.replace("/", "-")
-    plain = made(tmp_path, extra={"comment": "x"}, partition="x", mem="x")
-    found = made(folder, name=text, partition=text, mem=text, extra={"comment": text})
+    plain = made(tmp_path, extra={"comment": "x"}, partition="x", account="x")
+    found = made(folder, name=text, partition=text, account=text, extra={"comment": text})
     assert len(found.splitlines()) == len(plain.splitlines())
     values = options(found)
-    assert [values[key] for key in ("job-name", "partition", "mem", "comment")] == [text] * 4
-    assert values["output"] == f"{folder}/%j/%j_0_log.out"
+    assert [values[key] for key in ("job-name", "partition", "account", "comment")] == [text] * 4
+    assert values["output"] == f"{folder}/%j_0_log.out"
     command = shlex.split(found.splitlines()[-1])
     assert command[0] == "srun"
-    assert command[-1] == f"{folder}/%j"
+    assert command[-1] == str(folder)
 
 
 @pytest.mark.parametrize("settings", [{"partition": "a\n#SBATCH --wrap=x"}, {"extra": {"comment": "a\nb"}}])
@@ -140,7 +188,9 @@ def test_the_preview_shows_the_script_of_each_task_and_needs_no_slurm(tmp_path, 
         ("report", Report(""), ("train", "certify")),
     ]
     text = Slurm().preview(work(folder, *tasks))
-    scripts = dict(zip(re.findall("^# (.+)\n#!/bin/bash$", text, re.M), text.split("#!/bin/bash")[1:], strict=True))
+    scripts = dict(
+        zip(re.findall("^# (.+), with .+\n#!/bin/bash$", text, re.M), text.split("#!/bin/bash")[1:], strict=True)
+    )
     found = {name: options(script) for name, script in scripts.items()}
     assert list(found) == ["train", "certify", "rs_seed1", "report"]
     assert (found["train"]["nodes"], found["train"]["ntasks-per-node"], found["train"]["gpus-per-node"]) == ("2",) * 3
@@ -159,7 +209,7 @@ def test_the_preview_of_an_array_is_one_script_that_names_its_tasks(tmp_path):
     certify = [(f"certify_{name}", certification(nodes=2), (name,), "certify") for name in names]
     other = ("rs_seed3", Training("slurm: {nodes: 2}"), (), "rs")
     text = Slurm().preview(work(tmp_path / "run", *((name, Training(""), (), "rs") for name in names), other, *certify))
-    found = re.findall("^# (.+)\n#!/bin/bash$", text, re.M)
+    found = re.findall("^# (.+), with .+\n#!/bin/bash$", text, re.M)
     assert found == ["rs, rs_seed1, rs_seed2", "rs_seed3", "certify_rs", "certify_rs_seed1", "certify_rs_seed2"]
     arrays = [options(script).get("array") for script in text.split("#!/bin/bash")[1:]]
     assert arrays == ["0-2%3", None, *["0-1%2"] * 3]

@@ -27,13 +27,14 @@ def test_the_file_of_the_package_asks_for_nothing(monkeypatch, value):
     monkeypatch.delenv(VARIABLE, raising=False)
     if value is not None:
         monkeypatch.setenv(VARIABLE, value)
-    assert Site.load() == Site({}, [])
+    assert Site.load() == Site({}, [], "configs/common/slurm.py ($DMAELAB_SLURM is not set)")
 
 
-def test_a_file_of_ones_own(site):
+def test_a_file_of_ones_own(site, tmp_path):
     text = "_gpus = 4\nslurm = dict(partition='long', gpus_per_node=_gpus)\nsetup = ['module load cuda', 'ulimit -c 0']"
-    assert site(text) == Site({"partition": "long", "gpus_per_node": 4}, ["module load cuda", "ulimit -c 0"])
-    assert site("setup = ()") == site("") == Site({}, [])
+    path = f"{tmp_path}/site.py ($DMAELAB_SLURM)"
+    assert site(text) == Site({"partition": "long", "gpus_per_node": 4}, ["module load cuda", "ulimit -c 0"], path)
+    assert site("setup = ()") == site("") == Site({}, [], path)
 
 
 def test_the_section_of_a_config_wins(site, tmp_path):
@@ -62,7 +63,7 @@ def test_the_section_of_a_config_wins(site, tmp_path):
     ],
 )
 def test_what_is_wrong_is_one_line_that_names_the_file(site, text, words):
-    with pytest.raises(ConfigError, match=rf"^\${VARIABLE}: ") as raised:
+    with pytest.raises(ConfigError, match=rf"site\.py \(\${VARIABLE}\): ") as raised:
         site(text)
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -72,7 +73,7 @@ def test_a_file_that_is_missing_or_no_python_file(site, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"^\$DMAELAB_SLURM is '.*site.yaml': give a Python file such as configs/"):
         site("slurm: {}", "site.yaml")
     monkeypatch.setenv(VARIABLE, str(tmp_path / "none.py"))
-    with pytest.raises(ConfigError, match=r"^\$DMAELAB_SLURM: there is no config file .*none.py"):
+    with pytest.raises(ConfigError, match=r"none\.py \(\$DMAELAB_SLURM\): there is no config file .*none.py"):
         Slurm()
 
 

@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import shutil
+from dataclasses import replace
 
 import pytest
 from fake_cluster import FORGOTTEN, Report, Training, certification, work
@@ -12,7 +14,9 @@ from dmaelab.launch.cluster import slurm as module
 from dmaelab.launch.cluster.records import JOBS, Submission
 from dmaelab.launch.cluster.site import VARIABLE
 from dmaelab.launch.cluster.slurm import Slurm
+from dmaelab.launch.work import Task, Work
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.signals import preempted_by_signals
 
 REFUSED = "sbatch: error: Batch job submission failed: Invalid partition name specified"
 
@@ -47,7 +51,7 @@ def accept(slurm, until=99, refusal=REFUSED, status=1):
 
 def entry(folder, job):
     """Return the pickled task of a job."""
-    return DelayedSubmission.load(folder / JOBS / job / f"{job}_submitted.pkl").function
+    return DelayedSubmission.load(folder / JOBS / "logs" / f"{job}_submitted.pkl").function
 
 
 def chain(folder):
@@ -63,21 +67,22 @@ def test_each_task_waits_for_those_that_it_needs(scripts, folder, slurm):
     text = Slurm().launch(chain(folder))
     assert text.splitlines() == [
         "job 101: train",
-        "job 102_0 ... 102_2: certify, after train",
+        "job 102_[0-2]: certify, after train",
         "job 103: report, after train, certify",
         f"folder:   {folder}",
         f"follow:   python tools/pipeline.py --status {folder}",
         f"cancel:   python tools/pipeline.py --cancel {folder}",
-        "continue: when the jobs have ended, give the same command again (a training: with --resume)",
+        "continue: when the jobs have ended, give the same command again",
+        "site:     configs/common/slurm.py ($DMAELAB_SLURM is not set)",
     ]
     assert [scripts(number).get("dependency") for number in (1, 2, 3)] == [None, "afterok:101", "afterok:101:102"]
     assert [scripts(number).get("array") for number in (1, 2, 3)] == [None, "0-2%3", None]
     assert slurm.calls("scancel") == []
     record = Submission.read(folder)
-    assert [task.ids for task in record.tasks] == ["101", "102_0 ... 102_2", "103"]
+    assert [task.ids for task in record.tasks] == ["101", "102_[0-2]", "103"]
     assert record.jobs == str(folder / JOBS)
     assert [entry(folder, f"102_{number}").shard for number in range(3)] == [(0, 3), (1, 3), (2, 3)]
-    assert record.tasks[1].parts[2].log == f"{folder}/jobs/102_2/102_2_0_log.out"
+    assert record.tasks[1].parts[2].log == f"{folder}/jobs/logs/102_2_0_log.out"
     assert record.tasks[1].folder == str(folder / "certify")
 
 
@@ -115,6 +120,11 @@ def test_processes_says_how_many_jobs_share_a_certification(scripts, folder):
     Slurm(processes=2).launch(chain(folder))
     assert scripts(2)["array"] == "0-1%2"
     assert scripts(1)["ntasks-per-node"] == "2"
+
+
+def test_processes_do_not_matter_to_a_pipeline_whose_certifications_are_finished(scripts, folder):
+    Slurm(processes=2).launch(work(folder, ("train", Training("")), ("report", Report(""), ("train",))))
+    assert [task.ids for task in Submission.read(folder).tasks] == ["101", "102"]
 
 
 def test_processes_of_a_training_are_refused(slurm, folder):
@@ -166,7 +176,9 @@ def test_a_series_is_one_array_and_its_members_are_waited_for_alone(scripts, fol
 def test_a_refused_job_cancels_the_earlier_ones_and_leaves_nothing(slurm, folder, tmp_path, capfd):
     accept(slurm, until=2)
     slurm.says("scancel")
-    with pytest.raises(UserError, match=r"^SLURM refuses the job report: Invalid partition name specified$"):
+    with pytest.raises(
+        UserError, match=r"^SLURM refuses the job report: Invalid partition name specified \(sinfo shows what"
+    ):
         Slurm().launch(chain(folder))
     assert slurm.calls("scancel") == ["101 102"]
     assert not (tmp_path / "runs").exists()
@@ -186,8 +198,8 @@ def test_if_the_earlier_jobs_cannot_be_cancelled_both_reasons_are_told(slurm, fo
     with pytest.raises(UserError) as raised:
         Slurm().launch(chain(folder))
     assert str(raised.value) == (
-        "SLURM refuses the job certify: Invalid partition name specified; and jobs 101 are not cancelled: scancel:"
-        " error: no connection"
+        "SLURM refuses the job certify: Invalid partition name specified (sinfo shows what there is); and jobs 101 are"
+        " not cancelled: scancel: error: no connection"
     )
 
 
@@ -201,6 +213,16 @@ def test_a_refusal_keeps_the_earlier_submission(slurm, folder):
         Slurm().launch(work(folder, ("train", Training(""))))
     assert sorted(folder.rglob("*")) == before
     assert Submission.read(folder).tasks[0].parts[0].id == "101"
+
+
+def test_ctrl_c_while_sbatch_takes_a_job_cancels_it_and_leaves_nothing(slurm, folder):
+    slurm.does("sbatch", "if [ $n = 2 ]; then kill -INT $PPID; sleep 0.2; fi; echo Submitted batch job $((100 + n))")
+    slurm.says("scancel")
+    with pytest.raises(KeyboardInterrupt), preempted_by_signals("stopped"):  # as in a command
+        Slurm().launch(chain(folder))
+    assert len(slurm.calls("sbatch")) == 2
+    assert slurm.calls("scancel") == ["101 102"]
+    assert not folder.parent.exists()
 
 
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
@@ -236,7 +258,7 @@ def test_waiting_prints_the_jobs_first(scripts, folder, monkeypatch, capsys):
     monkeypatch.setattr(follow, "follow", followed.append)
     one = work(folder, ("train", Training("")))
     assert Slurm(wait=True).launch(one) is None
-    assert followed == [one]
+    assert followed == [folder]
     assert capsys.readouterr().out.startswith("job 101: train\nfolder: ")
 
 
@@ -295,6 +317,7 @@ def test_an_answer_of_sbatch_without_a_number_is_one_line(slurm, folder):
     [
         ("", {"ACCOUNT", "PARTITION", "QOS", "CONSTRAINT", "EXCLUDE", "RESERVATION"}),
         ("slurm: {partition: long, qos: high}", {"ACCOUNT", "CONSTRAINT", "EXCLUDE", "RESERVATION"}),
+        ("slurm: {extra: {reservation: x}}", {"ACCOUNT", "PARTITION", "QOS", "CONSTRAINT", "EXCLUDE"}),
     ],
 )
 def test_defaults_of_the_user_stay_where_the_section_says_nothing(slurm, folder, monkeypatch, settings, kept):
@@ -312,7 +335,79 @@ def test_ready_checks_and_begins_nothing(slurm, folder, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(UserError, match="--launcher cannot be combined with torchrun"):
         Slurm().ready(folder)
+    monkeypatch.delenv("RANK")
+    for name in ("SLURM_CLUSTERS", "SBATCH_CLUSTERS"):
+        monkeypatch.setenv(name, "other")
+        with pytest.raises(UserError, match=rf"^\${name} chooses another cluster, and jobs go to the one of this mach"):
+            Slurm().ready(folder)
+        monkeypatch.delenv(name)
     monkeypatch.setenv("PATH", str(folder))
     with pytest.raises(UserError, match="there is no SLURM on this machine"):
         Slurm().ready(folder)
     assert not folder.exists()
+
+
+class Needs(Training):
+    """A training whose config names a device."""
+
+    def section(self, name):
+        return {"device": self.config} if name == "train" else {}
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "expected"),
+    [
+        ("auto", {}, 1),
+        ("auto", {"gpus_per_node": 4}, 4),
+        ("cuda", {"gpus_per_node": 4}, 4),
+        ("cpu", {"gpus_per_node": 4}, 0),
+        ("auto", {"gpus_per_node": 0}, 0),
+        ("auto", {"gpus_per_node": 0, "extra": {"gres": "gpu:a100:2"}}, 1),
+        ("cuda:0", {"gpus_per_node": 0, "extra": {"gpus-per-task": 1}}, 1),
+    ],
+)
+def test_a_job_knows_whether_it_must_find_a_gpu(scripts, folder, device, settings, expected):
+    one = Task("train", Needs(device), folder, slurm=settings)
+    Slurm().launch(Work(folder, (one,)))
+    assert pickle.loads(entry(folder, "101").work).gpus == expected
+
+
+def test_a_gpu_that_is_wanted_and_not_asked_for_is_refused(scripts, slurm, folder):
+    one = Task("train", Needs("cuda"), folder, slurm={"gpus_per_node": 0})
+    with pytest.raises(UserError, match=r"^train: the device is 'cuda' and slurm\.gpus_per_node is 0: ask for a GPU$"):
+        Slurm().launch(Work(folder, (one,)))
+    assert slurm.calls("sbatch") == []
+
+
+def test_a_finished_certification_is_looked_at_by_one_job(scripts, folder):
+    job = certification(tasks_per_node=3)
+    (folder / "log").mkdir(parents=True)
+    (folder / "log/header.json").write_text('{"identity": {"subset": {"count": 2}}}')
+    shard = folder / "log/shard-000-of-001.tsv"
+    for rows, ids in (("idx\n1\n", "101_[0-2]"), ("idx\n1\n2\n", "102")):
+        shard.write_text(rows)
+        text = Slurm().launch(Work(folder, (Task("certify", job, folder / "log", slurm=job.section("slurm")),)))
+        assert text.splitlines()[0] == f"job {ids}: certify"
+        shutil.rmtree(folder / JOBS)
+
+
+def test_a_controller_that_does_not_answer_has_refused_nothing(slurm, folder):
+    accept(slurm, until=0, refusal="sbatch: error: Batch job submission failed: Unable to contact slurm controller")
+    with pytest.raises(UserError, match=r"^SLURM does not answer \(Unable to contact .*\): nothing was submitted$"):
+        Slurm().launch(chain(folder))
+
+
+def test_earlier_results_are_deleted_when_all_jobs_are_accepted(scripts, slurm, folder):
+    def accepted():
+        assert len(slurm.calls("sbatch")) == 3
+        calls.append(True)
+
+    calls = []
+    Slurm().launch(replace(chain(folder), accepted=accepted))
+    assert calls == [True]
+
+
+def test_what_submitit_leaves_beside_its_scripts_is_removed(scripts, folder):
+    Slurm().launch(chain(folder))
+    assert sorted(path.name for path in (folder / JOBS / "logs").iterdir() if path.name.startswith(".")) == []
+    assert (folder / JOBS / "logs/101_submission.sh").is_file()

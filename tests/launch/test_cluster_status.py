@@ -12,6 +12,7 @@ from dmaelab.launch.cluster import status as module
 from dmaelab.launch.cluster.records import JOBS
 from dmaelab.launch.cluster.status import status_text, statuses
 from dmaelab.utils.files import file_hash
+from dmaelab.utils.machine import GROUP_BROKE
 
 
 @pytest.fixture(autouse=True)
@@ -57,12 +58,15 @@ def test_a_running_training_shows_progress_time_and_values(answers, tmp_path):
     begin(tmp_path / "train")
     answers(j12="RUNNING|None")
     lines = status_text(tmp_path).splitlines()
-    assert lines[0] == f"jobs of {tmp_path}, submitted at 2026-01-02T03:04:05 UTC by: train_net.py"
-    cells = [cell.strip() for cell in lines[4].split("  ") if cell.strip()]
+    assert lines[:2] == [
+        f"jobs of {tmp_path}, submitted at 2026-01-02T03:04:05 UTC",
+        "by: python tools/train_net.py 'a=[1, 2]'",
+    ]
+    cells = [cell.strip() for cell in lines[5].split("  ") if cell.strip()]
     assert cells[:4] == ["train", "12", "RUNNING", "step 25 of 100"]
     assert cells[4] in ("0:30:00", "0:29:59", "0:30:01")
-    assert cells[5:] == ["loss 2.123", "accuracy 0.5", "a 1", "jobs/12/12_0_log.out"]
-    assert len(lines) == 5
+    assert cells[5:] == ["loss 2.123", "accuracy 0.5"]
+    assert lines[6:] == ["", f"logs: {tmp_path}/jobs/logs/JOB_0_log.out, where JOB is the id of the job"]
     answers(j12="COMPLETED|None")
     assert "0:30" not in status_text(tmp_path)
 
@@ -80,8 +84,8 @@ def test_an_array_shows_its_images_and_the_mean_speed(answers, tmp_path):
     assert found.progress == "image 30 of 100"
     assert found.left[:4] in ("0:35", "0:34")
     text = status_text(tmp_path)
-    assert "12_0 ... 12_1" in text
-    assert text.endswith("\nwaiting: Priority")
+    assert "12_[0-1]" in text
+    assert text.endswith("\ncertify: waits (Priority)")
 
 
 def test_a_failed_process_is_named_with_line_node_and_log(answers, tmp_path):
@@ -91,9 +95,21 @@ def test_a_failed_process_is_named_with_line_node_and_log(answers, tmp_path):
     state(tmp_path, "12", "stopped", rank=1, line="stopped", ended="2026-01-02T04:00:00.100+00:00")
     state(tmp_path, "11", "failed", rank=2, line="before", ended="2026-01-02T03:00:00.000+00:00")
     answers(j12="FAILED|NonZeroExitCode")
-    expected = f"no memory (process 3 on b; log: {tmp_path}/jobs/12/12_3_log.out)"
+    expected = f"no memory (process 3 on b; log: {tmp_path}/jobs/logs/12_3_log.out)"
     assert complaints(tmp_path) == {"train": expected}
-    assert status_text(tmp_path).endswith(f"\ntrain: {expected}")
+    assert status_text(tmp_path).splitlines()[-2:] == [
+        f"train: {expected}",
+        "to continue, give the same command again, with --resume",
+    ]
+
+
+def test_a_process_that_lost_the_connection_to_another_one_was_not_the_first(answers, tmp_path):
+    """The clocks of two machines differ."""
+    submission(tmp_path, task(tmp_path, "train", "12"))
+    state(tmp_path, "12", "failed", rank=0, line=f"{GROUP_BROKE} (x)", ended="2026-01-02T04:00:00.000+00:00")
+    state(tmp_path, "12", "failed", rank=1, line="no memory", ended="2026-01-02T04:00:01.000+00:00")
+    answers(j12="FAILED|NonZeroExitCode")
+    assert complaints(tmp_path)["train"].startswith("no memory (process 1 ")
 
 
 def test_nothing_is_wrong_with_a_job_that_goes_on(answers, tmp_path):
@@ -108,30 +124,39 @@ def test_nothing_is_wrong_with_a_job_that_goes_on(answers, tmp_path):
 
 def test_a_task_that_was_cancelled_names_the_one_that_failed(answers, tmp_path):
     tasks = [("train", "12", ()), ("rs", "13", ("train",)), ("certify", "14", ("rs",)), ("other", "15", ())]
+    tasks.append(("report", "16", ("train", "rs", "certify")))
     submission(tmp_path, *(task(tmp_path, name, job, after=after) for name, job, after in tasks))
     state(tmp_path, "12", "failed", line="no memory")
-    answers(j12="FAILED|x", j13="CANCELLED|DependencyNeverSatisfied", j14="CANCELLED|x", j15="CANCELLED|x")
+    answers(
+        j12="FAILED|x",
+        j13="CANCELLED|DependencyNeverSatisfied",
+        j14="CANCELLED|x",
+        j15="CANCELLED|x",
+        j16="CANCELLED|x",
+    )
     found = complaints(tmp_path)
     assert found["rs"] == "cancelled, because train did not succeed"
     assert found["certify"] == "cancelled, because rs did not succeed"
-    assert found["other"] == f"cancelled; log: {tmp_path}/jobs/15/15_0_log.out"
+    assert found["report"] == "cancelled, because train did not succeed"
+    assert found["other"] == "cancelled"
+    assert "\nrs, report: cancelled, because train did not succeed\n" in status_text(tmp_path)
     answers(j12="FAILED|x", j13="PENDING|Dependency", j14="PENDING|Dependency", j15="COMPLETED|None")
     assert complaints(tmp_path)["rs"] == ""
-    assert "waiting:" not in status_text(tmp_path)
+    assert "waits" not in status_text(tmp_path)
 
 
 def test_a_job_without_a_word_shows_how_slurm_saw_its_end(slurm, tmp_path):
     submission(tmp_path, task(tmp_path, "certify", "12_0", "12_1", kind="certification"))
     slurm.says("squeue", error=FORGOTTEN, status=1)
     slurm.says("sacct", "12_0|COMPLETED|0:0", "12_1|NODE_FAIL|1:0")
-    assert complaints(tmp_path) == {"certify": f"node_fail (exit status 1:0); log: {tmp_path}/jobs/12_1/12_1_0_log.out"}
+    assert complaints(tmp_path) == {"certify": f"node_fail (exit status 1:0); log: {tmp_path}/jobs/logs/12_1_0_log.out"}
 
 
 def test_a_failed_job_without_a_log_asks_for_the_disk(slurm, tmp_path):
     submission(tmp_path, task(tmp_path, "train", "12"))
     slurm.says("squeue", error=FORGOTTEN, status=1)
     slurm.says("sacct", "12|FAILED|0:53")
-    log = tmp_path / JOBS / "12/12_0_log.out"
+    log = tmp_path / JOBS / "logs/12_0_log.out"
     assert complaints(tmp_path)["train"] == (
         f"failed (exit status 0:53), and there is no log {log}: does the node see this folder? It must be on a disk"
         " that all share"
@@ -154,19 +179,27 @@ def test_notes_tell_what_has_changed_while_jobs_are_not_over(answers, tmp_path, 
     answers(j12="PENDING|Priority")
     changed = "has changed since the submission; the jobs run what was submitted"
     assert status_text(tmp_path).splitlines()[-4:] == [
-        "waiting: Priority",
+        "train: waits (Priority)",
         f"note: {sources[1]} {changed}",
         f"note: {sources[2]} {changed}",
         "note: the code was 1.0+a at the submission and is 1.0+b now; jobs run what they find",
     ]
     monkeypatch.setattr(module, "environment", lambda: {"code": "1.0+a"})
     assert "the code was" not in status_text(tmp_path)
+    answers(j12="FAILED|x")  # the same command would now do something else
+    assert status_text(tmp_path).count("note:") == 2
     answers(j12="COMPLETED|None")
     assert "note:" not in status_text(tmp_path)
 
 
 @pytest.fixture
-def in_turn(tmp_path):
+def runs(monkeypatch):
+    """Let the process of a local job be there as long as its state says so."""
+    monkeypatch.setattr("dmaelab.launch.cluster.scheduler._is_of", lambda folder, pid: True)
+
+
+@pytest.fixture
+def in_turn(tmp_path, runs):
     """Return a function that gives the states of three tasks of a local job, which is in a certain state."""
     tasks = [task(tmp_path, "train", "4194399"), task(tmp_path, "rs", "4194399", after=("train",))]
     report = task(tmp_path, "report", "4194399", kind="report", after=("rs",))
@@ -176,7 +209,7 @@ def in_turn(tmp_path):
         for name in finished:
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / "model_final.pth").touch()
-        state(tmp_path, "4194399", how, "local", **{"host": "other", **changes})
+        state(tmp_path, "4194399", how, "local", **changes)
         return [found.state for found in statuses(tmp_path)[1]]
 
     return states
@@ -185,7 +218,7 @@ def in_turn(tmp_path):
 def test_local_tasks_run_in_turn(in_turn, tmp_path):
     assert in_turn("running") == ["RUNNING", "PENDING", "PENDING"]
     assert in_turn("running", "train") == ["COMPLETED", "RUNNING", "PENDING"]
-    assert "waiting:" not in status_text(tmp_path)
+    assert "waits" not in status_text(tmp_path)
     assert in_turn("running", "train", "rs") == ["COMPLETED", "COMPLETED", "RUNNING"]
     assert in_turn("finished", "train", "rs") == ["COMPLETED"] * 3
 
@@ -206,12 +239,12 @@ def test_a_local_task_that_needs_nothing_is_cancelled_by_a_failure_too(tmp_path)
 
 
 @pytest.mark.parametrize(("kind", "left"), [("report", "0:19:59"), ("training", "")])
-def test_a_local_certification_shows_the_time_to_go_if_it_is_the_only_one(tmp_path, kind, left):
+def test_a_local_certification_shows_the_time_to_go_if_it_is_the_only_one(tmp_path, runs, kind, left):
     certify = task(tmp_path, "certify", "4194399", kind="certification")
     submission(tmp_path, certify, task(tmp_path, "other", "4194399", kind=kind), launcher="local")
     write_log(tmp_path / "certify", done=40)
     began = (datetime.now(UTC) - timedelta(seconds=599.5)).isoformat()
-    state(tmp_path, "4194399", "running", "local", started=began, progress=10, host="other")
+    state(tmp_path, "4194399", "running", "local", started=began, progress=10)
     (found, _) = statuses(tmp_path)[1]
     assert found.progress == "image 40 of 100"
     assert found.left[:4] == left[:4]
@@ -227,9 +260,8 @@ def test_a_folder_may_be_spelled_in_other_ways(answers, tmp_path, monkeypatch, s
     monkeypatch.chdir(tmp_path)
     named = {"relative": "runs/a", "relative/": "runs/a/", "dots": "elsewhere/../runs/a", "link": "link"}[spelling]
     answers(folder, j12="RUNNING|None")
-    row = status_text(Path(named)).splitlines()[4]
+    row = status_text(Path(named)).splitlines()[5]
     assert "step 25 of 100" in row
-    assert row.endswith("  jobs/12/12_0_log.out")
 
 
 def test_a_folder_that_was_moved_still_says_what_went_wrong(answers, tmp_path):
@@ -238,5 +270,28 @@ def test_a_folder_that_was_moved_still_says_what_went_wrong(answers, tmp_path):
     os.rename(tmp_path / "before", tmp_path / "after")
     answers(j12="FAILED|x")
     text = status_text(tmp_path / "after")
-    assert text.splitlines()[4].endswith(f"{tmp_path}/before/jobs/12/12_0_log.out")
+    assert f"\nlogs: {tmp_path}/after/jobs/logs/" in text
     assert "train: no memory (process 0 on node7; log: " in text
+
+
+def test_a_silent_slurm_does_not_hide_what_the_files_say(slurm, tmp_path):
+    submission(tmp_path, task(tmp_path, "train", "12"), task(tmp_path, "rs", "13"))
+    begin(tmp_path / "rs")
+    state(tmp_path, "12", "finished")
+    slurm.says("squeue", error="slurm_load_jobs error: Unable to contact slurm controller", status=1)
+    text = status_text(tmp_path)
+    assert [line.split()[2] for line in text.splitlines()[5:7]] == ["COMPLETED", "UNKNOWN"]
+    assert "step 25 of 100" in text
+    assert "\nrs: unknown (SLURM does not answer (slurm_load_jobs error: Unable to contact slurm controller))" in text
+
+
+def test_the_last_error_in_the_log_says_why_a_job_failed_that_has_said_nothing(answers, tmp_path):
+    """Such as a command of the site's setup, which comes before any of our processes."""
+    submission(tmp_path, task(tmp_path, "train", "12"))
+    log = tmp_path / JOBS / "logs/12_0_log.out"
+    log.parent.mkdir()
+    log.write_bytes(
+        b"\xff" * 9000 + b"\nerror: before\nerror: a command of setup failed: module load cuda\nslurmstepd: x\n"
+    )
+    answers(j12="FAILED|NonZeroExitCode")
+    assert complaints(tmp_path)["train"] == f"failed: a command of setup failed: module load cuda; log: {log}"

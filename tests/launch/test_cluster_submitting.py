@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_cluster import Report, state, submission, task, work
+import torch
+from fake_cluster import FORGOTTEN, Report, python_path, state, submission, task, work
 
+from dmaelab.config import LazyConfig
+from dmaelab.launch.cluster.new_records import new_records
 from dmaelab.launch.cluster.records import JOBS, Submission
 from dmaelab.launch.cluster.run import Run
-from dmaelab.launch.cluster.submitting import check_alone, environment_of_jobs, new_records, pickled, record, words
+from dmaelab.launch.cluster.submitting import check_alone, environment_of_jobs, pickled, record, words
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import file_hash
 
@@ -38,7 +41,7 @@ def fail(folder):
 def test_folders_are_made_and_stay(tmp_path):
     with new_records(tmp_path / "runs/a") as jobs:
         assert jobs == tmp_path / "runs/a" / JOBS
-    assert list(tree(tmp_path / "runs")) == [tmp_path / "runs/a", jobs, jobs / "state"]
+    assert sorted(tree(tmp_path / "runs")) == [tmp_path / "runs/a", jobs, jobs / "logs", jobs / "state"]
 
 
 def test_after_a_failure_new_folders_are_gone(tmp_path, monkeypatch):
@@ -65,24 +68,59 @@ def test_after_a_failure_empty_folders_of_the_user_are_kept(tmp_path, kept):
     assert tree(tmp_path) == before
 
 
-def test_after_a_failure_the_earlier_submission_is_as_before(tmp_path):
-    submission(tmp_path, task(tmp_path, "train", "11"))
-    state(tmp_path, "11", "finished")
-    state(tmp_path, "11", "finished", rank=1)
-    before = tree(tmp_path)
-    fail(tmp_path)
-    assert tree(tmp_path) == before
+@pytest.fixture
+def earlier(slurm, tmp_path):
+    """A folder with the records of an earlier submission, whose job has ended."""
+    folder = tmp_path / "a"
+    submission(folder, task(folder, "train", "11"))
+    slurm.says("squeue", error=FORGOTTEN, status=1)
+    slurm.says("sacct")
+    state(folder, "11", "finished")
+    return folder
 
 
-def test_a_new_submission_forgets_the_states_of_the_earlier_one(tmp_path):
-    submission(tmp_path, task(tmp_path, "train", "11"))
-    state(tmp_path, "11", "failed")
-    (tmp_path / JOBS / "state.earlier").mkdir()  # of a command that was killed
-    (tmp_path / JOBS / "state.earlier/train.0.0.json").touch()
-    with new_records(tmp_path) as jobs:
+def test_after_a_failure_the_earlier_submission_is_as_before(earlier):
+    state(earlier, "11", "finished", rank=1)
+    before = tree(earlier)
+    fail(earlier)
+    assert tree(earlier) == before
+
+
+def test_a_new_submission_forgets_the_states_of_the_earlier_one(earlier):
+    (earlier / JOBS / "earlier").mkdir()  # of a command that was killed
+    (earlier / JOBS / "earlier/submission.json").touch()
+    with new_records(earlier) as jobs:
         (jobs / "state/train.1.0.json").touch()  # by a job that starts at once
+        (jobs / "submission.json").touch()
     assert [path.name for path in (jobs / "state").iterdir()] == ["train.1.0.json"]
-    assert sorted(path.name for path in jobs.iterdir()) == ["state", "submission.json"]
+    assert sorted(path.name for path in jobs.iterdir()) == ["logs", "state", "submission.json"]
+
+
+def test_a_failure_after_the_record_was_written_brings_the_earlier_one_back(earlier):
+    before = tree(earlier)
+    with suppress(ZeroDivisionError), new_records(earlier):
+        submission(earlier, task(earlier, "train", "12"))
+        raise ZeroDivisionError
+    assert tree(earlier) == before
+
+
+def test_two_commands_cannot_submit_for_one_folder_at_once(tmp_path):
+    """The second one is refused, and removes nothing of the first one."""
+    lines = [
+        "from pathlib import Path",
+        "from dmaelab.launch.cluster.new_records import new_records",
+        f"with new_records(Path({str(tmp_path / 'a')!r})): pass",
+    ]
+    with new_records(tmp_path / "a") as jobs:
+        (jobs / "12").mkdir()
+        before = tree(tmp_path)
+        command = [sys.executable, "-c", "\n".join(lines)]
+        found = subprocess.run(command, env={**os.environ, "PYTHONPATH": python_path()}, capture_output=True, text=True)
+        assert found.stderr.splitlines()[-1].endswith(
+            f"UserError: {tmp_path / 'a'}: another command is submitting jobs here: wait for its end"
+        )
+        assert tree(tmp_path) == before
+    assert sorted(path.name for path in jobs.iterdir()) == ["12", "logs", "state"]
 
 
 @pytest.mark.parametrize("name", ["file/run", "file", "runs"])
@@ -166,15 +204,15 @@ def test_the_record_and_the_words_about_it(tmp_path):
     certify = task(tmp_path, "certify", "13_0", "13_1", after=("train", "rs"))
     made = record("slurm", replace(work(tmp_path), sources=(source,)), [task(tmp_path, "train", "12"), certify])
     assert Submission.read(tmp_path) == made
-    assert made.sources == {str(source): file_hash(source)}
+    assert made.sources[str(source)] == file_hash(source)
     assert made.jobs == str(tmp_path / JOBS)
     assert words(work(tmp_path), made).splitlines() == [
         "job 12: train",
-        "job 13_0 ... 13_1: certify, after train, rs",
+        "job 13_[0-1]: certify, after train, rs",
         f"folder:   {tmp_path}",
         f"follow:   python tools/pipeline.py --status {tmp_path}",
         f"cancel:   python tools/pipeline.py --cancel {tmp_path}",
-        "continue: when the jobs have ended, give the same command again (a training: with --resume)",
+        "continue: when the jobs have ended, give the same command again",
     ]
 
 
@@ -197,3 +235,31 @@ def test_a_job_does_its_work_and_ends_with_the_status_of_a_command(tmp_path, mon
     said = capsys.readouterr()
     assert said.err == (f"error: {text}\n" if text else "")
     assert said.out == "logs\n" * (rank == "0") + "done\n" * (status == 0)
+
+
+def test_the_record_knows_the_files_that_a_config_imports(tmp_path):
+    base, config = tmp_path / "base.py", tmp_path / "mine.py"
+    base.write_text("train = dict(lr=0.1)\n")
+    config.write_text("from .base import train\n")
+    LazyConfig.load(config)
+    made = record("slurm", work(tmp_path), [])
+    assert {str(path): made.sources.get(str(path)) for path in (base, config)} == {
+        str(path): file_hash(path) for path in (base, config)
+    }
+    base.unlink()
+    assert str(base) not in record("slurm", work(tmp_path), []).sources  # it cannot be compared
+
+
+def test_a_job_that_finds_no_gpu_does_not_compute_on_the_cpu(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run = pickle.loads(pickled(work(tmp_path, ("report", Says("computed"))), gpus=2))
+    with pytest.raises(SystemExit) as ended:
+        run()
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "computed" not in said.out
+    assert said.err.startswith("error: the job has asked for 2 GPUs and torch can use none on ")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert "asked for" not in capsys.readouterr().err

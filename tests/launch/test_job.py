@@ -164,3 +164,33 @@ def test_a_fresh_process_that_is_stopped_says_so(tmp_path):
     result = in_fresh_process(CertifyJob("plugins: [my_project]"), tmp_path)
     assert result.stderr.decode() == CertifyJob.STOPPED + "\n"
     assert result.returncode == 75
+
+
+def test_initial_weights_that_are_missing_are_known_before_a_job_waits(tmp_path):
+    """Unless an earlier stage of the pipeline makes them, or the run has begun and no longer needs them."""
+
+    def job(**options):
+        cfg = open_config("digits/finetune_rs", [f"train.out_dir={tmp_path / 'run'}", f"train.init_from={tmp_path}/no"])
+        return TrainJob.of(cfg, **options)
+
+    with pytest.raises(
+        UserError, match=rf"^train\.init_from is '{tmp_path}/no', and there is no such run directory or"
+    ):
+        job().restartable()
+    job(stage="rs").restartable()
+    (tmp_path / "no").touch()
+    job().restartable()
+
+
+@pytest.mark.parametrize(
+    ("config", "device"),
+    [
+        ("train: {device: cuda}", "cuda"),
+        ("train: {max_iter: 1}", "auto"),
+        ("certify: {device: cpu}", "cpu"),
+        ("certify: {name: a}", "auto"),
+        ("pipeline: {out_dir: a}", "cpu"),
+    ],
+)
+def test_the_device_of_a_job(config, device):
+    assert CertifyJob(config).device == device

@@ -66,7 +66,7 @@ def test_a_signalled_training_starts_again_and_ends_with_the_same_bits(tmp_path,
 def test_cancelled_work_saves_its_state_and_the_command_continues(tmp_path, undisturbed):
     folder = train(tmp_path / "run")
     works.until(lambda: works.in_its_steps(folder))
-    with pytest.raises(UserError, match=r"job \d+ of an earlier submission is RUNNING: wait for it, or cancel it with"):
+    with pytest.raises(UserError, match=r"job \d+ of an earlier submission is RUNNING: wait for it with"):
         train(folder)
     assert "to stop; to continue, give the same command again" in cancel(folder)
     (status,) = works.wait(folder)
@@ -165,5 +165,5 @@ def test_an_edited_config_changes_nothing_and_the_status_says_so(tmp_path):
     (status,) = works.wait(run)
     assert status.succeeded, works.show(run)
     assert "seed: 0" in (run / "config.yaml").read_text()
-    assert Submission.read(run).sources.keys() == {str(config)}
+    assert str(config) in Submission.read(run).sources
     assert json.loads((run / "run.json").read_text())["starts"][0]["steps"] == 40

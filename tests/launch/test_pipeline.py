@@ -61,7 +61,7 @@ def test_the_main_job_end_to_end_and_again(tmp_path, caplog, capsys):
     logging.getLogger("dmaelab").propagate = True
     with caplog.at_level(logging.INFO):
         pipeline(tmp_path).run(restart_at="certify_scratch")
-    assert f"removing {tmp_path / 'scratch/certify/certify_scratch'}" in caplog.text
+    assert f"deleting the earlier {tmp_path / 'scratch/certify/certify_scratch'}" in caplog.text
 
 
 def test_an_unknown_stage_to_restart_at_is_named(digits, tmp_path):
@@ -75,10 +75,55 @@ def test_a_redo_removes_what_depends_on_it_and_nothing_given(digits, tmp_path):
         folder.mkdir(parents=True)
     (tmp_path / "out/rs/config.yaml").write_text("")
     pipeline = digits(tmp_path / "out", f"pipeline.weights={{'pretrain': '{given}'}}")
-    pipeline.discard("rs")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cr", "pretrain", "scratch"]
+    launcher = pipeline.launcher = Accepts()
+    pipeline.run("rs")
+    assert launcher.seen == [["cr", "pretrain", "scratch"]]
     with pytest.raises(ConfigError, match=r"--from pretrain: pipeline.weights.pretrain replaces this stage"):
-        pipeline.discard("pretrain")
+        pipeline.run("pretrain")
+
+
+class Accepts:
+    """A launcher that accepts each work and does nothing; it sees what is there when the first job would begin."""
+
+    def __init__(self, error=None):
+        self.error, self.seen = error, []
+
+    def launch(self, work):
+        if self.error:
+            raise self.error
+        list(work.in_order())
+        self.seen.append(sorted(path.name for path in work.folder.iterdir()))
+
+
+@pytest.mark.parametrize("error", [UserError("SLURM refuses the job"), KeyboardInterrupt()])
+def test_a_redo_that_is_refused_deletes_nothing(digits, tmp_path, error):
+    """Days of training must not be lost because a partition was mistyped."""
+    (tmp_path / "rs").mkdir()
+    (tmp_path / "rs/config.yaml").write_text("mine")
+    before = {path: path.is_file() and path.read_text() for path in tmp_path.rglob("*")}
+    with pytest.raises(type(error)):
+        digits(tmp_path, launcher=Accepts(error)).run("rs")
+    assert {path: path.is_file() and path.read_text() for path in tmp_path.rglob("*") if path.name != ".lock"} == before
+
+
+def test_a_rehearsal_of_a_redo_shows_what_would_go_and_what_would_run(digits, tmp_path, capsys):
+    (tmp_path / "pretrain").mkdir()
+    (tmp_path / "pretrain/config.yaml").write_text("mine")
+    launcher = Accepts()
+    launcher.preview = lambda work: " ".join(task.name for task in work.tasks)
+    digits(tmp_path, launcher=launcher).rehearse("pretrain")
+    assert capsys.readouterr().out.splitlines()[0] == f"would delete {tmp_path / 'pretrain'}"
+    assert (tmp_path / "pretrain/config.yaml").read_text() == "mine"
+    assert not list(tmp_path.glob("*aside"))
+
+
+def test_what_a_killed_redo_has_set_aside_does_not_disturb_the_next_one(digits, tmp_path):
+    for folder in (tmp_path / "rs", tmp_path / ".rs.aside"):
+        folder.mkdir()
+        (folder / "config.yaml").write_text("mine")
+    launcher = Accepts()
+    digits(tmp_path, launcher=launcher).run("rs")
+    assert launcher.seen == [[]]
 
 
 def test_a_stage_in_whose_place_weights_stand_is_not_run(digits, tmp_path):

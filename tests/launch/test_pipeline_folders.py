@@ -35,9 +35,8 @@ def test_what_a_start_that_failed_has_left_is_deleted(digits, tmp_path):
     for path in (run / ".lock", run / "log.txt", log / ".lock", log / "shard-000-of-001.tsv"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
-    pipeline = digits(tmp_path / "out")
-    pipeline.discard("rs")
-    pipeline.discard("certify_cr")
+    for stage in ("rs", "certify_cr"):
+        digits(tmp_path / "out", launcher=Idle()).run(stage)
     assert not run.exists()
     assert not log.exists()
 
@@ -109,11 +108,14 @@ def test_the_name_of_the_report_is_a_plain_name(digits, tmp_path, name):
 
 @pytest.mark.parametrize("key", ["pipeline.out_dir", "train.out_dir", "certify.out_dir"])
 @pytest.mark.parametrize("path", ["", " "])
-def test_an_empty_folder_is_not_the_working_directory(key, path):
+def test_an_empty_folder_is_not_the_working_directory_and_no_shell_replaces_a_tilde(key, path):
     settings = {
         "pipeline": lambda: PipelineSettings(path),
         "train": lambda: TrainSettings(path, 8, 1),
         "certify": lambda: CertifySettings(out_dir=path),
     }
     with pytest.raises(ConfigError, match=rf"{key} is '{path}': give a folder"):
+        settings[key.partition(".")[0]]()
+    path = "~/runs"
+    with pytest.raises(ConfigError, match=rf"{key} is '~/runs', and ~ is not replaced there: give \$HOME/\.\.\. or"):
         settings[key.partition(".")[0]]()

@@ -4,6 +4,7 @@ A SLURM counts only if SLURM_CONF names it. So the tests send no jobs to a clust
 """
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 import works
 
-from dmaelab.launch.cluster.progress import images_done
+from dmaelab.launch.cluster.progress import images_done, steps_saved
+from dmaelab.launch.cluster.status import TaskStatus, status_text
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +40,7 @@ def slurm() -> None:
 
 SITE = """
 slurm = dict(gpus_per_node=0, cpus_per_task=1, time=20, signal_delay=30, exclude="0x7f000002")
-setup = ["export SITE_SETUP=ran"]
+setup = ["echo the commands of the site"]
 """
 
 CHAIN = """
@@ -72,6 +74,16 @@ def site(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
         yield path
 
 
+def killed(out: Path) -> None:
+    """Submit the training that is to be killed, or that continues afterwards."""
+    works.train(out / "killed", "train.checkpoint_period=5")
+
+
+def broken(out: Path) -> None:
+    """Submit the chain whose second stage needs a file that comes later."""
+    works.pipeline(out / "broken.py", f"pipeline.out_dir={out / 'broken'}", "pipeline.processes=1")
+
+
 @pytest.fixture(scope="session")
 def submitted(site: Path, classifier_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Submit all works and set a trap for those that are to be interrupted; return the folder of the runs."""
@@ -84,16 +96,18 @@ def submitted(site: Path, classifier_run: Path, tmp_path_factory: pytest.TempPat
     works.train(out / "terminated")
     works.train(out / "requeued")
     works.train(out / "preempted", "slurm.exclude='0x7f000001'", "slurm.cpus_per_task=16", "train.num_workers=1")
-    works.train(out / "killed", steps=10**5)
+    killed(out)
     works.train(out / "cancelled", steps=10**5)
     works.certify(classifier_run, "parts", 4, "certifier.n=1000", 'certify.subset={"count": 12}')
     works.certify(classifier_run, "signalled", 2, "certifier.n=20000", 'certify.subset={"count": 30}')
-    works.pipeline(out / "broken.py", f"pipeline.out_dir={out / 'broken'}")
+    broken(out)
     works.pipeline(out / "chain.py", f"pipeline.out_dir={out / 'chain'}", "pipeline.seeds=2")
     both = ["slurm.exclude=None", "slurm.nodes=2", "slurm.tasks_per_node=2", "train.micro_batch=8"]
     works.train(out / "together", *both, steps=20, slow=False)
     works.train(out / "one_killed", *both[:2], "slurm.tasks_per_node=1", steps=10**5)
     works.probe(out / "probe")
+    works.train(out / "one_broken", *both[:2], "slurm.tasks_per_node=1", "plugins=['broken_node']", slow=False)
+    works.evaluate(classifier_run)
 
     def trap(name: str, act: object) -> None:
         works.when(lambda: works.in_its_steps(out / name), act)  # type: ignore[arg-type]
@@ -104,10 +118,20 @@ def submitted(site: Path, classifier_run: Path, tmp_path_factory: pytest.TempPat
     high = ["sbatch", "-p", "high", "-w", "0x7f000002", "-c", "16", "-o", "/dev/null", "--wrap", "sleep 2"]
     trap("preempted", lambda: works.run(*high))
     trap("one_killed", lambda: os.kill(works.work_pid(out / "one_killed", rank=1), signal.SIGKILL))
-    trap("killed", lambda: os.kill(works.work_pid(out / "killed"), signal.SIGKILL))
+    works.when(lambda: steps_saved(out / "killed") > 0, lambda: os.kill(works.work_pid(out / "killed"), signal.SIGKILL))
     log = classifier_run / "certify/signalled"
     works.when(
         lambda: images_done(log, (0, 2)) > 1,
         lambda: works.run("scancel", "--signal=USR2", works.job_id(log)),
     )
     return out
+
+
+@pytest.fixture(scope="session")
+def failed(submitted: Path) -> dict[str, tuple[list[TaskStatus], str]]:
+    """Wait until the works that must fail have failed, and give their commands again; return how they were before."""
+    said = {name: (works.wait(submitted / name), status_text(submitted / name)) for name in ("killed", "broken")}
+    shutil.copy(submitted / "broken/pretrain/model_final.pth", submitted / "later.pth")
+    killed(submitted)
+    broken(submitted)
+    return said

@@ -70,6 +70,12 @@ def test_a_linear_probe(submitted):
     assert status.progress == "step 2 of 2"
 
 
+def test_another_evaluation(submitted, classifier_run):
+    (status,) = works.wait(classifier_run)
+    assert status.succeeded, works.show(classifier_run)
+    assert "accuracy" in Path(status.task.parts[0].log).read_text()
+
+
 def test_a_command_inside_an_allocation_is_no_job(site, tmp_path):
     """The variables of SLURM describe the allocation there, not the process. Jobs can be submitted from it, too."""
     command = [sys.executable, ROOT / "tools/train_net.py", "--config-file", "digits/pretrain", *works.TINY]
@@ -86,8 +92,8 @@ def test_a_command_inside_an_allocation_is_no_job(site, tmp_path):
 
 def test_the_commands_of_the_site_run_before_python(submitted):
     status, *_ = works.wait(submitted / "together")
-    script = Path(status.task.parts[0].log).parent / f"{status.task.parts[0].id}_submission.sh"
-    assert "export SITE_SETUP=ran" in script.read_text()
+    log = Path(status.task.parts[0].log).read_text()
+    assert -1 < log.find("the commands of the site\n") < log.index("Starting with JobEnvironment")
 
 
 def test_the_printed_script_is_the_one_that_is_submitted(submitted):
@@ -100,7 +106,7 @@ def test_the_printed_script_is_the_one_that_is_submitted(submitted):
     job = TrainJob.of(works.train_config(folder, f"train.max_iter={works.STEPS}", *works.SLOW))
     _, _, preview = Slurm().preview(Work.of(job, folder, "train")).partition("\n")
     number = works.job_id(folder)
-    assert preview == (folder / f"jobs/{number}/{number}_submission.sh").read_text()
+    assert preview == (folder / f"jobs/logs/{number}_submission.sh").read_text()
 
 
 def test_submitting_from_the_command_line_returns_at_once(site, tmp_path):
@@ -113,7 +119,8 @@ def test_submitting_from_the_command_line_returns_at_once(site, tmp_path):
         f"folder:   {run}",
         f"follow:   python tools/pipeline.py --status {run}",
         f"cancel:   python tools/pipeline.py --cancel {run}",
-        "continue: when the jobs have ended, give the same command again (a training: with --resume)",
+        "continue: when the jobs have ended, give the same command again, with --resume",
+        f"site:     {site} ($DMAELAB_SLURM)",
     ]
     (status,) = works.wait(run)
     assert status.succeeded, works.show(run)

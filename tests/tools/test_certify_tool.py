@@ -102,6 +102,13 @@ def test_a_log_is_compared_with_data_and_sampled_again(run):
     assert f"image {row[0]}: label is {row[1]}, in the data set it is" in done.stdout
 
 
+def test_a_certification_and_its_table_are_two_submissions(run):
+    said = tool(run, "dataset.split=test", "certify.device=cpu", "--launcher", "slurm", "--processes", "3", "--dry-run")
+    assert said.count("#!/bin/bash") == 2
+    assert "#SBATCH --array=0-2%3\n" in said
+    assert "#SBATCH --dependency=afterok:<certify>\n" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -118,6 +125,10 @@ def test_a_log_is_compared_with_data_and_sampled_again(run):
         (["--verify", "a", "--data", "b", "--seed", "3"], "and --seed to them"),
         (["--verify", "a", "--data", "b", "--resample", "3", "--run", "c"], "leave out --data"),
         (["--verify", "a", "dataset.split=test"], "take no SOURCE: leave out 'dataset.split=test'"),
+        (
+            ["run", "--shard", "0/2", "--launcher", "slurm"],
+            "--shard is for machines that share the work by hand: use --",
+        ),
         (["--verify", "a", "--data", "no_such_config"], "there is no config 'no_such_config'"),
     ],
 )

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from submitit import LocalExecutor
 
+from dmaelab.launch.cluster.records import LOGS
+from dmaelab.utils.signals import let_through
+
 _YEAR = 365 * 24 * 60  # minutes; submitit would end the job after five
 
 
 def main() -> None:
     """Submit the job that stands on stdin, and print its id and log. The controller stays when this process ends."""
+    let_through()  # the command holds signals back while it starts this process
     entry = pickle.load(sys.stdin.buffer)
     jobs = Path(sys.argv[1])
     answer = os.dup(1)
@@ -22,7 +26,7 @@ def main() -> None:
     ):
         os.dup2(os.open(path, flags), number)
     os.dup2(1, 2)
-    executor = LocalExecutor(jobs / "%j", max_num_timeout=10**6)
+    executor = LocalExecutor(jobs / LOGS, max_num_timeout=10**6)
     executor.update_parameters(timeout_min=_YEAR, tasks_per_node=1, stderr_to_stdout=True)
     job = executor.submit(entry)
     os.write(answer, f"{job.job_id}\n{job.paths.stdout}\n".encode())

@@ -6,9 +6,9 @@ the work, and so it can always say what happened.
 
 import os
 import signal
-import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,20 @@ from submitit.helpers import DelayedSubmission, TorchDistributedEnvironment
 
 from dmaelab.launch.cluster.child import Child
 from dmaelab.launch.cluster.progress import images_done, steps_saved
-from dmaelab.launch.cluster.records import AGAIN, State, born, node_name, now, state_file
+from dmaelab.launch.cluster.records import AGAIN, State, node_name, now, read_state, state_file
+from dmaelab.launch.cluster.scheduler import SlurmSilent, ask
+from dmaelab.utils.errors import MachineError
 from dmaelab.utils.machine import killed_by
 from dmaelab.utils.watchdog import PREEMPTED
 
 PATIENCE = 2
 """Number of starts in a row that may run for a whole time limit and save nothing new. Then the job fails."""
 
+TRIES = 3
+"""How often a job asks SLURM for something."""
 
 PAUSE = 3.0
-"""Seconds before the second try to put a job into the queue again; twice as long before the third."""
+"""Seconds before the second try; twice as long before the third."""
 
 
 @dataclass
@@ -72,10 +76,10 @@ class ClusterTask:
         job = JobEnvironment()
         state = self._begin(job)
         path = state_file(Path(self.jobs), self.name, self.part, job.global_rank)
-        state.write(path)
+        _write(state, path)
 
         def end(how: Any, status: int, line: str) -> None:
-            replace(state, state=how, status=status, line=line, ended=now()).write(path)
+            _write(replace(state, state=how, status=status, line=line, ended=now()), path)
 
         status = child.run(self.work, self._environment(job))
         if status == 0:
@@ -87,8 +91,8 @@ class ClusterTask:
             # The first process decides for the whole job. If this one ended with an error, SLURM would kill the first.
             end("stopped", status, child.line)
             sys.exit(0)
-        elif child.signals and signal.SIGUSR2 not in child.signals and not _is_to_run(job):
-            end("stopped", status, child.line)  # it is being cancelled, or SLURM will start it again by itself
+        elif signal.SIGUSR2 not in child.signals and (self._another_failed(job) or not _is_to_run(job)):
+            end("stopped", status, child.line)  # it is being ended, or SLURM will start it again by itself
             sys.exit(PREEMPTED)
         else:
             whole = self.limit is not None and time.monotonic() - started >= self.limit
@@ -113,9 +117,7 @@ class ClusterTask:
             job=job.job_id,
             state="running",
             node=node_name(),
-            host=os.uname().nodename,
             pid=os.getpid(),
-            born=born(os.getpid()) or 0,
             started=now(),
             progress=self._progress(),
             log=str(job.paths.stdout),
@@ -128,6 +130,12 @@ class ClusterTask:
             return steps_saved(Path(self.folder))
         return images_done(Path(self.folder), self.shard) if self.kind == "certification" else 0
 
+    def _another_failed(self, job: JobEnvironment) -> bool:
+        """Return whether another process of the job has failed: SLURM ends the rest then, and still says RUNNING."""
+        paths = [state_file(Path(self.jobs), self.name, self.part, rank) for rank in range(job.num_tasks)]
+        said = [state for state in map(read_state, paths) if state is not None and state.job == job.job_id]
+        return any(state.state == "failed" for state in said)
+
     def _environment(self, job: JobEnvironment) -> dict[str, str]:
         """Return the environment of the work."""
         if self.together and job.num_tasks > 1:
@@ -135,6 +143,15 @@ class ClusterTask:
         changes = dict(self.environment)
         kept = {name: value for name, value in os.environ.items() if name not in changes}
         return kept | {name: value for name, value in changes.items() if value is not None}
+
+
+def _write(state: State, path: Path) -> None:
+    """Write the state. If that fails, the job goes on: the state only tells others how it is."""
+    try:
+        state.write(path)
+    except (OSError, MachineError) as error:
+        with suppress(OSError):
+            print(f"warning: the status cannot be written: {error}", flush=True)
 
 
 def _reason(status: int, line: str) -> str:
@@ -152,18 +169,17 @@ def _is_to_run(job: JobEnvironment) -> bool:
     """
     if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
         return False
-    command = ["squeue", "-h", "-j", job.job_id, "-o", "%T"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return answer.stdout.split() == ["RUNNING"]
+    for attempt in range(TRIES):
+        time.sleep(PAUSE * attempt)
+        with suppress(SlurmSilent):  # busy, as when it preempts many jobs at once
+            return ask("squeue", "-h", "-a", "-j", job.job_id, "-o", "%T") == ["RUNNING"]
+    return False
 
 
 def _put_back(handler: Any, job: JobEnvironment) -> Exception:
     """Put the job into the queue again, and end this process; return the error if that fails three times."""
     pickle, error = job.paths.submitted_pickle, Exception("submitit did not do it")
-    for attempt in range(3):
+    for attempt in range(TRIES):
         time.sleep(PAUSE * attempt)
         # Submitit refuses to write where a process was killed while it wrote.
         pickle.with_name(f"{pickle.name}.save_tmp").unlink(missing_ok=True)

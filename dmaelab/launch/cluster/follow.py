@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from dmaelab.launch.cluster.records import AGAIN
+from dmaelab.launch.cluster.records import Submission, again
 from dmaelab.launch.cluster.scheduler import SlurmSilent
 from dmaelab.launch.cluster.status import TaskStatus, statuses
 from dmaelab.launch.work import Work
@@ -20,12 +20,12 @@ def tell(work: Work, text: str, wait: bool) -> str | None:
     if not wait:
         return text
     print(text, flush=True)
-    follow(work)
+    follow(work.folder)
     return None
 
 
-def follow(work: Work) -> None:
-    """Wait until all jobs of a work have ended, then print what those with a result to read have printed.
+def follow(folder: Path) -> None:
+    """Wait until all jobs of a folder have ended, then print what those with a result to read have printed.
 
     Raises:
         UserError: a job failed, or was cancelled. The text is its own line, with process, node and log.
@@ -33,10 +33,10 @@ def follow(work: Work) -> None:
         Preempted: a signal stopped the waiting; the jobs go on.
         KeyboardInterrupt: the same after Ctrl-C.
     """
-    command = f"python tools/pipeline.py --status {work.folder}"
+    command = f"python tools/pipeline.py --status {folder} --wait"
     with preempted_by_signals(f"stopped by a signal; the jobs go on: follow them with {command}"):
-        found = _wait(work.folder)
-    _raise_failure(found)
+        submission, found = _wait(folder)
+    _raise_failure(submission, found)
     for status in found:
         if status.task.kind in ("evaluation", "report"):
             print(_printed(Path(status.task.parts[0].log)), flush=True)
@@ -52,12 +52,12 @@ def _printed(log: Path) -> str:
     return "\n".join(line for line in lines[starts[-1] if starts else 0 :] if not line.startswith("submitit "))
 
 
-def _wait(folder: Path) -> list[TaskStatus]:
+def _wait(folder: Path) -> tuple[Submission, list[TaskStatus]]:
     shown: dict[str, str] = {}
     printed = time.monotonic()
     while True:
         try:
-            _, found = statuses(folder)
+            submission, found = statuses(folder)
         except SlurmSilent as error:
             print(f"{error}; asking again", flush=True)
             time.sleep(_PERIOD)
@@ -70,11 +70,11 @@ def _wait(folder: Path) -> list[TaskStatus]:
                 parts = (status.state, status.progress, left, status.values)
                 print(f"{status.task.name}: {'  '.join(part for part in parts if part)}", flush=True)
         if all(status.over for status in found):
-            return found
+            return submission, found
         time.sleep(_POLL)
 
 
-def _raise_failure(found: list[TaskStatus]) -> None:
+def _raise_failure(submission: Submission, found: list[TaskStatus]) -> None:
     failed = [status for status in found if not status.succeeded]
     if not failed:
         return
@@ -85,4 +85,4 @@ def _raise_failure(found: list[TaskStatus]) -> None:
         text += f"; {', '.join(later)}: cancelled, because this did not succeed"
     said = first.failure
     machine = said is not None and said.status is not None and (said.status == MACHINE_FAILED or said.status < 0)
-    raise (MachineError if machine else UserError)(f"{text}; to continue, {AGAIN}")
+    raise (MachineError if machine else UserError)(f"{text}; to continue, {again(submission.command)}")

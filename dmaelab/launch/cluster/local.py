@@ -13,12 +13,12 @@ from pathlib import Path
 
 from dmaelab.launch.cluster.entry import ClusterTask
 from dmaelab.launch.cluster.follow import tell
+from dmaelab.launch.cluster.new_records import new_records
 from dmaelab.launch.cluster.records import LOCAL, Part
-from dmaelab.launch.cluster.scheduler import check_free
+from dmaelab.launch.cluster.scheduler import cancel_local, check_free
 from dmaelab.launch.cluster.submitting import (
     check_alone,
     environment_of_jobs,
-    new_records,
     pickled,
     record,
     task_record,
@@ -27,6 +27,7 @@ from dmaelab.launch.cluster.submitting import (
 from dmaelab.launch.launcher import Count, this_machine
 from dmaelab.launch.work import Work
 from dmaelab.utils.errors import UserError
+from dmaelab.utils.signals import held_back
 
 
 class Local:
@@ -49,7 +50,7 @@ class Local:
         Raises:
             UserError: the process cannot be started, or an earlier one still runs.
         """
-        self.ready(work.folder)
+        check_alone()
         this_machine(self.processes)  # a wrong number is refused here
         work = replace(work, tasks=tuple(replace(task, job=task.job.restartable()) for task in work.tasks))
         with new_records(work.folder) as jobs:
@@ -63,8 +64,16 @@ class Local:
                 jobs=str(jobs.absolute()),
                 environment=(("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES")),),
             )
-            job, log = _start(entry, jobs)
-            submission = record("local", work, [task_record(task, [Part(job, log)]) for task in work.tasks])
+            job = None
+            try:
+                with held_back():  # Ctrl-C must not leave a process that no record knows
+                    job, log = _start(entry, jobs)
+                    submission = record("local", work, [task_record(task, [Part(job, log)]) for task in work.tasks])
+                work.accepted()
+            except BaseException:
+                if job is not None:
+                    cancel_local(work.folder, int(job))
+                raise
         return tell(work, words(work, submission), self.wait)
 
     def ready(self, folder: Path) -> None:

@@ -6,7 +6,7 @@ Submitit keeps pickles beside them. A pickle is code, so nothing but a job itsel
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +18,20 @@ from dmaelab.utils.files import write_json
 JOBS = "jobs"
 """The folder of the records, below the folder of the work."""
 
+LOGS = "logs"
+"""The folder of the logs, scripts and pickles of submitit, below :data:`JOBS`."""
+
 LOCAL = "local"
 """Name of the one job of ``--launcher local``."""
 
 AGAIN = "give the same command again (a training: with --resume)"
+"""How to continue, where the command is not known."""
+
+
+def again(command: Sequence[str]) -> str:
+    """Return how to continue the work of a command."""
+    needs = Path(command[0]).name == "train_net.py" and not {"--resume", "--eval-only"} & set(command)
+    return f"give the same command again{', with --resume' if needs else ''}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class TaskRecord:
     def ids(self) -> str:
         """The ids of its jobs, as text."""
         first, last = self.parts[0].id, self.parts[-1].id
-        return first if len(self.parts) == 1 else f"{first} ... {last}"
+        return first if len(self.parts) == 1 else f"{first.replace('_', '_[')}-{last.partition('_')[2]}]"
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,8 @@ class Submission:
         command: the command line.
         code: version of the code then, as in ``run.json``.
         jobs: folder of the records then, as an absolute path.
-        sources: config file -> hash of its content then.
+        host: name of the machine that submitted it; a local job runs there.
+        sources: config file, or one that it imports -> hash of its content then.
         tasks: the tasks, in their order.
     """
 
@@ -82,6 +93,7 @@ class Submission:
     jobs: str
     sources: dict[str, str]
     tasks: tuple[TaskRecord, ...]
+    host: str = field(default_factory=lambda: os.uname().nodename)
     time: str = field(default_factory=lambda: now())
 
     def write(self, folder: Path) -> None:
@@ -97,8 +109,11 @@ class Submission:
         """
         path = folder / JOBS / "submission.json"
         if not path.is_file():
-            above = next((parent for parent in folder.absolute().parents[:3] if submitted(parent)), None)
-            give = f"{above}, which has some" if above else "the folder that --launcher slurm or local has printed"
+            if not folder.is_dir():
+                raise UserError(f"there is no folder {folder}")
+            near = [parent for parent in folder.absolute().parents[:3] if submitted(parent)]
+            near += sorted(found.parents[1] for found in folder.glob(f"*/{JOBS}/{path.name}"))
+            give = f"{near[0]}, which has some" if near else "the folder that --launcher slurm or local has printed"
             raise UserError(f"{folder}: no jobs were submitted here (there is no {JOBS}/{path.name}): give {give}")
         try:
             content = json.loads(path.read_text())
@@ -147,7 +162,7 @@ class State:
         job: id of its job.
         state: ``"running"``, ``"finished"``, ``"failed"``, ``"stopped"`` (by a signal), or ``"requeued"``.
         node: name of its machine.
-        host, pid, born: for a local job: machine, number of the process, and when the kernel started it.
+        pid: number of the process.
         started: when this start began, in UTC.
         progress: steps or images that were done then.
         ended: when it ended.
@@ -160,9 +175,7 @@ class State:
     job: str
     state: Literal["running", "finished", "failed", "stopped", "requeued"]
     node: str
-    host: str
     pid: int
-    born: int
     started: str
     progress: int
     log: str
@@ -182,23 +195,13 @@ def read_state(path: Path) -> State | None:
         found = State(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    numbers = (found.pid, found.born, found.progress, found.rank)
+    numbers = (found.pid, found.progress, found.rank)
     return found if all(type(number) is int and number >= 0 for number in numbers) else None
 
 
 def array_of(job: str) -> str:
     """Return the id of the array that a job belongs to, or its own."""
     return job.partition("_")[0]
-
-
-def born(pid: int) -> int | None:
-    """Return when the kernel started a process, in its own ticks since the machine was started; None if it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
 
 
 def now() -> str:

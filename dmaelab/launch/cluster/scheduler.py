@@ -13,14 +13,13 @@ from typing import NamedTuple
 from dmaelab.launch.cluster.records import (
     JOBS,
     LOCAL,
+    LOGS,
     Part,
     Submission,
     TaskRecord,
     array_of,
-    born,
     local_state_file,
     read_state,
-    state_file,
     submitted,
 )
 from dmaelab.utils.errors import UserError
@@ -61,45 +60,59 @@ class JobState(NamedTuple):
         return self.state in OVER
 
 
-def job_states(folder: Path, submission: Submission) -> dict[str, JobState]:
+def job_states(folder: Path, submission: Submission, silent: str = "") -> dict[str, JobState]:
     """Return job id -> state, for all jobs of a submission.
 
-    On a machine without SLURM, and in a folder that was moved or copied, the states of SLURM's jobs are what their
-    processes have written. There another job may have the same id.
+    On a machine without SLURM, and in a copy of the folder, the states of SLURM's jobs are what their processes have
+    written. With a reason ``silent``, SLURM is not asked either.
 
     Raises:
         SlurmSilent: SLURM does not answer.
     """
     parts = [(task, number, part) for task in submission.tasks for number, part in enumerate(task.parts)]
     if submission.launcher == LOCAL:
-        return {part.id: _local_state(folder, part) for _, _, part in parts[:1]}
-    here = _is_here(folder, submission)
-    asked = here and shutil.which("squeue") is not None
+        job = parts[0][2].id
+        return {job: _local_state(folder, submission, job)}
+    copied = _is_copy(folder, submission)
+    asked = not copied and not silent and shutil.which("squeue") is not None
     known = _slurm_states([part.id for _, _, part in parts], submission.jobs) if asked else {}
     unknown = JobState("ENDED", "SLURM does not know it any more")
-    if not here:
-        unknown = JobState("ENDED", "the folder was moved or copied since the submission")
+    if copied:
+        unknown = _COPIED
     elif not asked:
-        unknown = JobState("UNKNOWN", "there is no SLURM on this machine")
+        unknown = JobState("UNKNOWN", silent or "there is no SLURM on this machine")
     return {
         part.id: known.get(part.id) or _own_word(folder, task, number, part, unknown) for task, number, part in parts
     }
 
 
-def _is_here(folder: Path, submission: Submission) -> bool:
-    """Return whether the records lie where they were written."""
+_COPIED = JobState("ENDED", "the folder is a copy, made after the submission")
+
+
+def _is_copy(folder: Path, submission: Submission) -> bool:
+    """Return whether the records of the submission lie elsewhere: the jobs belong to that folder, not to this one.
+
+    If there is nothing where they were written, the folder was moved, or this machine has its disk at another place.
+    """
     try:
-        return os.path.samefile(folder / JOBS, submission.jobs)
-    except (OSError, TypeError, ValueError):
+        return not os.path.samefile(folder / JOBS, submission.jobs)
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except (OSError, TypeError, ValueError):
+        return True
 
 
 def _own_word(folder: Path, task: TaskRecord, number: int, part: Part, unknown: JobState) -> JobState:
-    """Return the state of a job from what its first process has written, or else ``unknown``."""
-    said = read_state(state_file(folder / JOBS, task.name, number, 0))
-    if said is None or said.job != part.id:
-        return unknown
-    ended = {"finished": "COMPLETED", "failed": "FAILED", "stopped": "CANCELLED"}.get(said.state)
+    """Return the state of a job from what its processes have written, or else ``unknown``.
+
+    If one has failed, so has the job; otherwise the first one knows.
+    """
+    paths = (folder / JOBS / "state").glob(f"{task.name}.{number}.*.json")
+    said = [state for state in map(read_state, paths) if state is not None and state.job == part.id]
+    if any(state.state == "failed" for state in said):
+        return JobState("FAILED")
+    first = next((state.state for state in said if state.rank == 0), None)
+    ended = {"finished": "COMPLETED", "stopped": "CANCELLED"}.get(first or "")
     return JobState(ended) if ended else unknown
 
 
@@ -114,7 +127,7 @@ def _slurm_states(ids: Sequence[str], jobs: str) -> dict[str, JobState]:
     bases = ",".join(dict.fromkeys(map(array_of, ids)))
     found: dict[str, JobState] = {}
     foreign: set[str] = set()
-    for line in _ask("squeue", "-h", "-r", "-t", "all", "-j", bases, "-o", "%i|%T|%r|%o"):
+    for line in ask("squeue", "-h", "-a", "-r", "-t", "all", "-j", bases, "-o", "%i|%T|%r|%o"):
         job, state, rest = line.split("|", 2)
         reason, ours, _ = rest.rpartition(f"|{jobs}{os.sep}")
         if not ours:
@@ -124,7 +137,7 @@ def _slurm_states(ids: Sequence[str], jobs: str) -> dict[str, JobState]:
     if all(text in found and not found[text].over for text in ids):
         return found
     with suppress(SlurmSilent):
-        for line in _ask("sacct", "-X", "-n", "-P", "-j", bases, "-o", "JobID,State,ExitCode"):
+        for line in ask("sacct", "-X", "-n", "-P", "-j", bases, "-o", "JobID,State,ExitCode"):
             named, words, status = line.split("|")
             said = _ended(words.split(" ")[0], status)
             for job in _elements(named):
@@ -153,14 +166,22 @@ def _elements(job: str) -> list[str]:
     return [base + number for number in numbers]
 
 
-def _ask(*command: str) -> list[str]:
+def _without_filters() -> dict[str, str]:
+    """Return the environment without the variables by which a user chooses what the commands of SLURM show."""
+    filters = ("SQUEUE_", "SACCT_", "SCANCEL_", "SLURM_CLUSTERS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(filters)}
+
+
+def ask(*command: str) -> list[str]:
     """Return the lines that a command of SLURM prints; none for jobs that it has forgotten.
 
     Raises:
         SlurmSilent: SLURM does not answer. It may do so later.
     """
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, env=_without_filters()
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SlurmSilent(f"SLURM does not answer ({error})") from None
     if answer.returncode == 0:
@@ -179,29 +200,32 @@ def need_slurm() -> None:
         )
 
 
-def _local_state(folder: Path, part: Part) -> JobState:
+def _local_state(folder: Path, submission: Submission, job: str) -> JobState:
     said = read_state(local_state_file(folder / JOBS))
-    if said is not None and said.job == part.id:
-        if said.state == "finished":
-            return JobState("COMPLETED")
-        if said.state == "failed":
-            return JobState("FAILED", f"exit status {said.status}")
-        if said.state == "stopped":
-            return JobState("CANCELLED", "stopped by a signal")
-        if said.host != os.uname().nodename:
-            return JobState("RUNNING", f"on {said.host}; its process cannot be seen from here")
-        if said.state == "running" and _is_of(folder, said.pid):
-            return JobState("RUNNING")
+    own = said if said is not None and said.job == job else None  # else it is of an earlier submission
+    if own is not None and own.state in ("finished", "failed", "stopped"):
+        ended = {
+            "finished": JobState("COMPLETED"),
+            "failed": JobState("FAILED", f"exit status {own.status}"),
+            "stopped": JobState("CANCELLED", "stopped by a signal"),
+        }
+        return ended[own.state]
+    if _is_copy(folder, submission):
+        return _COPIED
+    if submission.host != os.uname().nodename:
+        return JobState("UNKNOWN", f"it was started on {submission.host}, whose processes cannot be seen from here")
+    if own is not None and own.state == "running" and _is_of(folder, own.pid):
+        return JobState("RUNNING")
     # Between two starts, and before the first one, only submitit's controller is there.
-    return JobState("PENDING") if _is_of(folder, int(part.id)) else JobState("ENDED", "its process is gone")
+    return JobState("PENDING") if _is_of(folder, int(job)) else JobState("ENDED", "its process is gone")
 
 
 def _is_of(folder: Path, pid: int) -> bool:
     """Return whether a process belongs to a local job of this folder, and is not another one of the same number."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        places = [Path(os.fsdecode(word)).parent for word in words if word.endswith(b"%j")]
-        return born(pid) is not None and any(place.samefile(folder / JOBS) for place in places)
+        places = [Path(os.fsdecode(word)) for word in words if word.endswith(b"/logs")]
+        return any(place.samefile(folder / JOBS / LOGS) for place in places)
     except OSError:  # there is no such process, or it is someone else's
         return False
 
@@ -215,7 +239,8 @@ def cancel_slurm(ids: Sequence[str]) -> None:
     if not ids:
         return
     need_slurm()
-    answer = subprocess.run(["scancel", *ids], capture_output=True, text=True, check=False)
+    command = ["scancel", *ids]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=_without_filters())
     if answer.returncode != 0:
         raise UserError(" ".join(answer.stderr.split()))
 
@@ -240,11 +265,11 @@ def check_free(folder: Path) -> None:
     for job, state in job_states(folder, Submission.read(folder)).items():
         if state.state == "UNKNOWN":
             raise UserError(
-                f"{folder}: job {job} of an earlier submission may wait or run, and {state.reason}: give the command on"
-                " a machine of the cluster"
+                f"{folder}: job {job} of an earlier submission may wait or run, and {state.reason}: give the command"
+                f" where it can be seen, or delete {folder / JOBS} if it has surely ended"
             )
         if not state.over:
             raise UserError(
-                f"{folder}: job {job} of an earlier submission is {state.state}: wait for it, or cancel it with"
-                f" tools/pipeline.py --cancel {folder}"
+                f"{folder}: job {job} of an earlier submission is {state.state}: wait for it with tools/pipeline.py"
+                f" --status {folder} --wait, or cancel it with --cancel {folder}"
             )

@@ -6,11 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from submitit import JobEnvironment
 from submitit.slurm.slurm import _make_sbatch_string
 
 from dmaelab.engine.slurm_section import SlurmSettings
 from dmaelab.launch.job import Spread
 from dmaelab.utils.errors import UserError
+
+JobEnvironment.USR_SIG = "USR2"  # in the script, too; submitit would take another one from $SUBMITIT_PREEMPT_SIGNAL
+
+
+# Around the commands of the site: the first one that fails ends the job, before it computes with the wrong modules.
+_STRICT = ("trap 'echo \"error: a command of setup failed: $BASH_COMMAND\" >&2' ERR", "set -e")
+_LAX = ("set +e", "trap - ERR")
 
 
 def parameters(
@@ -43,11 +51,11 @@ def parameters(
         "ntasks_per_node": settings.tasks if group else 1,
         "gpus_per_node": gpus or None,
         "cpus_per_task": settings.cpus_per_task,
-        "mem": settings.mem,
+        "mem": settings.mem if group else settings.mem_of_one,
         "time": settings.minutes,
         "signal_delay_s": settings.signal_delay,
         "array_parallelism": settings.array_parallelism,
-        "setup": list(setup) or None,
+        "setup": [*_STRICT, *setup, *_LAX] if setup else None,
         "additional_parameters": further,
         # If one process fails, the others would wait for it until the time limit. And srun does not everywhere take the
         # number of cores from the options of the script.
@@ -64,7 +72,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         UserError: it is such a folder.
     """
-    named = str(folder.expanduser().absolute())
+    named = str(folder.absolute())
     if not named.isprintable() or "%" in named or "\\" in named:
         raise UserError(
             f"the folder {named!r} cannot hold logs of SLURM, which replaces % and \\ in names: give another one"
@@ -73,7 +81,6 @@ def check_folder(folder: Path) -> None:
 
 def script(chosen: dict[str, Any], logs: Path, jobs: int = 1) -> str:
     """Return the script that submitit gives to sbatch, for an array if ``jobs`` is above 1. It needs no SLURM."""
-    folder = logs.expanduser().absolute()
-    command = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(folder))}"
-    text: str = _make_sbatch_string(command=command, folder=folder, map_count=jobs if jobs > 1 else None, **chosen)
+    command = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(logs))}"
+    text: str = _make_sbatch_string(command=command, folder=logs, map_count=jobs if jobs > 1 else None, **chosen)
     return text

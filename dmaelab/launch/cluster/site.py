@@ -20,10 +20,12 @@ class Site:
     Attributes:
         slurm: its section ``slurm``; the sections of configs win over it.
         setup: shell commands that each job runs before Python starts.
+        path: the file, for people.
     """
 
     slurm: dict[str, Any]
     setup: list[str]
+    path: str
 
     @classmethod
     def load(cls) -> "Site":
@@ -35,7 +37,7 @@ class Site:
         named = os.environ.get(VARIABLE)
         if named and Path(named).suffix != ".py":
             raise ConfigError(f"${VARIABLE} is '{named}': give a Python file such as configs/common/slurm.py")
-        path = f"${VARIABLE}" if named else "configs/common/slurm.py"
+        path = f"{named} (${VARIABLE})" if named else f"configs/common/slurm.py (${VARIABLE} is not set)"
         try:
             cfg = LazyConfig.load(named) if named else get_config("common/slurm")
             check(cfg, sections={"slurm": SlurmSettings}, plain_sections=("setup",))
@@ -46,4 +48,4 @@ class Site:
             SlurmSettings.of(slurm)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
-        return cls(slurm, setup)
+        return cls(slurm, setup, path)

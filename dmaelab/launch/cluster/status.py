@@ -1,7 +1,8 @@
 """How the jobs of a folder are: states, progress, time to go, newest values, and what went wrong. Needs no torch."""
 
+import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +12,22 @@ from dmaelab.launch.cluster.progress import images_done, images_wanted, is_finis
 from dmaelab.launch.cluster.records import (
     JOBS,
     LOCAL,
+    LOGS,
     State,
     Submission,
     TaskRecord,
+    again,
     local_state_file,
     read_state,
     state_file,
 )
-from dmaelab.launch.cluster.scheduler import JobState, job_states
+from dmaelab.launch.cluster.scheduler import JobState, SlurmSilent, job_states
 from dmaelab.utils.env import environment
 from dmaelab.utils.files import file_hash
+from dmaelab.utils.machine import GROUP_BROKE
 
-_SHOWN = 3  # values of the newest record
+_SHOWN = 2  # values of the newest record
+_TAIL = 8192  # bytes at the end of a log
 
 
 @dataclass(frozen=True)
@@ -76,30 +81,46 @@ class TaskStatus:
         ended = next(state for state in self.states if state.state != "COMPLETED")
         log = next(part.log for part, state in zip(self.task.parts, self.states, strict=True) if state is ended)
         text = f"{ended.state.lower()}{f' ({ended.reason})' if ended.reason else ''}"
-        if ended.state == "FAILED" and not Path(log).exists():
+        if ended.state == "CANCELLED":
+            return text
+        if ended.state == "FAILED" and not Path(log).is_file():
             return (
                 f"{text}, and there is no log {log}: does the node see this folder? It must be on a disk that all share"
             )
-        return f"{text}; log: {log}"
+        return f"{text}{_last_error(Path(log))}; log: {log}"
 
 
-def statuses(folder: Path) -> tuple[Submission, list[TaskStatus]]:
+def _last_error(log: Path) -> str:
+    """Return the last line of a log that begins with ``error:``, after a colon; empty if there is none."""
+    try:
+        lines = log.read_bytes()[-_TAIL:].decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    found = [line.removeprefix("error:").strip() for line in lines if line.startswith("error:")]
+    return f": {found[-1]}" if found else ""
+
+
+def statuses(folder: Path, silent: str = "") -> tuple[Submission, list[TaskStatus]]:
     """Return the newest submission of a folder, and the status of each of its tasks.
+
+    With a reason ``silent``, SLURM is not asked.
 
     Raises:
         UserError: nothing was submitted there, or SLURM does not answer.
     """
     submission = Submission.read(folder)
-    states = job_states(folder, submission)
+    states = job_states(folder, submission, silent)
     found: list[TaskStatus] = []
     for task in submission.tasks:
         own = tuple(states[part.id] for part in task.parts)
         if submission.launcher == LOCAL:
             own = (_in_turn(task, own[0], found),)
-        lost = [other.task.name for other in found if other.over and not other.succeeded]
-        failed = [name for name in lost if name in task.after]
+        lost = [other for other in found if other.over and not other.succeeded]
+        needed = [other for other in lost if other.task.name in task.after]
         if submission.launcher == LOCAL:  # it ends at the first failure, whatever the later tasks need
-            failed = failed or lost[:1]
+            needed = needed or lost[:1]
+        # Of those that it needs, one may have been cancelled because of another one: name the causes.
+        failed = [other.task.name for other in needed if not other.why] or [other.task.name for other in needed]
         cancelled = all(state.state == "CANCELLED" for state in own)
         why = f"cancelled, because {' and '.join(failed)} did not succeed" if failed and cancelled else ""
         found.append(
@@ -159,13 +180,16 @@ def _images_left(jobs: Path, submission: Submission, task: TaskRecord, done: int
 
 
 def _failure(folder: Path, submission: Submission, task: TaskRecord) -> State | None:
-    """Return what the process that failed first has written down; later ones may have failed because of it."""
+    """Return what the process that failed first has written down; later ones may have failed because of it.
+
+    The clocks of two machines may differ. One that has lost the connection to another one was not the first.
+    """
     ids = {part.id for part in task.parts}
     name = LOCAL if submission.launcher == LOCAL else task.name
     paths = (folder / JOBS / "state").glob(f"{name}.*.json")
     said = [state for state in map(read_state, sorted(paths)) if state is not None and state.job in ids]
     failed = [state for state in said if state.state == "failed"]
-    return min(failed, key=lambda state: state.ended or "", default=None)
+    return min(failed, key=lambda state: (state.line.startswith(GROUP_BROKE), state.ended or ""), default=None)
 
 
 def _clock(seconds: float | None) -> str:
@@ -179,42 +203,49 @@ def status_text(folder: Path) -> str:
     """Return the status of the jobs of a folder as a table, with the reasons of failures below it.
 
     Raises:
-        UserError: as of :func:`statuses`.
+        UserError: nothing was submitted there, or its record is damaged.
     """
-    submission, found = statuses(folder)
+    try:
+        submission, found = statuses(folder)
+    except SlurmSilent as error:
+        submission, found = statuses(folder, str(error))
     rows = [
-        [
-            status.task.name,
-            status.task.ids,
-            status.state,
-            status.progress,
-            status.left,
-            status.values,
-            _short(status.task.parts[0].log, folder),
-        ]
+        [status.task.name, status.task.ids, status.state, status.progress, status.left, status.values]
         for status in found
     ]
-    names = ["task", "job", "state", "progress", "to go", "newest values", "log"]
+    names = ["task", "job", "state", "progress", "to go", "newest values"]
     lines = [
-        f"jobs of {folder}, submitted at {submission.time[:19]} UTC by: {' '.join(submission.command)}",
+        f"jobs of {folder}, submitted at {submission.time[:19]} UTC",
+        f"by: {_shell(submission.command)}",
         "",
         tabulate(rows, names, disable_numparse=True),
+        "",
+        f"logs: {folder / JOBS / LOGS}/JOB_0_log.out, where JOB is the id of the job",
     ]
-    lines += [f"{status.task.name}: {status.complaint}" for status in found if status.complaint]
-    for word, kind in (("waiting", "PENDING"), ("running", "RUNNING"), ("unknown", "UNKNOWN")):
-        reasons = {state.reason for status in found for state in status.states if state.state == kind}
-        if shown := sorted(reasons - {"", "Dependency"}):
-            lines.append(f"{word}: {', '.join(shown)}")
-    notes = [] if all(status.over for status in found) else _notes(submission)
-    return "\n".join([*lines, *notes])
+    lines += _grouped((status.complaint, status) for status in found if status.complaint)
+    for word, kind in (("waits", "PENDING"), ("runs", "RUNNING"), ("unknown", "UNKNOWN")):
+        reasons = ((state.reason, status) for status in found for state in status.states if state.state == kind)
+        lines += _grouped((f"{word} ({why})", status) for why, status in reasons if why not in ("", "Dependency"))
+    if not all(status.succeeded for status in found):
+        lines += _notes(submission)
+        if all(status.over for status in found):
+            lines.append(f"to continue, {again(submission.command)}")
+    return "\n".join(lines)
 
 
-def _short(log: str, folder: Path) -> str:
-    """Return the path of a log below the folder of the work."""
-    try:
-        return str(Path(log).resolve().relative_to(folder.resolve()))
-    except ValueError:  # the folder was moved
-        return log
+def _grouped(said: Iterable[tuple[str, TaskStatus]]) -> list[str]:
+    """Return a line for each text, with the names of all tasks of which it is said."""
+    names: dict[str, dict[str, None]] = {}
+    for text, status in said:
+        names.setdefault(text, {})[status.task.name] = None
+    return [f"{', '.join(tasks)}: {text}" for text, tasks in names.items()]
+
+
+def _shell(command: Sequence[str]) -> str:
+    """Return a command of this project as it can be given to a shell."""
+    name, *arguments = command
+    is_tool = name in ("train_net.py", "certify.py", "pipeline.py")
+    return shlex.join(["python", f"tools/{name}", *arguments] if is_tool else command)
 
 
 def _notes(submission: Submission) -> list[str]:
@@ -224,7 +255,7 @@ def _notes(submission: Submission) -> list[str]:
         if not Path(path).is_file() or file_hash(path) != before:
             lines.append(f"note: {path} has changed since the submission; the jobs run what was submitted")
     code = environment()["code"]
-    if submission.code != code:
+    if code and submission.code != code:
         lines.append(
             f"note: the code was {submission.code} at the submission and is {code} now; jobs run what they find"
         )

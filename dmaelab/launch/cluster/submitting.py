@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,14 +9,14 @@ from pathlib import Path
 
 from submitit.helpers import clean_env
 
-from dmaelab.launch.cluster.records import AGAIN, JOBS, Submission, TaskRecord
+from dmaelab.config.loader import config_files
+from dmaelab.launch.cluster.records import JOBS, Submission, TaskRecord, again
 from dmaelab.launch.cluster.run import Run
 from dmaelab.launch.launcher import Count
 from dmaelab.launch.work import Task, Work
 from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import file_hash
-from dmaelab.utils.machine import machine_error
 
 _TORCHRUN = ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE")
 
@@ -33,46 +32,6 @@ def check_alone() -> None:
             f"--launcher cannot be combined with torchrun (${found[0]} is set): leave out one of them, for the launcher"
             " starts all processes itself"
         )
-
-
-@contextmanager
-def new_records(folder: Path) -> Iterator[Path]:
-    """Create ``<folder>/jobs`` and yield it. If the block fails, everything is again as it was before.
-
-    Raises:
-        UserError: the folder cannot be created.
-    """
-    jobs = folder / JOBS
-    there = next(path for path in (jobs, *jobs.parents) if path.exists())
-    states, earlier = jobs / "state", jobs / "state.earlier"
-    known = set(jobs.iterdir()) if jobs.is_dir() else set()
-    try:
-        try:
-            jobs.mkdir(parents=True, exist_ok=True)
-            if states in known:  # of an earlier submission
-                shutil.rmtree(earlier, ignore_errors=True)
-                states.rename(earlier)
-            states.mkdir()
-        except OSError as error:
-            reason = UserError(f"{folder} cannot be created: {error.strerror}")
-            raise machine_error(error, path=folder) or reason from None
-        yield jobs
-        shutil.rmtree(earlier, ignore_errors=True)
-    except BaseException:
-        if earlier.is_dir():
-            shutil.rmtree(states, ignore_errors=True)
-            earlier.rename(states)
-        for path in set(jobs.iterdir()) - known if jobs.is_dir() else ():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink()
-        for path in (jobs, *jobs.parents):
-            if path == there:
-                break
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-        raise
 
 
 @contextmanager
@@ -96,20 +55,21 @@ def environment_of_jobs(kept: Sequence[str] = ()) -> Iterator[None]:
             os.environ |= {name: before[name] for name in ("PYTHONPATH",) if name in before}
 
 
-def pickled(work: Work, processes: Count = None) -> bytes:
-    """Return the callable that a job runs."""
-    return pickle.dumps(Run(work, processes))
+def pickled(work: Work, processes: Count = None, gpus: int = 0) -> bytes:
+    """Return the callable that a job runs; see :class:`~dmaelab.launch.cluster.run.Run` for the arguments."""
+    return pickle.dumps(Run(Work(work.folder, work.tasks), processes, gpus))
 
 
 def record(launcher: str, work: Work, tasks: Sequence[TaskRecord]) -> Submission:
     """Write the record of a submission, and return it."""
     known = environment()
+    sources = {path.resolve() for path in {*work.sources, *config_files()} if path.is_file()}
     found = Submission(
         launcher=launcher,  # type: ignore[arg-type]
         command=known["command"],
         code=known["code"],
         jobs=str((work.folder / JOBS).absolute()),
-        sources={str(path.resolve()): file_hash(path) for path in work.sources},
+        sources={str(path): file_hash(path) for path in sorted(sources)},
         tasks=tuple(tasks),
     )
     found.write(work.folder)
@@ -134,6 +94,6 @@ def words(work: Work, submission: Submission) -> str:
             f"folder:   {folder}",
             f"follow:   python tools/pipeline.py --status {folder}",
             f"cancel:   python tools/pipeline.py --cancel {folder}",
-            f"continue: when the jobs have ended, {AGAIN}",
+            f"continue: when the jobs have ended, {again(submission.command)}",
         ]
     )
