@@ -109,6 +109,7 @@ def main() -> None:
 def _certify(args: argparse.Namespace) -> None:
     from dmaelab.config import config_path
     from dmaelab.engine.certification import open_certification
+    from dmaelab.launch.cluster.progress import is_finished
     from dmaelab.launch.job import CertifyJob, TableJob
     from dmaelab.launch.launcher import choose_launcher, start
     from dmaelab.launch.work import Task, Work
@@ -128,7 +129,7 @@ def _certify(args: argparse.Namespace) -> None:
     table = TableJob.of(certification.cfg, radii=None if args.radii is None else tuple(args.radii))
     slurm = job.section("slurm")
     tasks = (
-        Task("certify", job, folder, slurm=slurm),
+        Task("certify", job, folder, slurm=slurm, finished=is_finished(job.kind, folder)),
         Task("table", table, folder, after=("certify",), slurm=slurm),
     )
     sources = () if Path(args.source).is_dir() else (config_path(args.source),)

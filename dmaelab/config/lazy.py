@@ -127,12 +127,15 @@ def _check_sexagesimal(path: Path) -> None:
     Raises:
         ConfigError: there is such a number; the text names the line.
     """
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     if not _SEXAGESIMAL.search(text):
         return
-    left = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    left, seen = [yaml.compose(text, Loader=yaml.SafeLoader)], set()
     while left:
         node = left.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
         if isinstance(node, yaml.ScalarNode) and ":" in node.value and node.tag.endswith((":int", ":float")):
             line = node.start_mark.line + 1
             raise ConfigError(

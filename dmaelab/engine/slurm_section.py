@@ -83,7 +83,8 @@ class SlurmSettings:
         tasks_per_node: processes of each machine; None means one for each GPU, and a single one without GPUs.
         cpus_per_task: cores of each process. Loader workers (``train.num_workers``) share them.
         mem: memory of each machine, such as ``"64GB"``, or ``"0"`` for all that it has; None leaves it to the site's
-            default. A job with one process gets its share: this, divided by the processes of a machine.
+            default. A job with one process gets its share: this, divided by the processes of a machine, and the site's
+            default in place of ``"0"``.
         time: time limit of each job: minutes, or a text such as ``"12:00:00"`` or ``"2-00:00:00"`` (days-h:m:s), where
             ``"12:00"`` is 12 minutes. A job that needs longer saves its state, is put into the queue again, and goes
             on.
@@ -118,7 +119,8 @@ class SlurmSettings:
         for key, value in self.extra.items():
             if not _OPTION.fullmatch(str(key)):
                 raise ConfigError(f"slurm.extra: {key!r} is no long option of sbatch, such as 'mail-type'")
-            if key.startswith("container"):  # such as the path of a bundle that says what to run
+            # Such as the path of a bundle that says what to run; sbatch takes the first letters of an option for it.
+            if key.startswith("cont") and key[:9] == "container"[: len(key)]:
                 raise ConfigError(f"slurm.extra: '{key}' cannot be set here, because an override must execute nothing")
             ours = key if key in _OURS else next((name for name in _OURS if name.startswith(key)), None)
             if ours is not None:  # sbatch takes the first letters of an option for the option

@@ -164,6 +164,7 @@ class TrainJob(Job):
         run = RunDirectory(check_training(cfg).out_dir)
         run.check_start(cfg, self.resume, self.allow_changes)
         source = cfg.train.get("init_from")
+        # An earlier stage of a pipeline may make them.
         if source and not (self.stage or run.begun or "://" in source or Path(source).expanduser().exists()):
             raise UserError(f"train.init_from is '{source}', and there is no such run directory or file of weights")
         return replace(self, resume=True, grace=grace)

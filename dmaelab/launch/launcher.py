@@ -24,6 +24,9 @@ class Launcher(Protocol):
     def launch(self, work: Work) -> str | None:
         """Do all tasks; return None when they are finished, or a text to print if they go on in the background.
 
+        ``work.in_order()`` gives the jobs one after the other. A launcher that does not use it calls
+        ``work.accepted()`` when it can no longer refuse the work.
+
         The results are written where the config of each job says. If the call is repeated after an error, a
         certification continues, and so does a training if its job has ``resume``.
 

@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from dmaelab.engine.inherited_labels import other_labels
 from dmaelab.engine.run_dir import WEIGHTS_HASH, RunDirectory, weights_of
 from dmaelab.engine.slurm_section import SlurmSettings
 from dmaelab.launch.checks import check_plan
-from dmaelab.launch.cluster.scheduler import check_free
+from dmaelab.launch.cluster.progress import is_finished
 from dmaelab.launch.job import CertifyJob, Job, TrainJob
 from dmaelab.launch.launcher import Launcher, choose_launcher, ready, start
 from dmaelab.launch.plan import Plan
@@ -26,6 +27,7 @@ from dmaelab.launch.work import Task, Work
 from dmaelab.records.folders import check_removable
 from dmaelab.utils.errors import ConfigError, did_you_mean
 from dmaelab.utils.files import refuse_link, remove_folder
+from dmaelab.utils.signals import held_back
 
 logger = logging.getLogger("dmaelab")
 
@@ -87,6 +89,7 @@ class Pipeline:
             Preempted: a signal stopped the pipeline; the same call continues.
         """
         ready(self.launcher, self.plan.out)
+        self._recover()
         if self.plan.debug:
             with self._aside(self.plan.stages):
                 pass
@@ -94,21 +97,18 @@ class Pipeline:
             return self.launcher.launch(replace(self.work(), accepted=delete))
 
     def rehearse(self, restart_at: str | None = None) -> None:
-        """Print what :meth:`run` would delete, and what its launcher would start if it can say so; change nothing.
-
-        Raises:
-            UserError: as of :meth:`run`, as far as it can be known before.
-        """
-        check_free(self.plan.out)
-        stages = self._discarded(restart_at)
+        """Print what :meth:`run` would delete, and what its launcher would start if it can say so; change nothing."""
+        stages = self.plan.stages if self.plan.debug else self._discarded(restart_at)
         for stage in stages:
             if self.plan.folder_of(stage).exists():
                 print(f"would delete {self.plan.folder_of(stage)}")
-        with self._aside(stages, keep=True):
-            start(self.launcher, self.work(), dry_run=True)
+        start(self.launcher, self.work(redone=[stage.name for stage in stages]), dry_run=True)
 
-    def work(self) -> Work:
+    def work(self, redone: Collection[str] = ()) -> Work:
         """Return what is still to be done: a task for each stage that is not finished, and one for the report.
+
+        Args:
+            redone: names of stages whose results do not count.
 
         Raises:
             UserError: existing results of a stage come from another config or from other weights.
@@ -120,9 +120,11 @@ class Pipeline:
             if stage.certify is not None:
                 job: Job | None = self._certification(stage)
             else:
-                job = self._training(stage, announcement, stage.source in earlier)
+                job = self._training(stage, announcement, stage.source in earlier, stage.name in redone)
             if job is not None:
-                tasks.append(self._task(stage, job, earlier, announcement))
+                task = self._task(stage, job, earlier, announcement)
+                finished = stage.name not in redone and is_finished(job.kind, task.folder)
+                tasks.append(replace(task, finished=finished))
         report = ReportJob.of(self.cfg, debug=self.plan.debug)
         names = tuple(task.name for task in tasks)
         tasks.append(
@@ -148,7 +150,7 @@ class Pipeline:
         trained = self.plan.trained_config(str(stage.certify))
         return CertifyJob.of(certification.complete(cfg, trained, self.plan.certification_overrides(stage)).cfg)
 
-    def _training(self, stage: Stage, announcement: str, source_runs: bool) -> Job | None:
+    def _training(self, stage: Stage, announcement: str, source_runs: bool, redone: bool) -> Job | None:
         """Return the job of a training; None if it is finished, or replaced by other weights.
 
         If the stage that it starts from runs now, a finished one gets a job, too: it checks that the weights are the
@@ -158,9 +160,9 @@ class Pipeline:
             logger.info("%s: not run, because it is replaced by %s", announcement, self.plan.weights[stage.name])
             return None
         cfg, run = self.plan.training_config(stage), RunDirectory(self.plan.folder_of(stage))
-        if run.begun:
+        if run.begun and not redone:
             _check_begun(stage, cfg, run)
-        if run.finished and not source_runs:
+        if run.finished and not (source_runs or redone):
             logger.info("%s: finished before", announcement)
             return None
         return TrainJob.of(cfg, resume=True, stage=stage.name)
@@ -181,22 +183,25 @@ class Pipeline:
         return [stage for stage in dependents(name, self.plan.stages) if stage.name not in self.plan.weights]
 
     @contextmanager
-    def _aside(self, stages: Sequence[Stage], keep: bool = False) -> Iterator[Callable[[], None]]:
+    def _aside(self, stages: Sequence[Stage]) -> Iterator[Callable[[], None]]:
         """Move the results of stages aside in the block, and yield a function that deletes them.
 
-        If it is not called, they are deleted when the block succeeds. They are brought back if it fails, or if ``keep``
-        is set.
+        They are also deleted when the block succeeds. If it fails before, they are brought back. If a job has already
+        begun the stage again, they stay aside.
 
         Raises:
             UserError: a folder holds something else, or another process works in it.
         """
-        moved: dict[Path, Path] = {}
+        moved: list[Path] = []
 
         def delete() -> None:
-            while moved:
-                folder, aside = moved.popitem()
+            for folder in moved:
                 logger.info("deleting the earlier %s", folder)
-                remove_folder(aside)
+                gone = folder.with_name(f".{folder.name}.deleted")  # what is half deleted must not come back
+                shutil.rmtree(gone, ignore_errors=True)
+                _aside_of(folder).rename(gone)
+                shutil.rmtree(gone, ignore_errors=True)
+            moved.clear()
 
         try:
             for stage in stages:
@@ -208,19 +213,31 @@ class Pipeline:
                     RunDirectory(folder).check_removable()
                 else:
                     check_removable(folder)
-                aside = folder.with_name(f".{folder.name}.aside")
-                if aside.exists():  # of a command that was killed
-                    remove_folder(aside)
-                moved[folder] = folder.rename(aside)
+                if _aside_of(folder).exists():  # its place was taken by a later one, which is now to be redone, too
+                    remove_folder(_aside_of(folder))
+                with held_back():
+                    folder.rename(_aside_of(folder))
+                    moved.append(folder)
             yield delete
-            if not keep:
-                delete()
+            delete()
         finally:
-            for folder, aside in moved.items():
-                if folder.exists():  # its launcher has begun, and has called nothing
-                    remove_folder(aside)
-                else:
-                    aside.rename(folder)
+            self._recover()
+
+    def _recover(self) -> None:
+        """Bring back results that were set aside by a call that could not begin their stage again, or was killed."""
+        for stage in self.plan.stages:
+            folder = self.plan.folder_of(stage)
+            if not _aside_of(folder).exists():
+                continue
+            if folder.exists():
+                logger.warning("the earlier results of %s are in %s", folder, _aside_of(folder))
+            else:
+                logger.info("bringing back %s", folder)
+                _aside_of(folder).rename(folder)
+
+
+def _aside_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.aside")
 
 
 def _check_begun(stage: Stage, cfg: DictConfig, run: RunDirectory) -> None:

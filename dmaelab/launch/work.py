@@ -27,6 +27,7 @@ class Task:
         series: tasks of one series differ in their seed only. A launcher may start them together, as a job array.
         slurm: the section ``slurm`` of its config, which may set some of the keys only.
         announcement: line to log when the task starts in this process; empty for none.
+        finished: whether its results are there already, and the job only compares them with what is asked for.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Task:
     series: str = ""
     slurm: Mapping[str, Any] = field(default_factory=dict)
     announcement: str = ""
+    finished: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Work:
             is finished keeps its records there, in a folder ``jobs``.
         tasks: the tasks, in an order in which they can be done one after the other.
         sources: the config files that the tasks were made from; those that they import need not be named.
-        accepted: called once by a launcher when nothing can refuse the work any more; :meth:`in_order` calls it, too.
+        accepted: called once by a launcher, when it has accepted the whole work and before it returns; :meth:`in_order`
+            calls it before the first job. It deletes the results that are to be replaced.
     """
 
     folder: Path

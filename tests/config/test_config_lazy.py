@@ -150,6 +150,11 @@ def test_other_texts_with_colons_are_read(write, text):
     assert str(cfg.slurm.time).replace("T", " ") == text.strip("'\"")
 
 
+def test_a_circle_of_aliases_ends(write):
+    with pytest.raises(ConfigError):
+        LazyConfig.load(write("a.yaml", "a: &x [*x]  # 1:00\n"))
+
+
 def test_a_text_that_looks_like_a_number_in_base_60_survives(tmp_path):
     LazyConfig.save({"slurm": {"time": "12:00:00"}}, tmp_path / "a.yaml")
     assert LazyConfig.load(tmp_path / "a.yaml").slurm.time == "12:00:00"

@@ -142,7 +142,7 @@ def test_options_of_the_launcher_are_no_further_ones(key, instead):
     assert str(error.value) == f"slurm.extra: '{key}' cannot be set here{instead}"
 
 
-@pytest.mark.parametrize("key", ["container", "container-id", "container-image", "container-mounts"])
+@pytest.mark.parametrize("key", ["contain", "container", "container-id", "container-image", "container-mounts"])
 def test_an_override_names_no_container(key):
     """It would say what is executed."""
     with pytest.raises(ConfigError, match=rf"^slurm\.extra: '{key}' cannot be set here, because an override must exec"):

@@ -133,6 +133,12 @@ def test_a_silent_slurm_is_asked_again(chain, slurm, clock, capsys, tmp_path):
     ]
 
 
+def test_jobs_that_cannot_be_seen_are_not_waited_for(tmp_path):
+    submission(tmp_path, task(tmp_path, "train", "4194399"), launcher="local", host="gpu7")
+    with pytest.raises(UserError, match="its jobs cannot be followed from here: it was started on gpu7"):
+        follow(tmp_path)
+
+
 def test_ctrl_c_ends_only_the_waiting(chain, slurm, clock, tmp_path):
     slurm.queue(tmp_path, "12|RUNNING|None", "13|PENDING|Dependency")
     clock.append(lambda: signal.raise_signal(signal.SIGINT))

@@ -126,18 +126,19 @@ def test_the_commands_of_the_site_stand_before_the_one_that_starts_python(tmp_pa
         (["export A=1", "[ -f none ] && false", "if false; then", "false", "fi", "echo $A"], 3, "1\nthe work\n"),
         (["export A=1", "module load cuda", "echo $A"], 127, ""),
         (["false"], 1, ""),
+        (["f() { false; echo no; }", "f"], 1, ""),
         (["cd /no/such/folder || echo other"], 3, "other\nthe work\n"),
     ],
 )
 def test_a_command_of_the_site_that_fails_ends_the_job(tmp_path, setup, status, printed):
     """What comes after them is not under their rules."""
     lines = made(tmp_path, setup=setup).splitlines()
-    first, last = lines.index("set -e"), lines.index("trap - ERR")
+    first, last = lines.index("set -e"), lines.index("trap - EXIT")
     script = "\n".join([*lines[first - 1 : last + 1], "false", "echo the work", "exit 3"])
     found = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
     assert (found.returncode, found.stdout) == (status, printed)
     if status != 3:
-        failed = next(line for line in setup if "false" in line or "module" in line)
+        failed = "module load cuda" if status == 127 else "false"
         assert found.stderr.splitlines()[-1] == f"error: a command of setup failed: {failed}"
 
 

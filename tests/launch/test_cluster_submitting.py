@@ -104,6 +104,21 @@ def test_a_failure_after_the_record_was_written_brings_the_earlier_one_back(earl
     assert tree(earlier) == before
 
 
+def test_a_failure_while_records_come_back_loses_none(earlier, monkeypatch):
+    """They stay in a folder beside it."""
+    real = Path.rename
+
+    def rename(path, target):
+        if path.parent.name == "earlier":
+            raise OSError(5, "Input/output error")
+        return real(path, target)
+
+    with suppress(OSError), new_records(earlier):
+        monkeypatch.setattr(Path, "rename", rename)
+        raise ZeroDivisionError
+    assert (earlier / JOBS / "earlier/submission.json").is_file()
+
+
 def test_two_commands_cannot_submit_for_one_folder_at_once(tmp_path):
     """The second one is refused, and removes nothing of the first one."""
     lines = [

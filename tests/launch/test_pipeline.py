@@ -117,6 +117,30 @@ def test_a_rehearsal_of_a_redo_shows_what_would_go_and_what_would_run(digits, tm
     assert not list(tmp_path.glob("*aside"))
 
 
+def test_a_redo_whose_job_began_before_the_refusal_keeps_both(digits, tmp_path, log_messages):
+    """Such as under SLURM, where the first job may begin before the last one is refused."""
+
+    class Begins(Accepts):
+        def launch(self, work):
+            (tmp_path / "rs").mkdir()
+            raise UserError("SLURM refuses the job")
+
+    (tmp_path / "rs").mkdir()
+    (tmp_path / "rs/config.yaml").write_text("mine")
+    with pytest.raises(UserError, match="SLURM refuses"):
+        digits(tmp_path, launcher=Begins()).run("rs")
+    assert (tmp_path / ".rs.aside/config.yaml").read_text() == "mine"
+    assert f"the earlier results of {tmp_path}/rs are in {tmp_path}/.rs.aside" in log_messages
+
+
+def test_what_a_killed_redo_has_set_aside_comes_back(digits, tmp_path):
+    (tmp_path / ".rs.aside").mkdir()
+    (tmp_path / ".rs.aside/config.yaml").write_text("mine")
+    with pytest.raises(ConfigError, match="there is no stage"):
+        digits(tmp_path, launcher=Accepts()).run("nothing")
+    assert (tmp_path / "rs/config.yaml").read_text() == "mine"
+
+
 def test_what_a_killed_redo_has_set_aside_does_not_disturb_the_next_one(digits, tmp_path):
     for folder in (tmp_path / "rs", tmp_path / ".rs.aside"):
         folder.mkdir()

@@ -71,6 +71,9 @@ def _wait(folder: Path) -> tuple[Submission, list[TaskStatus]]:
                 print(f"{status.task.name}: {'  '.join(part for part in parts if part)}", flush=True)
         if all(status.over for status in found):
             return submission, found
+        unseen = [state.reason for status in found for state in status.states if state.state == "UNKNOWN"]
+        if unseen and all(status.over or "UNKNOWN" in status.state for status in found):
+            raise UserError(f"{folder}: its jobs cannot be followed from here: {unseen[0]}")
         time.sleep(_POLL)
 
 

@@ -12,6 +12,7 @@ from dmaelab.launch.cluster.scheduler import check_free
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.locks import lock
 from dmaelab.utils.machine import machine_error
+from dmaelab.utils.signals import held_back
 
 
 @contextmanager
@@ -89,18 +90,19 @@ def _restored(jobs: Path) -> Iterator[None]:
             (jobs / "state").mkdir()
             (jobs / LOGS).mkdir(exist_ok=True)
         yield
-        for link in (jobs / LOGS).glob(".submission_file_*.sh"):  # submitit leaves them beside its scripts
-            link.unlink()
     except BaseException:
-        aside = set(earlier.iterdir()) if earlier.is_dir() else set()
-        new = (set(jobs.iterdir()) | set((jobs / LOGS).glob("*"))) - known - {earlier}
-        for path in new | {jobs / path.name for path in aside}:
-            _remove(path)
-        for path in aside:
-            path.rename(jobs / path.name)
+        with held_back():
+            aside = set(earlier.iterdir()) if earlier.is_dir() else set()
+            new = (set(jobs.iterdir()) | set((jobs / LOGS).glob("*"))) - known - {earlier}
+            for path in new | {jobs / path.name for path in aside}:
+                _remove(path)
+            for path in aside:
+                path.rename(jobs / path.name)
+            _remove(earlier)
         raise
-    finally:
-        _remove(earlier)
+    _remove(earlier)
+    for link in (jobs / LOGS).glob(".submission_file_*.sh"):  # submitit leaves them beside its scripts
+        link.unlink()
 
 
 def _remove(path: Path) -> None:

@@ -239,8 +239,11 @@ def cancel_slurm(ids: Sequence[str]) -> None:
     if not ids:
         return
     need_slurm()
-    command = ["scancel", *ids]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=_without_filters())
+    command, environment = ["scancel", *ids], _without_filters()
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"SLURM does not answer ({error})") from None
     if answer.returncode != 0:
         raise UserError(" ".join(answer.stderr.split()))
 

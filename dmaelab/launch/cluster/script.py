@@ -17,8 +17,8 @@ JobEnvironment.USR_SIG = "USR2"  # in the script, too; submitit would take anoth
 
 
 # Around the commands of the site: the first one that fails ends the job, before it computes with the wrong modules.
-_STRICT = ("trap 'echo \"error: a command of setup failed: $BASH_COMMAND\" >&2' ERR", "set -e")
-_LAX = ("set +e", "trap - ERR")
+_STRICT = ("trap 'echo \"error: a command of setup failed: $BASH_COMMAND\" >&2' EXIT", "set -e")
+_LAX = ("set +e", "trap - EXIT")
 
 
 def parameters(

@@ -16,7 +16,6 @@ from dmaelab.engine.slurm_section import SlurmSettings
 from dmaelab.launch.cluster.entry import ClusterTask
 from dmaelab.launch.cluster.follow import tell
 from dmaelab.launch.cluster.new_records import new_records
-from dmaelab.launch.cluster.progress import is_finished
 from dmaelab.launch.cluster.records import JOBS, LOGS, Part, TaskRecord, array_of
 from dmaelab.launch.cluster.scheduler import cancel_slurm, check_free, need_slurm
 from dmaelab.launch.cluster.script import check_folder, parameters, script
@@ -34,6 +33,7 @@ from dmaelab.launch.launcher import Count
 from dmaelab.launch.work import Task, Work
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.signals import held_back
+from dmaelab.utils.watchdog import WATCHDOG
 
 _MARGIN = 15
 """Seconds that a job keeps, from the signal before its time limit, for putting itself into the queue again."""
@@ -85,7 +85,8 @@ class Slurm:
             except BaseException as error:
                 waiting = _ids(records)
                 try:
-                    cancel_slurm(waiting)
+                    with WATCHDOG.pause():
+                        cancel_slurm(waiting)
                 except UserError as failure:
                     raise UserError(f"{error}; and jobs {', '.join(waiting)} are not cancelled: {failure}") from error
                 raise
@@ -107,8 +108,8 @@ class Slurm:
         need_slurm()
         if found := [name for name in _CLUSTERS if os.environ.get(name)]:
             raise UserError(
-                f"${found[0]} chooses another cluster, and jobs go to the one of this machine only: unset it, and give"
-                " the command on a machine of the cluster that you want"
+                f"${found[0]} may choose another cluster, and jobs go to the one of this machine only: unset it, and"
+                " give the command on a machine of the cluster that you want"
             )
         check_alone()
         check_folder(folder)
@@ -137,8 +138,8 @@ class Slurm:
 
     def _count(self, task: Task) -> int:
         """Return the number of jobs of a task."""
-        if task.job.spread != "parts" or is_finished(task.job.kind, task.folder):
-            return 1  # a finished log is only compared with what is asked for
+        if task.job.spread != "parts" or task.finished:
+            return 1
         return self.processes if isinstance(self.processes, int) else self.settings(task).processes
 
     def _parameters(self, task: Task, after: Sequence[str]) -> dict[str, Any]:
@@ -146,16 +147,9 @@ class Slurm:
         return parameters(self.settings(task), name, task.job.spread, self.site.setup, after)
 
     def _gpus(self, task: Task) -> int:
-        """Return the number of GPUs of a machine that a task asks for and wants to use.
-
-        Raises:
-            UserError: it wants one and asks for none.
-        """
-        settings, device = self.settings(task), task.job.device
-        gpus = settings.gpus_per_node or int(any("gpu" in f"{key}={value}" for key, value in settings.extra.items()))
-        if device.startswith("cuda") and not gpus:
-            raise UserError(f"{task.name}: the device is '{device}' and slurm.gpus_per_node is 0: ask for a GPU")
-        return 0 if device == "cpu" or task.job.spread == "one" else gpus
+        """Return the number of GPUs of a machine that a task asks for and wants to use."""
+        settings = self.settings(task)
+        return 0 if task.job.device == "cpu" or task.job.spread == "one" else settings.gpus_per_node
 
     def _unchecked(self, work: Work) -> list[str]:
         """Return a line about settings that SLURM may accept although they are wrong, if there are such."""
@@ -186,8 +180,10 @@ class Slurm:
                 found = executor.submit_array([entry for _, entry in wanted])
         except (FailedJobError, FailedSubmissionError) as error:
             said = _one_line(str(error))
-            if "Unable to contact" in said:
-                raise UserError(f"SLURM does not answer ({said}): nothing was submitted") from None
+            if "Unable to contact" in said or "timed out" in said:
+                raise UserError(
+                    f"SLURM does not answer ({said}): look with squeue whether it has taken the job {tasks[0].name}"
+                ) from None
             raise UserError(f"SLURM refuses the job {tasks[0].name}: {said} (sinfo shows what there is)") from None
         parts: dict[str, list[Part]] = {task.name: [] for task in tasks}
         for (task, _), job in zip(wanted, found, strict=True):
