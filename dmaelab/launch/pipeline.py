@@ -2,10 +2,9 @@
 
 import logging
 import re
-import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -16,6 +15,7 @@ from dmaelab.engine import certification
 from dmaelab.engine.inherited_labels import other_labels
 from dmaelab.engine.run_dir import WEIGHTS_HASH, RunDirectory, weights_of
 from dmaelab.engine.slurm_section import SlurmSettings
+from dmaelab.launch.aside import bring_back, moved_aside
 from dmaelab.launch.checks import check_plan
 from dmaelab.launch.cluster.progress import is_finished
 from dmaelab.launch.job import CertifyJob, Job, TrainJob
@@ -26,8 +26,6 @@ from dmaelab.launch.stages import REPORT, PipelineSettings, Stage, dependents, r
 from dmaelab.launch.work import Task, Work
 from dmaelab.records.folders import check_removable
 from dmaelab.utils.errors import ConfigError, did_you_mean
-from dmaelab.utils.files import refuse_link, remove_folder
-from dmaelab.utils.signals import held_back
 
 logger = logging.getLogger("dmaelab")
 
@@ -77,7 +75,7 @@ class Pipeline:
 
         Args:
             restart_at: name of a stage. Its results, and those of all stages that depend on it, are deleted when the
-                launcher has accepted the work, and before any of it begins.
+                launcher has accepted the work.
 
         Returns:
             None when all is finished; a text to print if the stages go on in the background.
@@ -89,16 +87,14 @@ class Pipeline:
             Preempted: a signal stopped the pipeline; the same call continues.
         """
         ready(self.launcher, self.plan.out)
-        self._recover()
-        if self.plan.debug:
-            with self._aside(self.plan.stages):
-                pass
-        with self._aside(self._discarded(restart_at)) as delete:
+        bring_back(self.plan.folder_of(stage) for stage in self.plan.stages)
+        discarded = self._discarded(restart_at)
+        with moved_aside(self._removable(discarded)) as delete:
             return self.launcher.launch(replace(self.work(), accepted=delete))
 
     def rehearse(self, restart_at: str | None = None) -> None:
         """Print what :meth:`run` would delete, and what its launcher would start if it can say so; change nothing."""
-        stages = self.plan.stages if self.plan.debug else self._discarded(restart_at)
+        stages = self._discarded(restart_at)
         for stage in stages:
             if self.plan.folder_of(stage).exists():
                 print(f"would delete {self.plan.folder_of(stage)}")
@@ -168,76 +164,29 @@ class Pipeline:
         return TrainJob.of(cfg, resume=True, stage=stage.name)
 
     def _discarded(self, name: str | None) -> list[Stage]:
-        """Return a stage and all stages that depend on it.
+        """Return a stage and all stages that depend on it; for a trial all stages.
 
         Raises:
             ConfigError: there is no such stage, or ``pipeline.weights`` replaces it.
         """
         if name is None:
-            return []
+            return list(self.plan.stages) if self.plan.debug else []
         names = [stage.name for stage in self.plan.stages]
         if name not in names:
             raise ConfigError(f"there is no stage '{name}'{did_you_mean(name, names)}; there are: {', '.join(names)}")
         if name in self.plan.weights:
             raise ConfigError(f"--from {name}: pipeline.weights.{name} replaces this stage, so it cannot be redone")
-        return [stage for stage in dependents(name, self.plan.stages) if stage.name not in self.plan.weights]
+        chosen = self.plan.stages if self.plan.debug else dependents(name, self.plan.stages)
+        return [stage for stage in chosen if stage.name not in self.plan.weights]
 
-    @contextmanager
-    def _aside(self, stages: Sequence[Stage]) -> Iterator[Callable[[], None]]:
-        """Move the results of stages aside in the block, and yield a function that deletes them.
-
-        They are also deleted when the block succeeds. If it fails before, they are brought back. If a job has already
-        begun the stage again, they stay aside.
-
-        Raises:
-            UserError: a folder holds something else, or another process works in it.
-        """
-        moved: list[Path] = []
-
-        def delete() -> None:
-            for folder in moved:
-                logger.info("deleting the earlier %s", folder)
-                gone = folder.with_name(f".{folder.name}.deleted")  # what is half deleted must not come back
-                shutil.rmtree(gone, ignore_errors=True)
-                _aside_of(folder).rename(gone)
-                shutil.rmtree(gone, ignore_errors=True)
-            moved.clear()
-
-        try:
-            for stage in stages:
-                folder = self.plan.folder_of(stage)
-                if not folder.exists():  # such as a log in the folder of an earlier stage, which went with it
-                    continue
-                refuse_link(folder)
-                if stage.certify is None:
-                    RunDirectory(folder).check_removable()
-                else:
-                    check_removable(folder)
-                if _aside_of(folder).exists():  # its place was taken by a later one, which is now to be redone, too
-                    remove_folder(_aside_of(folder))
-                with held_back():
-                    folder.rename(_aside_of(folder))
-                    moved.append(folder)
-            yield delete
-            delete()
-        finally:
-            self._recover()
-
-    def _recover(self) -> None:
-        """Bring back results that were set aside by a call that could not begin their stage again, or was killed."""
-        for stage in self.plan.stages:
+    def _removable(self, stages: Sequence[Stage]) -> dict[Path, Callable[[], None]]:
+        """Return the folders of stages, with functions that raise ``UserError`` if they must not be deleted."""
+        found: dict[Path, Callable[[], None]] = {}
+        for stage in stages:
             folder = self.plan.folder_of(stage)
-            if not _aside_of(folder).exists():
-                continue
-            if folder.exists():
-                logger.warning("the earlier results of %s are in %s", folder, _aside_of(folder))
-            else:
-                logger.info("bringing back %s", folder)
-                _aside_of(folder).rename(folder)
-
-
-def _aside_of(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.aside")
+            run = stage.certify is None
+            found[folder] = RunDirectory(folder).check_removable if run else partial(check_removable, folder)
+        return found
 
 
 def _check_begun(stage: Stage, cfg: DictConfig, run: RunDirectory) -> None:
