@@ -54,8 +54,9 @@ def same(a, b):
 
 def reason_of(names, status, errors):
     """Check the status and that there is one reason; return it."""
-    ctrl_c = set(names) == {"SIGINT"}
-    assert status == (130 if ctrl_c else 75), errors
+    # Of two signals at the same time, the process may see either first.
+    assert status in {130 if name == "SIGINT" else 75 for name in names}, errors
+    ctrl_c = status == 130
     reasons = [line for line in errors if not line.startswith(("stopping after this step", "warning: "))]
     assert len(reasons) == 1, errors
     assert ("interrupted" in reasons[0] or "Ctrl-C" in reasons[0]) if ctrl_c else "a signal" in reasons[0]
@@ -103,7 +104,7 @@ def test_in_the_loop_the_step_is_saved(tmp_path, names):
     command.until(lambda: "step 2/" in command.printed())
     command.send(*names)
     status, errors = command.end()
-    ctrl_c = names == ["SIGINT"]
+    ctrl_c = status == 130
     reason = reason_of(names, status, errors)
     assert reason.startswith("stopped at step ")
     assert reason.endswith(f"by {'Ctrl-C' if ctrl_c else 'a signal'}; the state is saved: {CONTINUE}")
