@@ -1,6 +1,7 @@
 """What tests of several rooms share: one thread of torch, a batch, and trainings of seconds on the real digits.
 
 One thread in every test and in what tests start: machines are shared, and results must not depend on their size.
+Each test begins with the same state of the global random generators, so it passes always or never.
 """
 
 import os
@@ -8,10 +9,12 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import logging
+import random
 import signal
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,6 +37,24 @@ SMALL = [
 SMALL_CLASSIFIER = [
     text.replace("model.encoder", "model.classifier.backbone") for text in SMALL if "decoder" not in text
 ]
+
+
+def _seed_global_generators() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before the fixtures of a test, also those that several tests share."""
+    _seed_global_generators()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Before the test itself: which shared fixtures it was the first to make changes nothing."""
+    _seed_global_generators()
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ The recipes for ImageNet, whose images have different sizes::
 import math
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ from dmaelab.data.batch import to_device
 from dmaelab.data.decode import to_tensor
 from dmaelab.data.loader import Transform
 from dmaelab.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
@@ -168,6 +172,9 @@ def rand_augment(policy: str = "rand-m9-mstd0.5-inc1", image_size: int = 224) ->
     augment = rand_augment_transform(
         policy, {"translate_const": int(0.45 * image_size), "img_mean": mean, "interpolation": Image.Resampling.BICUBIC}
     )
+    for operation in augment.ops:
+        if operation.name.startswith("Posterize"):
+            operation.aug_fn = _posterize
 
     def transform(image: Tensor) -> Tensor:
         if image.dtype != torch.uint8 or image.shape[:-2] != (3,):
@@ -175,6 +182,19 @@ def rand_augment(policy: str = "rand-m9-mstd0.5-inc1", image_size: int = 224) ->
         return to_tensor(augment(Image.fromarray(image.permute(1, 2, 0).numpy())))
 
     return transform
+
+
+def _posterize(image: "Image", bits: int, **_: object) -> "Image":
+    """Keep the ``bits`` highest bits of each pixel value, as timm's function with Pillow before 13 does.
+
+    timm asks for 0 bits at magnitude 10, and for less where ``mmax`` allows more than 10. The image is black then.
+    Pillow 13 refuses fewer bits than 1.
+    """
+    from PIL import Image, ImageOps
+
+    if bits >= 8:
+        return image
+    return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
 
 
 def _probability(name: str, p: float) -> float:

@@ -77,6 +77,35 @@ def test_operations_are_applied_half_of_the_time_with_clipped_normal_magnitudes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("policy", ["rand-m9-mstd0.5-inc1", "rand-m9-mmax30-inc1", "rand-m9"])
+def test_each_operation_takes_each_magnitude(policy):
+    """Rare magnitudes are met in each epoch of ImageNet: Pillow 13 refuses to posterize to 0 bits, magnitude 10."""
+    pytest.importorskip("timm")
+    image = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    transform = rand_augment(policy)
+    chosen = inner(transform)
+    operations, chosen.num_layers = chosen.ops, 1
+    for operation in operations:
+        operation.prob, operation.magnitude_std, chosen.ops = 1.0, 0, [operation]
+        for magnitude in range(31 if "mmax30" in policy else 11):
+            operation.magnitude = magnitude
+            result = transform(image)
+            assert (result.dtype, result.shape) == (torch.uint8, image.shape), (operation.name, magnitude)
+
+
+@pytest.mark.slow
+def test_posterize_keeps_the_highest_bits(augment):
+    """Magnitude m keeps 4 - int(0.4 m) bits, and black remains of 0 bits."""
+    image = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16).repeat(3, 1, 1)
+    chosen = inner(augment)
+    operation = next(op for op in chosen.ops if op.name == "PosterizeIncreasing")
+    operation.prob, operation.magnitude_std, chosen.ops, chosen.num_layers = 1.0, 0, [operation], 1
+    for magnitude, mask in ((0, 0b11110000), (5, 0b11000000), (9, 0b10000000), (10, 0)):
+        operation.magnitude = magnitude
+        assert torch.equal(augment(image), image & mask)
+
+
+@pytest.mark.slow
 def test_the_recipe_gives_uint8_and_neither_erases_nor_normalises(augment, tmp_path, save_image):
     for seed in range(6):
         save_image(tmp_path / "train" / f"class{seed % 2}" / f"{seed}.jpg", height=60 + seed, width=80, seed=seed)
