@@ -139,7 +139,7 @@ def read_folders(folders: Sequence[str | os.PathLike[str]]) -> Table:
 
 
 def check_removable(folder: Path) -> None:
-    """Check that a folder holds a log and nothing else, before it is deleted.
+    """Check that a folder is the one of a log, or the beginning of one, before it is deleted.
 
     Raises:
         UserError: the folder holds something else.

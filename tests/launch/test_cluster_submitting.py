@@ -217,13 +217,16 @@ def test_the_record_and_the_words_about_it(tmp_path):
     source.write_text("a = 1\n")
     (tmp_path / JOBS).mkdir()
     certify = task(tmp_path, "certify", "13_0", "13_1", after=("train", "rs"))
-    made = record("slurm", replace(work(tmp_path), sources=(source,)), [task(tmp_path, "train", "12"), certify])
+    report = task(tmp_path, "report", "14", after=tuple("abcdef"))
+    tasks = [task(tmp_path, "train", "12"), certify, report]
+    made = record("slurm", replace(work(tmp_path), sources=(source,)), tasks)
     assert Submission.read(tmp_path) == made
     assert made.sources[str(source)] == file_hash(source)
     assert made.jobs == str(tmp_path / JOBS)
     assert words(work(tmp_path), made).splitlines() == [
         "job 12: train",
         "job 13_[0-1]: certify, after train, rs",
+        "job 14: report, after a, b, c and 3 more",
         f"folder:   {tmp_path}",
         f"follow:   python tools/pipeline.py --status {tmp_path}",
         f"cancel:   python tools/pipeline.py --cancel {tmp_path}",

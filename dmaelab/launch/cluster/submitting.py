@@ -18,6 +18,7 @@ from dmaelab.utils.env import environment
 from dmaelab.utils.errors import UserError
 from dmaelab.utils.files import file_hash
 
+_SHOWN = 3  # tasks that another one waits for, in a line
 _TORCHRUN = ("TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE")
 
 
@@ -86,7 +87,8 @@ def words(work: Work, submission: Submission) -> str:
     folder = work.folder
     lines = []
     for task in submission.tasks:
-        after = f", after {', '.join(task.after)}" if task.after else ""
+        shown, more = task.after[:_SHOWN], len(task.after) - _SHOWN
+        after = f", after {', '.join(shown)}{f' and {more} more' if more > 0 else ''}" if shown else ""
         lines.append(f"job {task.ids}: {task.name}{after}")
     return "\n".join(
         [
